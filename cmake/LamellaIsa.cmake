@@ -1,0 +1,40 @@
+# Compiles csrc/kernels/cpu/*.cpp once per ISA level into object libraries lamella_kernels_<isa>.
+# Sets LAMELLA_KERNEL_OBJECTS and LAMELLA_BUILT_DEFINITIONS in the caller.
+
+function(lamella_add_isa_kernels prefix)
+  set(isas ${LAMELLA_ISAS})
+  if(isas STREQUAL "auto")
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+      set(isas portable avx2 avx512)
+    else()
+      set(isas portable)
+    endif()
+  endif()
+  if(NOT "portable" IN_LIST isas)
+    list(PREPEND isas portable)  # the truth for every dtype: always there
+  endif()
+
+  set(flags_portable "")
+  set(flags_avx2 -mavx2 -mfma -mbmi2)
+  set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mprefer-vector-width=512)
+
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/kernels/cpu/*.cpp)
+  set(objects "")
+  set(definitions "")
+  foreach(isa IN LISTS isas)
+    if(NOT DEFINED flags_${isa})
+      message(FATAL_ERROR "LAMELLA_ISAS: unknown level '${isa}'; known: portable, avx2, avx512")
+    endif()
+    string(TOUPPER ${isa} upper)
+    add_library(${prefix}_${isa} OBJECT ${sources})
+    target_link_libraries(${prefix}_${isa} PRIVATE lamella_flags)
+    target_compile_definitions(${prefix}_${isa} PRIVATE LAMELLA_NS=${isa} LAMELLA_ISA_${upper}=1)
+    # -ffp-contract=off: fma happens where the source says so, so that every path of a kernel rounds alike.
+    target_compile_options(${prefix}_${isa} PRIVATE ${flags_${isa}} $<$<NOT:$<CONFIG:Debug>>:-O3> -ffp-contract=off
+                           -fno-math-errno -fno-trapping-math -fno-exceptions -fno-rtti -fno-threadsafe-statics)
+    list(APPEND objects $<TARGET_OBJECTS:${prefix}_${isa}>)
+    list(APPEND definitions LAMELLA_BUILT_${upper}=1)
+  endforeach()
+  set(LAMELLA_KERNEL_OBJECTS ${objects} PARENT_SCOPE)
+  set(LAMELLA_BUILT_DEFINITIONS ${definitions} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,22 @@
+// Which ISA levels this machine can run (CPUID and the OS's XCR0), which one is active.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lamella {
+
+enum class Isa { kPortable = 0, kAvx2 = 1, kAvx512 = 2 };
+
+const char* isa_name(Isa isa);  // "portable", "avx2", "avx512"
+bool cpu_supports(Isa isa);     // avx2 means AVX2+FMA; avx512 means F+BW+DQ+VL with OS support
+std::vector<Isa> isa_built();   // levels compiled into this library, ascending (from LAMELLA_BUILT_* definitions)
+// The best level that is built and supported; LAMELLA_ISA overrides. Throws Error(kValue) when the variable names a
+// level that is unknown, not built or not supported by this machine.
+Isa isa_choose();
+int64_t cache_bytes(
+    int level);  // data cache per core of level 1, 2 or 3 as the OS reports it; a sane default if unknown
+std::string cpu_model();
+
+}  // namespace lamella

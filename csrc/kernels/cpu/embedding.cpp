@@ -1,0 +1,14 @@
+#include "kernels/embedding.h"
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/tables.h"
+
+namespace lamella::LAMELLA_NS {
+
+void fill(EmbeddingKernels<float>&) {}
+#if defined(LAMELLA_ISA_PORTABLE)
+void fill(EmbeddingKernels<double>&) {}
+#endif
+
+}  // namespace lamella::LAMELLA_NS

@@ -1,0 +1,14 @@
+#include "kernels/optimizer.h"
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/tables.h"
+
+namespace lamella::LAMELLA_NS {
+
+void fill(OptimizerKernels<float>&) {}
+#if defined(LAMELLA_ISA_PORTABLE)
+void fill(OptimizerKernels<double>&) {}
+#endif
+
+}  // namespace lamella::LAMELLA_NS

@@ -1,0 +1,30 @@
+// Fills one KernelTable for the ISA level this file is compiled for.
+#include "kernels/cpu/tables.h"
+
+namespace lamella::LAMELLA_NS {
+namespace {
+
+template <class T>
+void fill_all(KernelTable<T>& t) {
+  fill(t.gemm);
+  fill(t.conv);
+  fill(t.pool);
+  fill(t.elementwise);
+  fill(t.reduce);
+  fill(t.softmax);
+  fill(t.norm);
+  fill(t.rnn);
+  fill(t.optimizer);
+  fill(t.shape);
+  fill(t.random);
+  fill(t.embedding);
+}
+
+}  // namespace
+
+void fill_table(KernelTable<float>& t) { fill_all(t); }
+#if defined(LAMELLA_ISA_PORTABLE)
+void fill_table(KernelTable<double>& t) { fill_all(t); }
+#endif
+
+}  // namespace lamella::LAMELLA_NS

@@ -1,0 +1,53 @@
+// Where an op runs: the backend's kernel tables, threads, a grow-only workspace, the random streams.
+#pragma once
+
+#include <cstddef>
+
+#include "base/philox.h"
+#include "base/tensor.h"
+#include "kernels/kernels.h"
+
+namespace lamella {
+
+class Exec {
+ public:
+  explicit Exec(Generator* generator);
+  ~Exec();
+  Exec(const Exec&) = delete;
+  Exec& operator=(const Exec&) = delete;
+
+  template <class T>
+  const KernelTable<T>& kernels() const {
+    return cpu_kernels<T>();
+  }
+  // A kernel context whose workspace holds at least `bytes` (64-byte aligned, contents undefined). The buffer only
+  // grows, so a plan's second step finds it large enough and allocates nothing.
+  Context context(size_t bytes = 0);
+
+  bool training = false;  // dropout and batch norm behave accordingly
+  Generator& generator() { return *generator_; }
+
+ private:
+  Generator* generator_;
+  void* workspace_ = nullptr;
+  size_t workspace_bytes_ = 0;
+};
+
+Generator& global_generator();  // lamella.seed(n) sets it
+bool strict_precision();        // lamella.set_precision("strict")
+void set_strict_precision(bool strict);
+
+// Calls f.template operator()<T>() for the float type of `dtype`; throws Error(kType) naming op and argument otherwise.
+template <class F>
+decltype(auto) dispatch_float(DType dtype, const char* op, const char* argument, F&& f) {
+  switch (dtype) {
+    case DType::kF32:
+      return f.template operator()<float>();
+    case DType::kF64:
+      return f.template operator()<double>();
+    default:
+      fail_type(op, argument, "float32 or float64", dtype_name(dtype));
+  }
+}
+
+}  // namespace lamella

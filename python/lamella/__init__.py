@@ -1,0 +1,1 @@
+"""Lamella: deep learning in one small wheel."""
