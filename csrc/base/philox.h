@@ -33,11 +33,4 @@ inline void philox4x32(PhiloxKey key, uint64_t index, uint32_t out[4]) {
   out[3] = c3;
 }
 
-// The process-wide source of streams; lamella.seed(n) resets it. Not a kernel: never called inside a parallel loop.
-struct Generator {
-  uint64_t seed = 0;
-  uint64_t next_stream = 0;
-  PhiloxKey next() { return {seed, next_stream++}; }
-};
-
 }  // namespace lamella

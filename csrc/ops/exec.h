@@ -1,6 +1,7 @@
 // Where an op runs: the backend's kernel tables, threads, a grow-only workspace, the random streams.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 
 #include "base/philox.h"
@@ -8,6 +9,22 @@
 #include "kernels/kernels.h"
 
 namespace lamella {
+
+// A source of random streams; lamella.seed(n) resets the global one.
+class Generator {
+ public:
+  explicit Generator(uint64_t seed = 0) : seed_(seed) {}
+  void seed(uint64_t seed, uint64_t next_stream = 0) {
+    seed_ = seed;
+    next_stream_ = next_stream;
+  }
+  PhiloxKey next() { return {seed_, next_stream_.fetch_add(1, std::memory_order_relaxed)}; }
+  uint64_t seed_value() const { return seed_; }
+  uint64_t next_stream() const { return next_stream_; }
+
+ private:
+  std::atomic<uint64_t> seed_, next_stream_ = 0;
+};
 
 class Exec {
  public:

@@ -1,0 +1,52 @@
+"""How a raw kernel function runs its op."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .. import _cpu
+
+
+@lru_cache(maxsize=4096)
+def _op(name: str, attrs: tuple[tuple[str, Any], ...]) -> _cpu.Op:
+    return _cpu.Op(name, dict(attrs))
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def op(name: str, attrs: dict[str, Any] | None = None) -> _cpu.Op:
+    """The op `name` with these attributes; None values mean "not given". Ops are immutable, so equal ones are shared."""
+    items = tuple(sorted((k, _freeze(v)) for k, v in (attrs or {}).items() if v is not None))
+    return _op(name, items)
+
+
+def _arrays(inputs: Sequence[Any]) -> list[np.ndarray | None]:
+    return [x if x is None or isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
+
+
+def run(name: str, attrs: dict[str, Any], inputs: Sequence[Any], out: Any = None, training: bool = False) -> Any:
+    """Run an op's forward; a single output comes bare, several as a list. `out` is an array, or a list of them."""
+    given = None if out is None else (list(out) if isinstance(out, (list, tuple)) else [out])
+    outputs, _ = op(name, attrs).forward(_arrays(inputs), training, given)
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def run_backward(
+    name: str,
+    attrs: dict[str, Any],
+    inputs: Sequence[Any],
+    grad_outputs: Sequence[Any],
+    wanted: Sequence[bool] | None = None,
+) -> list[np.ndarray | None]:
+    """Run an op's forward in training mode, then its backward; gradients of the inputs that are `wanted` (default all)."""
+    o = op(name, attrs)
+    arrays = _arrays(inputs)
+    outputs, saved = o.forward(arrays, True)
+    flags = [True] * len(arrays) if wanted is None else list(wanted)
+    return o.backward(arrays, outputs, saved, _arrays(grad_outputs), flags)
