@@ -92,6 +92,10 @@ struct TensorSpec {
   std::string str() const;  // "float32 (32, 10)"
 };
 
+// An optional input that is not given: uint8 of shape (0,), data == nullptr.
+inline TensorSpec absent_spec() { return {DType::kU8, Shape{0}}; }
+inline bool absent(const TensorSpec& s) { return s.dtype == DType::kU8 && s.shape.rank() == 1 && s.shape[0] == 0; }
+
 // A dense, C-contiguous array somewhere (host or device memory, owned by somebody else). data == nullptr: absent.
 struct TensorView {
   void* data = nullptr;

@@ -85,10 +85,6 @@ class Op {
 
 using OpPtr = std::shared_ptr<const Op>;
 
-// An optional input that is not given: uint8 of shape (0,), data == nullptr.
-inline TensorSpec absent_spec() { return {DType::kU8, Shape{0}}; }
-inline bool absent(const TensorSpec& s) { return s.dtype == DType::kU8 && s.shape.rank() == 1 && s.shape[0] == 0; }
-
 // Reads an op's attributes with defaults and refuses unknown ones, so that no argument is ever silently ignored.
 // Usage: AttrReader a("conv2d", json); groups = a.get_int("groups", 1); ...; a.done();
 class AttrReader {

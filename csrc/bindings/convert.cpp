@@ -1,0 +1,162 @@
+#include "bindings/convert.h"
+
+namespace lamella::python {
+
+Json to_json(py::handle v) {
+  if (v.is_none()) return {};
+  if (py::isinstance<py::bool_>(v)) return v.cast<bool>();
+  if (PyFloat_Check(v.ptr())) return v.cast<double>();
+  if (py::isinstance<py::str>(v)) return v.cast<std::string>();
+  if (py::isinstance<py::dict>(v)) {
+    Json::Object o;
+    for (auto [key, value] : py::reinterpret_borrow<py::dict>(v)) {
+      if (!py::isinstance<py::str>(key)) fail_type("attrs", "key", "a string", std::string(py::repr(key)));
+      o.emplace_back(key.cast<std::string>(), to_json(value));
+    }
+    return o;
+  }
+  if (py::isinstance<py::list>(v) || py::isinstance<py::tuple>(v)) {
+    Json::Array a;
+    for (py::handle item : py::reinterpret_borrow<py::sequence>(v)) a.push_back(to_json(item));
+    return a;
+  }
+  if (py::hasattr(v, "dtype") && py::hasattr(v, "item")) return to_json(v.attr("item")());
+  if (PyIndex_Check(v.ptr())) {  // raises OverflowError by itself beyond 64 bits
+    py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(v.ptr()));
+    if (!index) throw py::error_already_set();
+    return index.cast<int64_t>();
+  }
+  fail_type("attrs", "value", "None, bool, int, float, str, list or dict", std::string(py::repr(py::type::of(v))));
+}
+
+py::object from_json(const Json& v) {
+  if (v.is_null()) return py::none();
+  if (v.is_bool()) return py::bool_(v.as_bool());
+  if (v.is_int()) return py::int_(v.as_int());
+  if (v.is_number()) return py::float_(v.as_double());
+  if (v.is_string()) return py::str(v.as_string());
+  if (v.is_array()) {
+    py::list l;
+    for (const Json& item : v.as_array()) l.append(from_json(item));
+    return std::move(l);
+  }
+  py::dict d;
+  for (const auto& [key, value] : v.as_object()) d[py::str(key)] = from_json(value);
+  return std::move(d);
+}
+
+py::dtype to_numpy(DType t) {
+  switch (t) {
+    case DType::kF32:
+      return py::dtype::of<float>();
+    case DType::kF64:
+      return py::dtype::of<double>();
+    case DType::kI32:
+      return py::dtype::of<int32_t>();
+    case DType::kI64:
+      return py::dtype::of<int64_t>();
+    case DType::kU8:
+      return py::dtype::of<uint8_t>();
+    default:
+      return py::dtype::of<uint64_t>();
+  }
+}
+
+DType dtype_of(const py::array& a, const char* op, const char* argument) {
+  const auto* d = py::detail::array_descriptor_proxy(py::detail::array_proxy(a.ptr())->descr);
+  const auto size = a.itemsize();
+  switch (d->kind) {
+    case 'f':
+      if (size == 4) return DType::kF32;
+      if (size == 8) return DType::kF64;
+      break;
+    case 'i':
+      if (size == 4) return DType::kI32;
+      if (size == 8) return DType::kI64;
+      break;
+    case 'u':
+      if (size == 8) return DType::kU64;
+      [[fallthrough]];
+    case 'b':
+      if (size == 1) return DType::kU8;
+      break;
+    default:
+      break;
+  }
+  fail_type(op, argument, "an array of float32, float64, int32, int64, uint8, uint64 or bool",
+            std::string(py::str(a.dtype())));
+}
+
+namespace {
+
+bool native_endian(const py::array& a) {
+  return py::detail::array_descriptor_proxy(py::detail::array_proxy(a.ptr())->descr)->byteorder != '>';
+}
+
+py::array as_array(py::handle value, const char* op, const char* argument) {
+  if (!py::isinstance<py::array>(value)) {
+    fail_type(op, argument, "a numpy.ndarray", std::string(py::str(py::type::of(value).attr("__name__"))));
+  }
+  py::array a = py::reinterpret_borrow<py::array>(value);
+  if (a.ndim() > Shape::kMaxRank) fail_value(op, argument, "at most 8 dimensions", std::to_string(a.ndim()));
+  return a;
+}
+
+}  // namespace
+
+py::array dense(py::handle value, const char* op, const char* argument) {
+  py::array a = as_array(value, op, argument);
+  if (!native_endian(a)) a = a.attr("astype")(a.dtype().attr("newbyteorder")("=")).cast<py::array>();
+  if ((a.flags() & py::array::c_style) == 0) a = py::array::ensure(a, py::array::c_style | py::array::forcecast);
+  return a;
+}
+
+TensorView view_of(const py::array& a, const char* op, const char* argument) {
+  TensorView v;
+  v.data = const_cast<void*>(a.data());
+  v.dtype = dtype_of(a, op, argument);
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) v.shape.push_back(a.shape(i));
+  return v;
+}
+
+TensorView writable_view(py::handle value, const char* op, const char* argument) {
+  const py::array a = as_array(value, op, argument);
+  if (!a.writeable()) fail_value(op, argument, "a writable array", "a read-only one");
+  if ((a.flags() & py::array::c_style) == 0) fail_value(op, argument, "a C-contiguous array", "a strided one");
+  if (!native_endian(a)) fail_type(op, argument, "a native-endian array", std::string(py::str(a.dtype())));
+  return view_of(a, op, argument);
+}
+
+py::array empty_array(const TensorSpec& spec) {
+  return py::array(to_numpy(spec.dtype), std::vector<py::ssize_t>(spec.shape.begin(), spec.shape.end()));
+}
+
+py::tuple shape_tuple(const Shape& s) {
+  py::tuple t(s.rank());
+  for (int i = 0; i < s.rank(); ++i) t[i] = py::int_(s[i]);
+  return t;
+}
+
+Shape to_shape(py::handle sequence, const char* op, const char* argument) {
+  Shape s;
+  for (py::handle d : sequence) {
+    const int64_t dim = d.cast<int64_t>();
+    if (dim < 0) fail_value(op, argument, "dimensions >= 0", std::to_string(dim));
+    s.push_back(dim);
+  }
+  return s;
+}
+
+TensorSpec to_spec(py::handle pair, const char* op) {
+  if (pair.is_none()) return absent_spec();
+  const auto items = py::reinterpret_borrow<py::sequence>(pair);
+  return {dtype_from_name(py::str(items[0])), to_shape(items[1], op, "shape")};
+}
+
+py::list from_specs(const std::vector<TensorSpec>& specs) {
+  py::list l;
+  for (const TensorSpec& s : specs) l.append(py::make_tuple(dtype_name(s.dtype), shape_tuple(s.shape)));
+  return l;
+}
+
+}  // namespace lamella::python

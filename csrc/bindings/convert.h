@@ -1,0 +1,37 @@
+// Python objects <-> Json, NumPy arrays <-> TensorView.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <vector>
+
+#include "base/json.h"
+#include "base/tensor.h"
+
+namespace lamella::python {
+
+namespace py = pybind11;
+
+Json to_json(py::handle value);       // None, bool, int, float, str, list, tuple, dict (NumPy scalars too)
+py::object from_json(const Json& v);  // arrays come back as lists
+
+py::dtype to_numpy(DType t);
+// The array's dtype; throws Error(kType) naming op and argument for one that the engine does not have.
+DType dtype_of(const py::array& a, const char* op, const char* argument);
+
+// A dense native-endian array with the same values: `value` itself where it already is one, else a copy.
+py::array dense(py::handle value, const char* op, const char* argument);
+TensorView view_of(const py::array& a, const char* op, const char* argument);
+// As view_of, but the array must be C-contiguous, native-endian and writable: out= arguments, parameters, states.
+TensorView writable_view(py::handle value, const char* op, const char* argument);
+py::array empty_array(const TensorSpec& spec);
+
+py::tuple shape_tuple(const Shape& s);
+Shape to_shape(py::handle sequence, const char* op, const char* argument);
+// ("float32", (2, 3)) -> TensorSpec; None -> absent.
+TensorSpec to_spec(py::handle pair, const char* op);
+py::list from_specs(const std::vector<TensorSpec>& specs);
+
+}  // namespace lamella::python

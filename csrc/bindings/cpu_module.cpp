@@ -1,0 +1,77 @@
+// The extension module lamella._cpu: a table of contents; each topic has its own file.
+#include <pybind11/pybind11.h>
+
+#include "base/cpu_features.h"
+#include "base/thread_pool.h"
+#include "bindings/convert.h"
+#include "bindings/cpu_op.h"
+
+namespace lamella::python {
+namespace {
+
+void translate_errors() {
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const Error& e) {
+      PyObject* type = PyExc_RuntimeError;
+      switch (e.kind()) {
+        case ErrorKind::kValue:
+          type = PyExc_ValueError;
+          break;
+        case ErrorKind::kType:
+          type = PyExc_TypeError;
+          break;
+        case ErrorKind::kMemory:
+          type = PyExc_MemoryError;
+          break;
+        case ErrorKind::kOs:
+          type = PyExc_OSError;
+          break;
+        case ErrorKind::kUnsupported:
+          type = PyExc_NotImplementedError;
+          break;
+        case ErrorKind::kInternal:
+          break;
+      }
+      PyErr_SetString(type, e.what());
+    }
+  });
+}
+
+std::vector<std::string> isa_names(bool only_supported) {
+  std::vector<std::string> names;
+  for (Isa i : isa_built())
+    if (!only_supported || cpu_supports(i)) names.emplace_back(isa_name(i));
+  return names;
+}
+
+void bind_config(py::module_& m) {
+  m.attr("__version__") = LAMELLA_VERSION;
+  m.def(
+      "isa", [] { return isa_name(isa_choose()); }, "The active ISA level.");
+  m.def("isas_built", [] { return isa_names(false); });
+  m.def("isas_supported", [] { return isa_names(true); });
+  m.def("cpu_model", &cpu_model);
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def(
+      "seed", [](uint64_t seed, uint64_t stream) { global_generator().seed(seed, stream); }, py::arg("seed"),
+      py::arg("next_stream") = 0);
+  m.def(
+      "rng_state", [] { return py::make_tuple(global_generator().seed_value(), global_generator().next_stream()); },
+      "(seed, next stream): what `seed` takes to go on from here.");
+  m.def("strict_precision", &strict_precision);
+  m.def("set_strict_precision", &set_strict_precision, py::arg("strict"));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_cpu, m) {
+  translate_errors();
+  isa_choose();  // a bad LAMELLA_ISA is an error at import, not in the middle of a run
+  bind_config(m);
+  bind_op(m);
+}
+
+}  // namespace lamella::python
