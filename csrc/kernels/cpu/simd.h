@@ -233,10 +233,25 @@ LAMELLA_INLINE float sum(VF_ a) {
 
 #else  // portable: float and double
 
+// Spelled out per type: GCC drops vector_size from a typedef of a dependent type.
+template <class T>
+struct Native;
+template <>
+struct Native<float> {
+  typedef float F __attribute__((vector_size(16)));
+  typedef int32_t I __attribute__((vector_size(16)));
+  typedef uint32_t U __attribute__((vector_size(16)));
+};
+template <>
+struct Native<double> {
+  typedef double F __attribute__((vector_size(16)));
+  typedef int64_t I __attribute__((vector_size(16)));
+  typedef uint64_t U __attribute__((vector_size(16)));
+};
+
 template <class T>
 struct Mask {
-  typedef typename IntOf<T>::type Native __attribute__((vector_size(16)));
-  Native m;
+  typename Native<T>::I m;
   bool any() const {
     for (unsigned i = 0; i < 16 / sizeof(T); ++i)
       if (m[i]) return true;
@@ -265,11 +280,11 @@ template <class T>
 struct IVec {
   using I = typename IntOf<T>::type;
   static constexpr int W = 16 / sizeof(T);
-  typedef I Native __attribute__((vector_size(16)));
-  Native v;
+  using V = typename Native<T>::I;
+  V v;
   IVec() = default;
-  LAMELLA_INLINE IVec(Native x) : v(x) {}
-  LAMELLA_INLINE explicit IVec(I x) : v(Native{} + x) {}
+  LAMELLA_INLINE IVec(V x) : v(x) {}
+  LAMELLA_INLINE explicit IVec(I x) : v(V{} + x) {}
   static LAMELLA_INLINE IVec load(const I* p) {
     IVec r;
     std::memcpy(&r.v, p, 16);
@@ -293,29 +308,24 @@ template <int K, class T>
 LAMELLA_INLINE IVec<T> shr_arith(IVec<T> a) {
   return a.v >> K;
 }
-template <int K>
-LAMELLA_INLINE IVec<float> shr_logical(IVec<float> a) {
-  typedef uint32_t U __attribute__((vector_size(16)));
-  return (IVec<float>::Native)((U)a.v >> K);
-}
-template <int K>
-LAMELLA_INLINE IVec<double> shr_logical(IVec<double> a) {
-  typedef uint64_t U __attribute__((vector_size(16)));
-  return (IVec<double>::Native)((U)a.v >> K);
+template <int K, class T>
+LAMELLA_INLINE IVec<T> shr_logical(IVec<T> a) {
+  return (typename Native<T>::I)((typename Native<T>::U)a.v >> K);
 }
 
 template <class T_>
 struct Vec {
   using T = T_;
   static constexpr int W = 16 / sizeof(T);
-  typedef T Native __attribute__((vector_size(16)));
-  Native v;
+  using V = typename Native<T>::F;
+  using I = typename Native<T>::I;
+  V v;
   Vec() = default;
-  LAMELLA_INLINE Vec(Native x) : v(x) {}
+  LAMELLA_INLINE Vec(V x) : v(x) {}
   LAMELLA_INLINE explicit Vec(T x) {
     for (int i = 0; i < W; ++i) v[i] = x;
   }
-  static LAMELLA_INLINE Vec zero() { return Native{}; }
+  static LAMELLA_INLINE Vec zero() { return V{}; }
   static LAMELLA_INLINE Vec load(const T* p) {
     Vec r;
     std::memcpy(&r.v, p, 16);
@@ -355,10 +365,8 @@ struct Vec {
   friend LAMELLA_INLINE Mask<T> ge(Vec a, Vec b) { return {a.v >= b.v}; }
   friend LAMELLA_INLINE Mask<T> eq(Vec a, Vec b) { return {a.v == b.v}; }
   friend LAMELLA_INLINE Mask<T> is_nan(Vec a) { return {a.v != a.v}; }
-  friend LAMELLA_INLINE IVec<T> as_int(Vec a) { return (typename IVec<T>::Native)a.v; }
-  friend LAMELLA_INLINE Vec select(Mask<T> m, Vec a, Vec b) {
-    return (Native)(((typename IVec<T>::Native)a.v & m.m) | ((typename IVec<T>::Native)b.v & ~m.m));
-  }
+  friend LAMELLA_INLINE IVec<T> as_int(Vec a) { return (I)a.v; }
+  friend LAMELLA_INLINE Vec select(Mask<T> m, Vec a, Vec b) { return (V)(((I)a.v & m.m) | ((I)b.v & ~m.m)); }
   friend LAMELLA_INLINE Vec min(Vec a, Vec b) { return select(lt(a, b), a, b); }
   friend LAMELLA_INLINE Vec max(Vec a, Vec b) { return select(gt(a, b), a, b); }
   friend LAMELLA_INLINE Vec sqrt(Vec a) {
@@ -375,11 +383,11 @@ struct Vec {
 };
 template <class T>
 LAMELLA_INLINE Vec<T> as_float(IVec<T> a) {
-  return (typename Vec<T>::Native)a.v;
+  return (typename Native<T>::F)a.v;
 }
 template <class T>
 LAMELLA_INLINE Vec<T> to_float(IVec<T> a) {
-  return __builtin_convertvector(a.v, typename Vec<T>::Native);
+  return __builtin_convertvector(a.v, typename Native<T>::F);
 }
 template <class T>
 LAMELLA_INLINE Vec<T> round(Vec<T> a) {
@@ -393,7 +401,7 @@ LAMELLA_INLINE Vec<T> round(Vec<T> a) {
 }
 template <class T>
 LAMELLA_INLINE IVec<T> to_int(Vec<T> a) {  // nearest even
-  return __builtin_convertvector(round(a).v, typename IVec<T>::Native);
+  return __builtin_convertvector(round(a).v, typename Native<T>::I);
 }
 
 #endif
