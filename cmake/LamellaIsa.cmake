@@ -18,6 +18,11 @@ function(lamella_add_isa_kernels prefix)
   set(flags_avx2 -mavx2 -mfma -mbmi2)
   set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mbmi2 -mprefer-vector-width=512)
 
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC's own avx512fintrin.h reads "undefined" registers on purpose and then warns about it (GCC bug 105593).
+    list(APPEND flags_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
+  endif()
+
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/kernels/cpu/*.cpp)
   set(objects "")
   set(definitions "")
