@@ -1,0 +1,142 @@
+// The register tile: MR rows by NV vectors of C, over one k block. All variants come from one template; the tables hand
+// them out by mode and size.
+#pragma once
+
+#include <utility>
+
+#include "kernels/cpu/gemm_core.h"
+
+namespace lamella::LAMELLA_NS {
+namespace {
+
+template <int I>
+struct Index {
+  static constexpr int value = I;
+};
+template <class F, int... I>
+LAMELLA_INLINE void unroll_each(const F& f, std::integer_sequence<int, I...>) {
+  (f(Index<I>{}), ...);
+}
+// f(Index<0>{}), ..., f(Index<N-1>{}): indices are constants, so that arrays of vectors stay in registers.
+template <int N, class F>
+LAMELLA_INLINE void unroll(const F& f) {
+  unroll_each(f, std::make_integer_sequence<int, N>{});
+}
+#define LAMELLA_UNROLLED(i) [&](auto i) __attribute__((always_inline))
+
+enum TileFlags : uint32_t {
+  kTileAlpha = 1,
+  kTileReadC = 2,
+  kTileBias = 4,
+  kTileRelu = 8,
+  kTileRelu6 = 16,
+  kTileLeaky = 32,
+  kTileAct = kTileRelu | kTileRelu6 | kTileLeaky,
+};
+
+// Where a tile goes and what is applied on the way.
+template <class T>
+struct TileOut {
+  T* c;
+  int64_t ldc;
+  int64_t n;  // columns of C that exist: in ((NV-1)*W, NV*W)
+  uint32_t flags;
+  T alpha, beta, slope;
+  const T* bias;
+};
+
+// a: row i, step p at a[i*sa + p] (RowA) or a[i + p*sa]. b: step p at b[p*ldb], NV vectors. Tail: the last vector holds
+// less than W columns.
+template <class T, int MR, int NV, bool RowA, bool Tail>
+void micro_tile(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, const TileOut<T>& out) {
+  using V = Vec<T>;
+  constexpr int W = V::W;
+  const int64_t last = out.n - (NV - 1) * W;
+  V acc[MR][NV];
+  unroll<MR>(LAMELLA_UNROLLED(i) { unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = V::zero(); }); });
+#pragma GCC unroll 4
+  for (int64_t p = 0; p < kc; ++p) {
+    V row[NV];
+    unroll<NV>(LAMELLA_UNROLLED(j) {
+      if constexpr (Tail && j.value == NV - 1)
+        row[j.value] = V::load(b + j.value * W, last);
+      else
+        row[j.value] = V::load(b + j.value * W);
+    });
+    unroll<MR>(LAMELLA_UNROLLED(i) {
+      const V x(RowA ? a[i.value * sa] : a[i.value]);
+      unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = fma(x, row[j.value], acc[i.value][j.value]); });
+    });
+    a += RowA ? 1 : sa;
+    b += ldb;
+  }
+
+  T* c = out.c;
+  const int64_t ldc = out.ldc;
+  const auto each = [&](const auto& f) __attribute__((always_inline)) {
+    unroll<MR>(LAMELLA_UNROLLED(i) {
+      unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = f(acc[i.value][j.value], i, j); });
+    });
+  };
+  const auto load = [&](const T* p, auto j) __attribute__((always_inline)) {
+    if constexpr (Tail && j.value == NV - 1)
+      return V::load(p + j.value * W, last);
+    else
+      return V::load(p + j.value * W);
+  };
+  const uint32_t flags = out.flags;
+  if (flags != 0) {
+    if (flags & kTileAlpha) {
+      const V alpha(out.alpha);
+      each([&](V x, auto, auto) __attribute__((always_inline)) { return alpha * x; });
+    }
+    if (flags & kTileReadC) {
+      const V beta(out.beta);
+      each([&](V x, auto i, auto j)
+               __attribute__((always_inline)) { return fma(beta, load(c + i.value * ldc, j), x); });
+    }
+    if (flags & kTileBias) {
+      V bias[NV];
+      unroll<NV>(LAMELLA_UNROLLED(j) { bias[j.value] = load(out.bias, j); });
+      each([&](V x, auto, auto j) __attribute__((always_inline)) { return x + bias[j.value]; });
+    }
+    if (flags & kTileAct) {  // NaN passes through: max and min give their second operand then
+      const V zero = V::zero();
+      if (flags & kTileLeaky) {
+        const V slope(out.slope);
+        each([&](V x, auto, auto) __attribute__((always_inline)) { return select(gt(x, zero), x, slope * x); });
+      } else {
+        each([&](V x, auto, auto) __attribute__((always_inline)) { return max(zero, x); });
+        if (flags & kTileRelu6) each([&](V x, auto, auto) __attribute__((always_inline)) { return min(V(T(6)), x); });
+      }
+    }
+  }
+  unroll<MR>(LAMELLA_UNROLLED(i) {
+    unroll<NV>(LAMELLA_UNROLLED(j) {
+      if constexpr (Tail && j.value == NV - 1)
+        acc[i.value][j.value].store(c + i.value * ldc + j.value * W, last);
+      else
+        acc[i.value][j.value].store(c + i.value * ldc + j.value * W);
+    });
+  });
+}
+
+template <class T>
+using MicroFn = void (*)(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, const TileOut<T>& out);
+
+template <class T, int NV, bool RowA, bool Tail, class Rows>
+struct MicroTable;
+template <class T, int NV, bool RowA, bool Tail, int... I>
+struct MicroTable<T, NV, RowA, Tail, std::integer_sequence<int, I...>> {
+  static constexpr MicroFn<T> kFn[] = {micro_tile<T, I + 1, NV, RowA, Tail>...};
+};
+// The variants for 1..rows rows, NV vectors.
+template <class T, int NV, int Rows>
+LAMELLA_INLINE const MicroFn<T>* micro_rows(bool row_a, bool tail) {
+  using R = std::make_integer_sequence<int, Rows>;
+  return row_a ? (tail ? MicroTable<T, NV, true, true, R>::kFn : MicroTable<T, NV, true, false, R>::kFn)
+               : (tail ? MicroTable<T, NV, false, true, R>::kFn : MicroTable<T, NV, false, false, R>::kFn);
+}
+
+}  // namespace
+}  // namespace lamella::LAMELLA_NS
