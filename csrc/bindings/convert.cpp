@@ -38,11 +38,11 @@ py::object from_json(const Json& v) {
   if (v.is_array()) {
     py::list l;
     for (const Json& item : v.as_array()) l.append(from_json(item));
-    return std::move(l);
+    return l;
   }
   py::dict d;
   for (const auto& [key, value] : v.as_object()) d[py::str(key)] = from_json(value);
-  return std::move(d);
+  return d;
 }
 
 py::dtype to_numpy(DType t) {

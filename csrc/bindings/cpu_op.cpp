@@ -105,6 +105,68 @@ void check_specs(const char* op, const char* what, const Arrays& given, const st
   }
 }
 
+// One recorded forward call: what its backward reads, and nothing more. The rest of the arrays survive as specs.
+class Record {
+ public:
+  Record(OpPtr op, const Arrays& in, const Arrays& out, Arrays saved) : op_(std::move(op)), saved_(std::move(saved)) {
+    const BackwardUses uses = op_->backward_uses();
+    keep(in, uses.inputs, in_);
+    keep(out, uses.outputs, out_);
+  }
+
+  py::list backward(const py::sequence& grad_outputs, const py::sequence& wanted) const {
+    const std::string name(op_->name());
+    const char* op = name.c_str();
+    const Arrays grad_out = inputs_of(op, grad_outputs, "output gradient");
+    if (grad_out.views.size() != out_.size()) {
+      fail_value(op, "output gradients", std::to_string(out_.size()), std::to_string(grad_out.views.size()));
+    }
+    if (wanted.size() != in_.size()) {
+      fail_value(op, "wanted", std::to_string(in_.size()) + " flags", std::to_string(wanted.size()));
+    }
+    for (size_t i = 0; i < out_.size(); ++i) {
+      if (!grad_out.keep[i].is_none() && !(grad_out.views[i].spec() == out_[i].spec())) {
+        fail_value(op, "output gradient " + std::to_string(i), out_[i].spec().str(), grad_out.views[i].spec().str());
+      }
+    }
+    Arrays grad_in;
+    grad_in.reserve(in_.size());
+    int64_t bytes = grad_out.bytes;
+    for (size_t i = 0; i < in_.size(); ++i) {
+      bytes += in_[i].spec().bytes();
+      if (wanted[i].cast<bool>() && !absent(in_[i].spec()) && op_->differentiable(static_cast<int>(i))) {
+        grad_in.add_new(in_[i].spec());
+      } else {
+        grad_in.add_absent();
+      }
+    }
+    Exec& exec = thread_exec();
+    exec.training = true;
+    {
+      MaybeReleaseGil release(bytes);
+      op_->backward(exec, {in_, out_, saved_.views, grad_out.views, grad_in.views});
+    }
+    return grad_in.list();
+  }
+
+ private:
+  void keep(const Arrays& from, uint32_t mask, std::vector<TensorView>& views) {
+    views = from.views;
+    for (size_t i = 0; i < views.size(); ++i) {
+      if ((mask >> i & 1) != 0) {
+        keep_.push_back(from.keep[i]);
+      } else {
+        views[i].data = nullptr;
+      }
+    }
+  }
+
+  OpPtr op_;
+  std::vector<TensorView> in_, out_;
+  Arrays saved_;
+  std::vector<py::object> keep_;
+};
+
 class PyOp {
  public:
   PyOp(const std::string& name, py::handle attrs)
@@ -114,22 +176,14 @@ class PyOp {
   const std::string& name() const { return name_; }
 
   py::tuple forward(const py::sequence& inputs, bool training, const py::object& out) const {
-    const char* op = name_.c_str();
-    const Arrays in = inputs_of(op, inputs, "input");
-    const Signature sig = op_->infer(in.specs(), training);
-    const Arrays outputs = outputs_for(op, sig.outputs, out);
-    Arrays saved;
-    saved.reserve(sig.saved.size());
-    for (const TensorSpec& s : sig.saved) saved.add_new(s);
-    if (!out.is_none()) check_no_overlap(in, outputs);
-    check_mutated(inputs, training);
-    Exec& exec = thread_exec();
-    exec.training = training;
-    {
-      MaybeReleaseGil release(in.bytes + outputs.bytes);
-      op_->forward(exec, {in.views, outputs.views, saved.views, {}});
-    }
-    return py::make_tuple(outputs.list(), saved.list());
+    const Call call = run(inputs, training, out);
+    return py::make_tuple(call.out.list(), call.saved.list());
+  }
+
+  py::tuple record(const py::sequence& inputs) const {
+    Call call = run(inputs, true, py::none());
+    py::list outputs = call.out.list();
+    return py::make_tuple(std::move(outputs), Record(op_, call.in, call.out, std::move(call.saved)));
   }
 
   py::list backward(const py::sequence& inputs, const py::sequence& outputs, const py::sequence& saved,
@@ -195,6 +249,28 @@ class PyOp {
     }
   }
 
+  struct Call {
+    Arrays in, out, saved;
+  };
+
+  Call run(const py::sequence& inputs, bool training, const py::object& out) const {
+    const char* op = name_.c_str();
+    Call call{inputs_of(op, inputs, "input"), {}, {}};
+    const Signature sig = op_->infer(call.in.specs(), training);
+    call.out = outputs_for(op, sig.outputs, out);
+    call.saved.reserve(sig.saved.size());
+    for (const TensorSpec& s : sig.saved) call.saved.add_new(s);
+    if (!out.is_none()) check_no_overlap(call.in, call.out);
+    check_mutated(inputs, training);
+    Exec& exec = thread_exec();
+    exec.training = training;
+    {
+      MaybeReleaseGil release(call.in.bytes + call.out.bytes);
+      op_->forward(exec, {call.in.views, call.out.views, call.saved.views, {}});
+    }
+    return call;
+  }
+
   OpPtr op_;
   std::string name_;
 };
@@ -209,6 +285,8 @@ Exec& thread_exec() {
 OpPtr op_of(py::handle h) { return h.cast<PyOp&>().op(); }
 
 void bind_op(py::module_& m) {
+  py::class_<Record>(m, "Record", "One recorded forward call: what its backward reads, and nothing more.")
+      .def("backward", &Record::backward, py::arg("grad_outputs"), py::arg("wanted"));
   py::class_<PyOp>(m, "Op", "One op of the registry with its attributes: shape rule, forward, backward.")
       .def(py::init<const std::string&, py::handle>(), py::arg("name"), py::arg("attrs") = py::none())
       .def_property_readonly("name", &PyOp::name)
@@ -225,6 +303,8 @@ void bind_op(py::module_& m) {
       .def("forward", &PyOp::forward, py::arg("inputs"), py::arg("training") = false, py::arg("out") = py::none())
       .def("backward", &PyOp::backward, py::arg("inputs"), py::arg("outputs"), py::arg("saved"),
            py::arg("grad_outputs"), py::arg("wanted"))
+      .def("record", &PyOp::record, py::arg("inputs"),
+           "Runs forward in training mode; gives the outputs and the Record whose backward() can follow.")
       .def("infer", &PyOp::infer, py::arg("specs"), py::arg("training") = false);
   m.def("op_names", [] { return OpRegistry::instance().names(); });
 }

@@ -90,6 +90,7 @@ using OpPtr = std::shared_ptr<const Op>;
 class AttrReader {
  public:
   AttrReader(std::string op, const Json& attrs);  // attrs: object or null
+  // A null attribute counts as absent.
   bool has(const char* key);
   int64_t get_int(const char* key, int64_t fallback);
   double get_double(const char* key, double fallback);
@@ -105,7 +106,7 @@ class AttrReader {
   std::vector<std::string> known_;
 };
 
-// "relu" -> Act::kRelu, ... with the known names and the closest in the error.
+// "relu" -> Act::kRelu, ... with the known names and the closest in the error. alpha NaN: the activation's default.
 Activation activation_from_name(const std::string& op, const std::string& name, double alpha);
 const char* activation_name(Act act);
 double activation_default_alpha(Act act);

@@ -1,0 +1,273 @@
+// Transcendental functions on Vec<T>. float: within 2 ULP over the whole range, subnormal arguments and results
+// included; double: within a few ULP. Special values as in C's <math.h>: NaN gives NaN, infinities and overflow give
+// what the limit gives, odd functions keep the sign of zero. Nothing here relies on fma being fused: whatever must be
+// exact is exact in two roundings too.
+//
+// The coefficients are minimax fits printed by tools/fit_vmath.py.
+#pragma once
+
+#include "kernels/cpu/simd.h"
+
+namespace lamella::LAMELLA_NS {
+namespace {
+
+template <class T>
+struct MathConst;
+template <>
+struct MathConst<float> {
+  static constexpr float kInf = __builtin_inff();
+  static constexpr float kMinNormal = 0x1p-126f;
+  static constexpr float kSubnormalScale = 0x1p24f;
+  static constexpr int32_t kSubnormalShift = 24;
+  static constexpr float kRoundMagic = 0x1.8p23f;
+  // ln 2 in two parts; the first has so few bits that k * kLn2Hi is exact for every exponent k.
+  static constexpr float kLog2e = 1.442695040888963407f;
+  static constexpr float kLn2Hi = 0x1.62e4p-1f;
+  static constexpr float kLn2Lo = 1.4286068203094172e-06f;
+  // Where exp has overflowed and vanished, and expm1 and tanh have reached their limits.
+  static constexpr float kExpMax = 89.0f;
+  static constexpr float kExpMin = -104.0f;
+  static constexpr float kExpm1Min = -20.0f;
+  // Below this, f(x) = x for expm1 to the last bit.
+  static constexpr float kTiny = 0x1p-25f;
+};
+template <>
+struct MathConst<double> {
+  static constexpr double kInf = __builtin_inf();
+  static constexpr double kMinNormal = 0x1p-1022;
+  static constexpr double kSubnormalScale = 0x1p54;
+  static constexpr int64_t kSubnormalShift = 54;
+  static constexpr double kRoundMagic = 0x1.8p52;
+  static constexpr double kLog2e = 1.4426950408889634074;
+  static constexpr double kLn2Hi = 0x1.62e42fep-1;
+  static constexpr double kLn2Lo = 1.8206359985041462e-09;
+  static constexpr double kExpMax = 710.0;
+  static constexpr double kExpMin = -746.0;
+  static constexpr double kExpm1Min = -40.0;
+  static constexpr double kTiny = 0x1p-54;
+};
+
+// c[0] + c[1] x + ... by Horner's rule: loops over arrays have enough independent work to hide the chain.
+template <class T, int N>
+LAMELLA_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[N]) {
+  Vec<T> y(c[N - 1]);
+#pragma GCC unroll 32
+  for (int i = N - 2; i >= 0; --i) y = fma(y, x, Vec<T>(c[i]));
+  return y;
+}
+
+// (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2; error 2^-28 relative to exp(r).
+LAMELLA_INLINE Vec<float> exp_tail(Vec<float> r) {
+  constexpr float c[] = {0.49999994f, 0.16666521f, 0.041668385f, 0.0083687175f, 0.001381466f};
+  return polynomial(r, c);
+}
+// The same, error 2^-28 relative to expm1(r).
+LAMELLA_INLINE Vec<float> expm1_tail(Vec<float> r) {
+  constexpr float c[] = {0.5f, 0.16666667f, 0.041666325f, 0.00833322f, 0.0013943212f, 0.00019962325f};
+  return polynomial(r, c);
+}
+#if defined(LAMELLA_ISA_PORTABLE)
+LAMELLA_INLINE Vec<double> expm1_tail(Vec<double> r) {
+  constexpr double c[] = {0.5,
+                          0.16666666666666666,
+                          0.04166666666666669,
+                          0.008333333333333345,
+                          0.0013888888888870217,
+                          0.0001984126984120757,
+                          2.4801587353630876e-05,
+                          2.755731936290852e-06,
+                          2.7557248703676805e-07,
+                          2.505196716335586e-08,
+                          2.092262644759405e-09,
+                          1.612027909766823e-10};
+  return polynomial(r, c);
+}
+LAMELLA_INLINE Vec<double> exp_tail(Vec<double> r) { return expm1_tail(r); }
+#endif
+
+// log(1 + f) - f for sqrt(1/2) <= 1 + f <= sqrt(2).
+LAMELLA_INLINE Vec<float> log1p_tail(Vec<float> f) {
+  constexpr float c[] = {0.33333313f,  -0.2500001f, 0.20002122f,  -0.16667993f, 0.1421946f,
+                         -0.12405579f, 0.11888898f, -0.11676096f, 0.06745471f};
+  const Vec<float> f2 = f * f;
+  return fnma(Vec<float>(0.5f), f2, f2 * f * polynomial(f, c));
+}
+#if defined(LAMELLA_ISA_PORTABLE)
+// log(1 + f) = 2 atanh(s) with s = f / (2 + f).
+LAMELLA_INLINE Vec<double> log1p_tail(Vec<double> f) {
+  constexpr double c[] = {0.6666666666666734,  0.39999999999414854, 0.28571428742389093, 0.22222198569058105,
+                          0.18183564737301655, 0.1531403521909799,  0.14796149303854375};
+  const Vec<double> s = f / (f + Vec<double>(2.0));
+  const Vec<double> z = s * s;
+  const Vec<double> half_f2 = Vec<double>(0.5) * f * f;
+  return s * (half_f2 + z * polynomial(z, c)) - half_f2;
+}
+#endif
+
+// x = n ln 2 + r with |r| <= ln(2)/2, n an integer (`n` as a float, `i` as an integer).
+template <class T>
+struct ExpSplit {
+  Vec<T> r, n;
+  IVec<T> i;
+};
+template <class T>
+LAMELLA_INLINE ExpSplit<T> exp_split(Vec<T> x) {
+  using C = MathConst<T>;
+  const Vec<T> magic(C::kRoundMagic);
+  const Vec<T> t = fma(x, Vec<T>(C::kLog2e), magic);  // the low bits of t are the integer
+  const Vec<T> n = t - magic;
+  const Vec<T> r = fnma(n, Vec<T>(C::kLn2Lo), fnma(n, Vec<T>(C::kLn2Hi), x));
+  return {r, n, as_int(t) - as_int(magic)};
+}
+
+// p * 2^n, also where 2^n or the result is subnormal or overflows; |n| < 2 * kBias.
+template <class T>
+LAMELLA_INLINE Vec<T> scale_by_pow2(Vec<T> p, const ExpSplit<T>& e) {
+#if defined(LAMELLA_ISA_AVX512)
+  return _mm512_scalef_ps(p.v, e.n.v);
+#else
+  // In two steps: the first product is exact, so there is one rounding even if the result is subnormal.
+  const IVec<T> half = shr_arith<1>(e.i);
+  return p * pow2n<T>(half) * pow2n<T>(e.i - half);
+#endif
+}
+
+template <class T>
+LAMELLA_INLINE Vec<T> vexp(Vec<T> x) {
+  using C = MathConst<T>;
+  x = max(Vec<T>(C::kExpMin), min(Vec<T>(C::kExpMax), x));
+  const ExpSplit<T> e = exp_split(x);
+  const Vec<T> p = fma(e.r * e.r, exp_tail(e.r), e.r) + Vec<T>(T(1));
+  return scale_by_pow2(p, e);
+}
+
+template <class T>
+LAMELLA_INLINE Vec<T> vexpm1(Vec<T> x) {
+  using C = MathConst<T>;
+  const Vec<T> y = max(Vec<T>(C::kExpm1Min), min(Vec<T>(C::kExpMax), x));
+  const ExpSplit<T> e = exp_split(y);
+  const Vec<T> p = fma(e.r * e.r, expm1_tail(e.r), e.r);
+  // Half of everything, so that 2^n does not overflow before the sum does.
+  const Vec<T> s = pow2n<T>(e.i - IVec<T>(1));
+  const Vec<T> h = fma(s, p, s - Vec<T>(T(0.5)));
+  return select(lt(abs(x), Vec<T>(C::kTiny)), x, h + h);
+}
+
+template <class T>
+LAMELLA_INLINE Vec<T> vtanh(Vec<T> x) {
+  using C = MathConst<T>;
+  // With m = expm1(-2|x|): tanh|x| = -m / (2 + m).
+  const Vec<T> y = max(Vec<T>(C::kExpm1Min), Vec<T>(T(-2)) * abs(x));
+  const ExpSplit<T> e = exp_split(y);
+  const Vec<T> s = pow2n<T>(e.i);
+  const Vec<T> p = s * fma(e.r * e.r, expm1_tail(e.r), e.r);
+  const Vec<T> one(T(1));
+  return copysign((p + (s - one)) / (p + (s + one)), x);
+}
+
+template <class T>
+LAMELLA_INLINE Vec<T> vsigmoid(Vec<T> x) {
+  const Vec<T> one(T(1));
+  const Vec<T> e = vexp(neg(abs(x)));
+  const Vec<T> d = one + e;
+  const Vec<T> q = select(lt(x, Vec<T>::zero()), e, one) / d;
+  // What d lost in rounding, times a rough 1/d: without it the worst case is above 2 ULP.
+  const Vec<T> lost = (e - (d - one)) * fnma(Vec<T>(T(0.5)), e, one);
+  return fnma(q, lost, q);
+}
+
+// log of a number split as 2^k (1 + f).
+template <class T>
+LAMELLA_INLINE Vec<T> log_join(Vec<T> k, Vec<T> f) {
+  using C = MathConst<T>;
+  const Vec<T> low = fma(k, Vec<T>(C::kLn2Lo), log1p_tail(f));
+  return fma(k, Vec<T>(C::kLn2Hi), f + low);
+}
+
+// x = 2^k m with sqrt(1/2) <= m < sqrt(2), for normal x > 0.
+template <class T>
+struct LogSplit {
+  IVec<T> k;
+  Vec<T> m;
+};
+template <class T>
+LAMELLA_INLINE LogSplit<T> log_split(Vec<T> x) {
+  const IVec<T> bits = as_int(x);
+  const IVec<T> k = shr_arith<IntOf<T>::kMantissa>(bits - as_int(Vec<T>(T(0.70710678118654752440))));
+  return {k, as_float(bits - shl<IntOf<T>::kMantissa>(k))};
+}
+
+template <class T>
+LAMELLA_INLINE Vec<T> vlog(Vec<T> x) {
+  using C = MathConst<T>;
+  const Mask<T> subnormal = lt(x, Vec<T>(C::kMinNormal));
+  const Vec<T> scaled = select(subnormal, x * Vec<T>(C::kSubnormalScale), x);
+  const LogSplit<T> s = log_split(scaled);
+  const Vec<T> k = to_float(s.k) - select(subnormal, Vec<T>(T(C::kSubnormalShift)), Vec<T>::zero());
+  Vec<T> y = log_join(k, s.m - Vec<T>(T(1)));
+  const Vec<T> zero = Vec<T>::zero();
+  y = select(lt(x, Vec<T>(C::kInf)), y, x);  // inf and NaN
+  y = select(lt(x, zero), Vec<T>(C::kInf - C::kInf), y);
+  return select(eq(x, zero), Vec<T>(-C::kInf), y);
+}
+
+template <class T>
+LAMELLA_INLINE Vec<T> vlog1p(Vec<T> x) {
+  using C = MathConst<T>;
+  const Vec<T> one(T(1));
+  // 1 + x = u + c exactly.
+  const Vec<T> u = one + x;
+  const Vec<T> v = u - one;
+  const Vec<T> c = (one - (u - v)) + (x - v);
+  const LogSplit<T> s = log_split(u);
+  // From 2^60 on c no longer matters, and 2^-k would leave the range of normal numbers.
+  const Mask<T> small = lt(u, Vec<T>(T(0x1p60)));
+  const Vec<T> f = (s.m - one) + select(small, c * pow2n<T>(IVec<T>(0) - s.k), Vec<T>::zero());
+  Vec<T> y = log_join(to_float(s.k), f);
+  y = select(lt(x, Vec<T>(C::kInf)), y, x);  // inf and NaN
+  y = select(lt(u, Vec<T>::zero()), Vec<T>(C::kInf - C::kInf), y);
+  y = select(eq(u, Vec<T>::zero()), Vec<T>(-C::kInf), y);
+  return select(lt(abs(x), Vec<T>(C::kTiny)), x, y);
+}
+
+// log(1 + exp(x)).
+template <class T>
+LAMELLA_INLINE Vec<T> vsoftplus(Vec<T> x) {
+  const Vec<T> one(T(1)), zero = Vec<T>::zero();
+  const Vec<T> e = vexp(neg(abs(x)));
+  // log1p of 0 <= e <= 1: 1 + e = u + c exactly, and at most one halving brings u below sqrt(2).
+  const Vec<T> u = one + e;
+  const Vec<T> c = e - (u - one);
+  const Mask<T> halve = gt(u, Vec<T>(T(1.4142135623730950488)));
+  const Vec<T> k = select(halve, one, zero);
+  const Vec<T> scale = select(halve, Vec<T>(T(0.5)), one);
+  const Vec<T> f = fma(u, scale, Vec<T>(T(-1))) + c * scale;
+  return max(zero, x) + log_join(k, f);
+}
+
+LAMELLA_INLINE Vec<float> verf(Vec<float> x) {
+  using V = Vec<float>;
+  // |x| < 0.93: x + x p(x^2).
+  constexpr float small[] = {0.12837917f,   -0.37612632f,   0.112836786f,   -0.02685846f,
+                             0.0051987427f, -0.0008117121f, 0.000082635626f};
+  // Up to 3.95, where erf has become 1: 1 - exp(-q(|x|)), q = -log(erfc).
+  constexpr float large[] = {-0.00017733531f, 1.1295277f,   0.6333212f,      0.10830828f,
+                             -0.025137624f,   0.004177963f, -0.00043588478f, 0.000021217922f};
+  const V a = abs(x);
+  const V near = fma(x, polynomial(x * x, small), x);
+  const ExpSplit<float> e = exp_split(neg(polynomial(min(V(3.95f), a), large)));
+  const V p = fma(e.r * e.r, exp_tail(e.r), e.r);
+  const V s = pow2n<float>(e.i);
+  const V far = V(1.0f) - fma(s, p, s);
+  return select(lt(a, V(0.93f)), near, copysign(far, x));
+}
+#if defined(LAMELLA_ISA_PORTABLE)
+LAMELLA_INLINE Vec<double> verf(Vec<double> x) {
+  Vec<double> y;
+  for (int i = 0; i < Vec<double>::W; ++i) y.v[i] = __builtin_erf(x.v[i]);
+  return y;
+}
+#endif
+
+}  // namespace
+}  // namespace lamella::LAMELLA_NS

@@ -1,0 +1,129 @@
+"""Minimax fits behind csrc/kernels/cpu/vmath.h; prints its coefficient tables. Needs mpmath.
+
+Each function is fitted by the Remez exchange in 60 digits; the weights make the error relative to the function itself.
+"""
+
+import argparse
+
+import mpmath as mp
+import numpy as np
+
+mp.mp.dps = 60
+
+
+def remez(f, weight, lo, hi, powers, iterations=40):
+    """Coefficients c of sum c[i] x^powers[i] that minimise max |weight(x) (f(x) - p(x))| on [lo, hi], and that maximum."""
+    n = len(powers)
+    grid_size = 40 * (n + 2)
+    grid = [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * mp.mpf(i) / grid_size) for i in range(grid_size + 1)]
+    grid = [x for x in grid if abs(x) > mp.mpf("1e-9")]
+    fg = [f(x) for x in grid]
+    wg = [weight(x) for x in grid]
+    step = (len(grid) - 1) / n
+    points = [round(i * step) for i in range(n + 1)]
+    best = None
+    for _ in range(iterations):
+        a = mp.matrix(n + 1, n + 1)
+        b = mp.matrix(n + 1, 1)
+        for row, j in enumerate(points):
+            for i, p in enumerate(powers):
+                a[row, i] = grid[j] ** p
+            a[row, n] = (-1) ** row / wg[j]
+            b[row] = fg[j]
+        solution = mp.lu_solve(a, b)
+        c = [solution[i] for i in range(n)]
+        err = [w * (y - sum(ci * x**p for ci, p in zip(c, powers))) for x, y, w in zip(grid, fg, wg)]
+        # Alternating extrema of the error: the largest of each run of one sign, then the n + 1 consecutive largest.
+        runs = []
+        for j, e in enumerate(err):
+            if runs and (err[runs[-1]] > 0) == (e > 0):
+                if abs(e) > abs(err[runs[-1]]):
+                    runs[-1] = j
+            else:
+                runs.append(j)
+        worst = max(abs(e) for e in err)
+        best = (c, worst)
+        while len(runs) > n + 1:
+            runs.pop(0 if abs(err[runs[0]]) < abs(err[runs[-1]]) else -1)
+        if len(runs) < n + 1 or runs == points:
+            break
+        points = runs
+    return best
+
+
+def fit(name, f, weight, lo, hi, degree, kind):
+    """Fits degree + 1 coefficients, prints them rounded to `kind` and the largest weighted error before and after."""
+    lo, hi = mp.mpf(lo), mp.mpf(hi)
+    c, worst = remez(f, weight, lo, hi, list(range(degree + 1)))
+    rounded = [mp.mpf(float(np.float32(float(x))) if kind == "float" else float(x)) for x in c]
+    samples = [lo + (hi - lo) * mp.mpf(i) / 2001 for i in range(2002)]
+    after = max(
+        abs(weight(x) * (f(x) - sum(c * x**i for i, c in enumerate(rounded)))) for x in samples if abs(x) > 1e-9
+    )
+    print(f"// {name}: 2^{float(mp.log(worst, 2)):.1f}, rounded 2^{float(mp.log(after, 2)):.1f}")
+    for x in rounded:
+        print(
+            f"{np.format_float_positional(np.float32(float(x)), unique=True)}f,"
+            if kind == "float"
+            else f"{float(x)!r},"
+        )
+
+
+def series(direct, terms, cut):
+    """direct(x) except near 0, where the Taylor series `terms` (a function of i) avoids cancellation."""
+
+    def f(x):
+        if abs(x) > cut:
+            return direct(x)
+        return sum(terms(i) * x**i for i in range(80))
+
+    return f
+
+
+LN2_2 = mp.log(2) / 2 * mp.mpf("1.0001")
+exp_q = series(lambda r: (mp.expm1(r) - r) / r**2, lambda i: 1 / mp.factorial(i + 2), mp.mpf("0.01"))
+log_p = series(lambda f: (mp.log1p(f) - f + f * f / 2) / f**3, lambda i: mp.mpf(-1) ** i / (i + 3), mp.mpf("0.01"))
+
+
+def log_r(z):
+    """log((1 + s) / (1 - s)) = 2 s + s z R(z), z = s^2."""
+    s = mp.sqrt(z)
+    if z < mp.mpf("1e-4"):
+        return sum(2 * z**i / mp.mpf(2 * i + 3) for i in range(60))
+    return (mp.log((1 + s) / (1 - s)) / s - 2) / z
+
+
+def erf_p(z):
+    """erf(x) = x + x P(z), z = x^2."""
+    x = mp.sqrt(z)
+    return mp.erf(x) / x - 1 if z > 0 else 2 / mp.sqrt(mp.pi) - 1
+
+
+FITS = {
+    "exp": lambda d, k: fit("exp: 1 + r + r^2 q(r)", exp_q, lambda r: r * r / mp.exp(r), -LN2_2, LN2_2, d, k),
+    "expm1": lambda d, k: fit("expm1: r + r^2 q(r)", exp_q, lambda r: r * r / mp.expm1(r), -LN2_2, LN2_2, d, k),
+    "log": lambda d, k: fit(
+        "log1p: f - f^2/2 + f^3 p(f)",
+        log_p,
+        lambda f: f**3 / mp.log1p(f),
+        mp.sqrt(mp.mpf("0.5")) * mp.mpf("0.9999") - 1,
+        mp.sqrt(2) * mp.mpf("1.0001") - 1,
+        d,
+        k,
+    ),
+    "log_r": lambda d, k: fit(
+        "atanh: 2 s + s z r(z)", log_r, lambda z: z / (2 + z * log_r(z)), "1e-8", "0.02945", d, k
+    ),
+    "erf_small": lambda d, k: fit("erf: x + x p(x^2)", erf_p, lambda z: 1 / (1 + erf_p(z)), "0", "0.88", d, k),
+    "erf_large": lambda d, k: fit(
+        "-log(erfc(x))", lambda a: -mp.log(mp.erfc(a)), lambda a: mp.erfc(a) / mp.erf(a), "0.93", "3.95", d, k
+    ),
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("fit", choices=sorted(FITS))
+    parser.add_argument("degree", type=int)
+    parser.add_argument("kind", choices=["float", "double"])
+    args = parser.parse_args()
+    FITS[args.fit](args.degree, args.kind)
