@@ -3,7 +3,9 @@
 // checked.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,23 +26,29 @@ void safetensors_write(const std::string& path, const std::vector<NamedTensor>& 
 
 class SafetensorsFile {
  public:
-  explicit SafetensorsFile(
-      const std::string& path);  // throws Error(kOs) or Error(kValue) (malformed: says what and where)
-  SafetensorsFile(const void* data, size_t bytes);  // borrows memory: embedded apps
+  // Throws Error(kOs), Error(kValue) (malformed: says what and where) or Error(kType) (a dtype we have no array for).
+  // The views are read-only and live as long as this object. They point into the mapping, so the file must not be
+  // truncated meanwhile (a rewrite by rename is fine); a tensor that the file leaves misaligned is copied.
+  explicit SafetensorsFile(const std::string& path);
+  // Borrows memory: embedded apps.
+  SafetensorsFile(const void* data, size_t bytes);
   ~SafetensorsFile();
   SafetensorsFile(const SafetensorsFile&) = delete;
   SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
-  const std::vector<NamedTensor>& tensors() const { return tensors_; }  // views into the mapping, in file order
-  const TensorView* find(const std::string& name) const;
-  const std::string* metadata(const std::string& key) const;
+  const std::vector<NamedTensor>& tensors() const { return tensors_; }  // in file order
+  const TensorView* find(std::string_view name) const;
+  const std::string* metadata(std::string_view key) const;
   const std::vector<std::pair<std::string, std::string>>& all_metadata() const { return metadata_; }
 
  private:
   void parse(const unsigned char* data, size_t bytes, const std::string& where);
+  void* aligned(const unsigned char* data, size_t bytes, size_t alignment);
   void* map_ = nullptr;
   size_t map_bytes_ = 0;
+  std::vector<std::unique_ptr<uint64_t[]>> copies_;
   std::vector<NamedTensor> tensors_;
+  std::vector<size_t> by_name_;  // indices into tensors_, sorted by name
   std::vector<std::pair<std::string, std::string>> metadata_;
 };
 
