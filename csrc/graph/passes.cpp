@@ -1,0 +1,212 @@
+#include "graph/passes.h"
+
+#include <algorithm>
+#include <array>
+
+namespace lamella {
+
+// Edits the nodes of a copy of a graph. Values keep their ids; a value that nobody makes any more is simply unused.
+class GraphRewriter {
+ public:
+  GraphRewriter(const Graph& graph, std::vector<int>& results) : g_(graph), results_(results) { index(); }
+
+  const Node& node(size_t i) const { return g_.nodes_[i]; }
+  size_t size() const { return g_.nodes_.size(); }
+  bool removed(size_t i) const { return removed_[i]; }
+  int producer(int value) const { return value < 0 ? -1 : producer_[value]; }
+  // Nodes that read the value; a wanted result counts as one reader more.
+  int readers(int value) const { return readers_[value]; }
+  const TensorSpec& spec(int value) const { return g_.values_[value].spec; }
+
+  // Node i becomes `op` over `in`, making the values `out`.
+  void replace(size_t i, OpPtr op, std::vector<int> in, std::vector<int> out) {
+    Node& n = g_.nodes_[i];
+    n.op = std::move(op);
+    n.in = std::move(in);
+    n.out = std::move(out);
+    std::vector<TensorSpec> specs;
+    for (int id : n.in) specs.push_back(id < 0 ? absent_spec() : spec(id));
+    const Signature sig = n.op->infer(specs, false);
+    for (size_t k = 0; k < n.out.size(); ++k) g_.values_[n.out[k]].spec = sig.outputs[k];
+    index();
+  }
+  void remove(size_t i) {
+    removed_[i] = true;
+    index();
+  }
+  // Everybody who reads `from` reads `to` instead.
+  void redirect(int from, int to) {
+    for (Node& n : g_.nodes_) std::replace(n.in.begin(), n.in.end(), from, to);
+    std::replace(results_.begin(), results_.end(), from, to);
+    index();
+  }
+
+  void remove_dead() {
+    std::vector<bool> live(g_.values_.size(), false);
+    for (int id : results_) live[id] = true;
+    for (size_t i = size(); i-- > 0;) {
+      if (removed_[i]) continue;
+      bool any = false;
+      for (int id : g_.nodes_[i].out) any |= live[id];
+      removed_[i] = !any;
+      if (!any) continue;
+      for (int id : g_.nodes_[i].in)
+        if (id >= 0) live[id] = true;
+    }
+    std::vector<Node> kept;
+    for (size_t i = 0; i < size(); ++i)
+      if (!removed_[i]) kept.push_back(std::move(g_.nodes_[i]));
+    g_.nodes_ = std::move(kept);
+    index();
+  }
+
+  Graph take() { return std::move(g_); }
+
+ private:
+  void index() {
+    removed_.resize(size(), false);
+    producer_.assign(g_.values_.size(), -1);
+    readers_.assign(g_.values_.size(), 0);
+    for (size_t i = 0; i < size(); ++i) {
+      if (removed_[i]) continue;
+      for (int id : g_.nodes_[i].out) producer_[id] = static_cast<int>(i);
+      for (int id : g_.nodes_[i].in)
+        if (id >= 0) ++readers_[id];
+    }
+    for (int id : results_) ++readers_[id];
+  }
+
+  Graph g_;
+  std::vector<int>& results_;
+  std::vector<bool> removed_;
+  std::vector<int> producer_, readers_;
+};
+
+namespace {
+
+Json with_attr(Json attrs, const char* key, Json value) {
+  attrs.set(key, std::move(value));
+  return attrs;
+}
+
+// dense -> activation becomes dense{activation}: the epilogue applies it while the tile is in registers.
+void fuse_activations(GraphRewriter& r, bool training) {
+  for (size_t j = 0; j < r.size(); ++j) {
+    const Node& act = r.node(j);
+    if (r.removed(j) || act.op->name() != "activation") continue;
+    const int i = r.producer(act.in[0]);
+    if (i < 0 || r.readers(act.in[0]) != 1 || r.node(i).out.size() != 1) continue;
+    const Json attrs = r.node(i).op->attrs();
+    const Json* own = attrs.find("activation");
+    if (r.node(i).op->name() == "activation" || own == nullptr || own->as_string() != "identity") continue;
+    const Json act_attrs = act.op->attrs();
+    const std::string name = act_attrs.at("activation").as_string();
+    const Activation a = activation_from_name("activation", name, act_attrs.at("alpha").as_double());
+    if (training && !act_grad_from_output(a.act)) continue;  // the fused op would have to keep its input anyway
+    OpPtr fused = OpRegistry::instance().make(
+        std::string(r.node(i).op->name()), with_attr(with_attr(attrs, "activation", name), "alpha", act_attrs.at("alpha")));
+    const std::vector<int> out = act.out;
+    r.remove(j);
+    r.replace(static_cast<size_t>(i), std::move(fused), r.node(i).in, out);
+  }
+}
+
+std::vector<int64_t> permutation_of(const Node& n) {
+  std::vector<int64_t> p;
+  for (const Json& d : n.op->attrs().at("perm").as_array()) p.push_back(d.as_int());
+  return p;
+}
+
+// NCHW faces wrap each layer in transposes: move them behind elementwise ops, then drop pairs that undo each other.
+void cancel_transposes(GraphRewriter& r) {
+  bool changed = true;
+  while (changed) {
+    changed = false;
+    for (size_t j = 0; j < r.size(); ++j) {
+      if (r.removed(j)) continue;
+      const Node& n = r.node(j);
+      const int i = n.in.empty() ? -1 : r.producer(n.in[0]);
+      if (i < 0 || r.node(i).op->name() != "transpose") continue;
+      const Node& before = r.node(i);
+      if (n.op->name() == "transpose") {
+        const std::vector<int64_t> p = permutation_of(before), q = permutation_of(n);
+        bool identity = true;
+        std::vector<int64_t> both(p.size());
+        Json::Array perm;
+        for (size_t d = 0; d < p.size(); ++d) {
+          both[d] = p[static_cast<size_t>(q[d])];
+          identity &= both[d] == static_cast<int64_t>(d);
+          perm.push_back(both[d]);
+        }
+        const int source = before.in[0];
+        if (identity) {
+          const int gone = n.out[0];
+          r.remove(j);
+          r.redirect(gone, source);
+        } else {
+          r.replace(j, OpRegistry::instance().make("transpose", Json::Object{{"perm", perm}}), {source}, n.out);
+        }
+        changed = true;
+      } else if (n.op->name() == "activation" && r.readers(n.in[0]) == 1) {
+        // act(transpose(x)) = transpose(act(x)): the two nodes swap their work, the inner value changes shape.
+        const OpPtr act = n.op, transpose = before.op;
+        const int source = before.in[0], middle = before.out[0], out = n.out[0];
+        r.replace(static_cast<size_t>(i), act, {source}, {middle});
+        r.replace(j, transpose, {middle}, {out});
+        changed = true;
+      }
+    }
+    r.remove_dead();
+  }
+}
+
+// softmax followed by a cross-entropy on probabilities is the cross-entropy on logits, exact and one pass. Accuracies
+// compare classes by order, which softmax keeps.
+void join_softmax_with_loss(GraphRewriter& r) {
+  for (size_t j = 0; j < r.size(); ++j) {
+    if (r.removed(j)) continue;
+    const Node& loss = r.node(j);
+    const Json attrs = loss.op->attrs();
+    const Json* from_logits = attrs.find("from_logits");
+    if (from_logits == nullptr || !from_logits->is_bool() || from_logits->as_bool()) continue;
+    const int i = r.producer(loss.in[0]);
+    if (i < 0) continue;
+    const Node& last = r.node(i);
+    const std::string_view op = last.op->name();
+    const Json last_attrs = last.op->attrs();
+    const bool cross_entropy = loss.op->name() == "cross_entropy" || loss.op->name() == "sparse_cross_entropy";
+    const bool softmax = op == "softmax" && cross_entropy &&
+                         (last_attrs.at("axis").as_int() == -1 ||
+                          last_attrs.at("axis").as_int() == r.spec(last.in[0]).shape.rank() - 1);
+    if (!softmax) continue;
+    std::vector<int> in = loss.in;
+    in[0] = last.in[0];
+    r.replace(j, OpRegistry::instance().make(std::string(loss.op->name()), with_attr(attrs, "from_logits", true)), in,
+              loss.out);
+    for (size_t k = 0; k < r.size(); ++k) {
+      if (r.removed(k) || r.node(k).op->name() != "metric_accuracy" || r.node(k).in[0] != last.out[0]) continue;
+      const Json* kind = r.node(k).op->attrs().find("kind");
+      if (kind != nullptr && kind->is_string() && kind->as_string() == "binary") continue;
+      std::vector<int> metric_in = r.node(k).in;
+      metric_in[0] = last.in[0];
+      r.replace(k, r.node(k).op, metric_in, r.node(k).out);
+    }
+  }
+}
+
+}  // namespace
+
+Graph optimize(const Graph& graph, std::vector<int>& results, bool training) {
+  GraphRewriter r(graph, results);
+  r.remove_dead();
+  if (training) {
+    join_softmax_with_loss(r);
+    r.remove_dead();
+  }
+  cancel_transposes(r);
+  fuse_activations(r, training);
+  r.remove_dead();
+  return r.take();
+}
+
+}  // namespace lamella

@@ -1,0 +1,82 @@
+// A graph compiled for given input shapes: a flat list of steps over one arena. Running it allocates nothing (after the
+// first run) and never goes back to Python.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "graph/graph.h"
+#include "graph/memory.h"
+
+namespace lamella {
+
+struct PlanOptions {
+  bool training = false;
+  // Value ids whose results are wanted; default: the graph's outputs. In training, results[0] is the scalar loss.
+  std::vector<int> results;
+};
+
+class Plan {
+ public:
+  // Throws where a shape rule refuses the input specs. The graph's parameter memory is borrowed, kept alive by its holders.
+  Plan(const Graph& graph, std::span<const TensorSpec> inputs, const PlanOptions& options);
+  ~Plan();
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  // One inference or, when training, one forward and backward pass. Inputs are read in place. results() hold until the
+  // next run. Not for two threads at once: see lock().
+  void run(std::span<const TensorView> inputs);
+  std::span<const TensorView> results() const { return results_; }
+
+  // Trainable parameters that the loss depends on, with their gradients (in one flat buffer, in this order).
+  struct ParamGrad {
+    TensorView value, grad;
+    int value_id;  // in the graph given to the constructor
+  };
+  const std::vector<ParamGrad>& gradients() const { return gradients_; }
+  TensorView flat_gradients() const { return flat_gradients_; }
+
+  const std::vector<TensorSpec>& input_specs() const { return input_specs_; }
+  // A buffer of the plan's own for input i: where batches are gathered.
+  TensorView input_buffer(int i);
+
+  // Transformed weights (Winograd, packed panels) are made again at the next run: call after the parameters changed.
+  void invalidate_prepared() { prepared_valid_ = false; }
+
+  std::unique_lock<std::mutex> lock() { return std::unique_lock<std::mutex>(mutex_); }
+  Exec& exec() { return exec_; }
+  int64_t arena_bytes() const { return arena_bytes_; }
+  size_t step_count() const { return steps_.size(); }
+
+ private:
+  struct Buffer;
+  struct Ref;
+  struct Step;
+  class Compiler;
+
+  void prepare();
+
+  std::vector<TensorSpec> input_specs_;
+  std::vector<Step> steps_;
+  std::vector<TensorView> results_;
+  std::vector<ParamGrad> gradients_;
+  TensorView flat_gradients_;
+  // Places in steps_ (and results_) that point at an input's memory.
+  struct Patch {
+    int input;
+    TensorView* view;
+  };
+  std::vector<Patch> patches_;
+  std::vector<void*> memory_;  // 64-byte aligned blocks: arena, gradients, prepared weights
+  std::vector<void*> input_memory_;
+  std::vector<std::shared_ptr<const void>> holders_;
+  int64_t arena_bytes_ = 0;
+  bool prepared_valid_ = false;
+  Exec exec_;
+  std::mutex mutex_;
+};
+
+}  // namespace lamella
