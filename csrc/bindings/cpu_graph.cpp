@@ -52,7 +52,8 @@ void bind_graph(py::module_& m) {
             return g.apply(op_of(op), ids_of(ids), name);
           },
           py::arg("op"), py::arg("ids"), py::arg("name") = "")
-      .def("set_outputs", [](Graph& g, const py::sequence& ids) { g.set_outputs(ids_of(ids)); }, py::arg("ids"))
+      .def(
+          "set_outputs", [](Graph& g, const py::sequence& ids) { g.set_outputs(ids_of(ids)); }, py::arg("ids"))
       .def_property_readonly("inputs", [](const Graph& g) { return g.inputs(); })
       .def_property_readonly("outputs", [](const Graph& g) { return g.outputs(); })
       .def("spec",
@@ -61,15 +62,15 @@ void bind_graph(py::module_& m) {
              return py::make_tuple(dtype_name(s.dtype), shape_tuple(s.shape));
            })
       .def("name", [](const Graph& g, int id) { return g.value(id).name; })
-      .def_property_readonly("nodes",
-                             [](const Graph& g) {
-                               py::list l;
-                               for (const Node& n : g.nodes()) {
-                                 l.append(py::make_tuple(std::string(n.op->name()), n.name, from_json(n.op->attrs()), n.in,
-                                                         n.out));
-                               }
-                               return l;
-                             })
+      .def_property_readonly(
+          "nodes",
+          [](const Graph& g) {
+            py::list l;
+            for (const Node& n : g.nodes()) {
+              l.append(py::make_tuple(std::string(n.op->name()), n.name, from_json(n.op->attrs()), n.in, n.out));
+            }
+            return l;
+          })
       .def("to_json", [](const Graph& g) { return g.to_json().dump(); });
 }
 

@@ -4,7 +4,10 @@
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "bindings/convert.h"
+#include "bindings/cpu_graph.h"
 #include "bindings/cpu_op.h"
+#include "bindings/cpu_optimizer.h"
+#include "bindings/cpu_plan.h"
 
 namespace lamella::python {
 namespace {
@@ -72,6 +75,9 @@ PYBIND11_MODULE(_cpu, m) {
   isa_choose();  // a bad LAMELLA_ISA is an error at import, not in the middle of a run
   bind_config(m);
   bind_op(m);
+  bind_graph(m);
+  bind_optimizer(m);
+  bind_plan(m);
 }
 
 }  // namespace lamella::python

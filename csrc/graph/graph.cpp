@@ -133,7 +133,8 @@ const char* kind_name(ValueKind k) {
 }  // namespace
 
 Json Graph::to_json() const {
-  // Values get ids in the order leaves first, then computed ones node by node, so that reading can rebuild by appending.
+  // Values get ids in the order leaves first, then computed ones node by node, so that reading can rebuild by
+  // appending.
   std::vector<int> id_of(values_.size(), -1);
   Json::Array leaves, nodes;
   int next = 0;

@@ -103,8 +103,9 @@ void fuse_activations(GraphRewriter& r, bool training) {
     const std::string name = act_attrs.at("activation").as_string();
     const Activation a = activation_from_name("activation", name, act_attrs.at("alpha").as_double());
     if (training && !act_grad_from_output(a.act)) continue;  // the fused op would have to keep its input anyway
-    OpPtr fused = OpRegistry::instance().make(
-        std::string(r.node(i).op->name()), with_attr(with_attr(attrs, "activation", name), "alpha", act_attrs.at("alpha")));
+    OpPtr fused =
+        OpRegistry::instance().make(std::string(r.node(i).op->name()),
+                                    with_attr(with_attr(attrs, "activation", name), "alpha", act_attrs.at("alpha")));
     const std::vector<int> out = act.out;
     r.remove(j);
     r.replace(static_cast<size_t>(i), std::move(fused), r.node(i).in, out);
@@ -175,9 +176,9 @@ void join_softmax_with_loss(GraphRewriter& r) {
     const std::string_view op = last.op->name();
     const Json last_attrs = last.op->attrs();
     const bool cross_entropy = loss.op->name() == "cross_entropy" || loss.op->name() == "sparse_cross_entropy";
-    const bool softmax = op == "softmax" && cross_entropy &&
-                         (last_attrs.at("axis").as_int() == -1 ||
-                          last_attrs.at("axis").as_int() == r.spec(last.in[0]).shape.rank() - 1);
+    const bool softmax =
+        op == "softmax" && cross_entropy &&
+        (last_attrs.at("axis").as_int() == -1 || last_attrs.at("axis").as_int() == r.spec(last.in[0]).shape.rank() - 1);
     if (!softmax) continue;
     std::vector<int> in = loss.in;
     in[0] = last.in[0];

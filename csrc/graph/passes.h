@@ -7,8 +7,8 @@
 
 namespace lamella {
 
-// All passes in order: softmax joined with its cross-entropy (training), activations into the dense or convolution before
-// them, transposes that undo each other, dead code. `results` is updated where a wanted value moved.
+// All passes in order: softmax joined with its cross-entropy (training), activations into the dense or convolution
+// before them, transposes that undo each other, dead code. `results` is updated where a wanted value moved.
 Graph optimize(const Graph& graph, std::vector<int>& results, bool training);
 
 }  // namespace lamella

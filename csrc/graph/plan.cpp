@@ -22,13 +22,6 @@ struct Plan::Ref {
   TensorSpec spec;
 };
 
-struct Plan::Step {
-  OpPtr op;
-  bool backward = false;
-  std::vector<TensorView> in, out, saved, grad_out, grad_in;
-  TensorView prepared;
-};
-
 namespace {
 
 void* allocate(int64_t bytes) {
@@ -387,9 +380,9 @@ class Plan::Compiler {
   const Graph& graph_;
   bool training_;
   std::vector<int> results_;
-  std::vector<TensorSpec> specs_;     // by value id
-  std::vector<Ref> refs_;             // by value id
-  std::vector<Ref> grads_;            // by value id
+  std::vector<TensorSpec> specs_;  // by value id
+  std::vector<Ref> refs_;          // by value id
+  std::vector<Ref> grads_;         // by value id
   std::vector<bool> needs_grad_, written_;
   std::vector<std::vector<Ref>> saved_;  // by node
   std::vector<Buffer> buffers_;

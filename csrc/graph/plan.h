@@ -20,7 +20,8 @@ struct PlanOptions {
 
 class Plan {
  public:
-  // Throws where a shape rule refuses the input specs. The graph's parameter memory is borrowed, kept alive by its holders.
+  // Throws where a shape rule refuses the input specs. The graph's parameter memory is borrowed, kept alive by its
+  // holders.
   Plan(const Graph& graph, std::span<const TensorSpec> inputs, const PlanOptions& options);
   ~Plan();
   Plan(const Plan&) = delete;
@@ -52,9 +53,14 @@ class Plan {
   size_t step_count() const { return steps_.size(); }
 
  private:
+  struct Step {
+    OpPtr op;
+    bool backward = false;
+    std::vector<TensorView> in, out, saved, grad_out, grad_in;
+    TensorView prepared;
+  };
   struct Buffer;
   struct Ref;
-  struct Step;
   class Compiler;
 
   void prepare();

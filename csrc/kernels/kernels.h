@@ -6,6 +6,7 @@
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/gather.h"
 #include "kernels/gemm.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
@@ -32,6 +33,7 @@ struct KernelTable {
   ShapeKernels<T> shape;
   RandomKernels<T> random;
   EmbeddingKernels<T> embedding;
+  GatherKernels<T> gather;
 };
 
 // The CPU's tables for the active ISA level (float64 is always the portable level). See kernels/cpu_dispatch.cpp.

@@ -18,6 +18,7 @@ void fill_all(KernelTable<T>& t) {
   fill(t.shape);
   fill(t.random);
   fill(t.embedding);
+  fill(t.gather);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ void fill(OptimizerKernels<float>&);
 void fill(ShapeKernels<float>&);
 void fill(RandomKernels<float>&);
 void fill(EmbeddingKernels<float>&);
+void fill(GatherKernels<float>&);
 
 #if defined(LAMELLA_ISA_PORTABLE)
 void fill(GemmKernels<double>&);
@@ -32,6 +33,7 @@ void fill(OptimizerKernels<double>&);
 void fill(ShapeKernels<double>&);
 void fill(RandomKernels<double>&);
 void fill(EmbeddingKernels<double>&);
+void fill(GatherKernels<double>&);
 #endif
 
 }  // namespace lamella::LAMELLA_NS

@@ -1,0 +1,89 @@
+// class Optimizer: hyper-parameters and fused updates on lists of arrays.
+#include "bindings/cpu_optimizer.h"
+
+#include "bindings/cpu_op.h"
+
+namespace lamella::python {
+namespace {
+
+double number_at(const py::object& list, size_t i, double fallback) {
+  if (list.is_none()) return fallback;
+  const py::object v = py::reinterpret_borrow<py::sequence>(list)[i];
+  return v.is_none() ? fallback : v.cast<double>();
+}
+
+void check_length(const char* what, const py::object& list, size_t n) {
+  if (!list.is_none() && py::len(list) != n) {
+    fail_value("optimizer", what, std::to_string(n) + " entries, one per parameter", std::to_string(py::len(list)));
+  }
+}
+
+}  // namespace
+
+std::vector<ParamSlot> to_slots(const Optimizer& optimizer, const py::sequence& params, const py::sequence& grads,
+                                const py::sequence& states, const py::object& lr_scales,
+                                const py::object& weight_decays) {
+  const size_t n = params.size();
+  check_length("grads", grads, n);
+  check_length("states", states, n);
+  check_length("lr_scales", lr_scales, n);
+  check_length("weight_decays", weight_decays, n);
+  std::vector<ParamSlot> slots;
+  slots.reserve(n);
+  for (size_t i = 0; i < n; ++i) {
+    const py::object grad = grads[i];
+    if (grad.is_none()) continue;
+    ParamSlot s;
+    s.value = writable_view(params[i], "optimizer", "parameter");
+    s.grad = writable_view(grad, "optimizer", "gradient");
+    const py::sequence state = py::reinterpret_borrow<py::sequence>(states[i]);
+    if (state.size() != optimizer.slots().size()) {
+      fail_value("optimizer", "states", std::to_string(optimizer.slots().size()) + " arrays per parameter",
+                 std::to_string(state.size()));
+    }
+    for (size_t k = 0; k < state.size(); ++k) s.state[k] = writable_view(state[k], "optimizer", "state");
+    s.lr_scale = number_at(lr_scales, i, 1.0);
+    s.weight_decay = number_at(weight_decays, i, -1.0);
+    slots.push_back(s);
+  }
+  return slots;
+}
+
+void bind_optimizer(py::module_& m) {
+  py::class_<Optimizer, std::shared_ptr<Optimizer>>(m, "Optimizer",
+                                                    "Hyper-parameters and fused updates of one optimizer.")
+      .def(py::init([](const std::string& kind, py::handle hyper) {
+             return std::shared_ptr<Optimizer>(Optimizer::make(kind, to_json(hyper)));
+           }),
+           py::arg("kind"), py::arg("hyper") = py::none())
+      .def_property_readonly("kind", &Optimizer::kind)
+      .def_property_readonly("hyper", [](const Optimizer& o) { return from_json(o.hyper()); })
+      .def(
+          "set_hyper",
+          [](Optimizer& o, const std::string& name, py::handle value) { o.set_hyper(name, to_json(value)); },
+          py::arg("name"), py::arg("value"))
+      .def_property_readonly(
+          "slots",
+          [](const Optimizer& o) {
+            py::list l;
+            for (const Optimizer::Slot& s : o.slots()) l.append(py::make_tuple(s.name, s.initial));
+            return l;
+          },
+          "(name, initial value) of each state array that a parameter needs.")
+      .def(
+          "step",
+          [](Optimizer& o, const py::sequence& params, const py::sequence& grads, const py::sequence& states,
+             int64_t step, const py::object& lr, const py::object& lr_scales, const py::object& weight_decays) {
+            if (step < 1) fail_value("optimizer", "step", "a step number >= 1", std::to_string(step));
+            const std::vector<ParamSlot> slots = to_slots(o, params, grads, states, lr_scales, weight_decays);
+            if (!lr.is_none()) o.set_hyper("learning_rate", lr.cast<double>());
+            Exec& exec = thread_exec();
+            py::gil_scoped_release release;
+            o.step(exec, slots, step);
+          },
+          py::arg("params"), py::arg("grads"), py::arg("states"), py::arg("step"), py::arg("lr") = py::none(),
+          py::arg("lr_scales") = py::none(), py::arg("weight_decays") = py::none(),
+          "Update `params` in place from `grads` and `states` (lists of lists); a None gradient skips its parameter.");
+}
+
+}  // namespace lamella::python

@@ -1,0 +1,167 @@
+// class Plan: compiled graphs; whole runs of steps with the GIL released.
+#include "bindings/cpu_plan.h"
+
+#include "bindings/cpu_optimizer.h"
+#include "graph/trainer.h"
+
+namespace lamella::python {
+namespace {
+
+// Arrays that a call works on, kept alive while the GIL is released.
+struct SampleArrays {
+  std::vector<py::array> keep;
+  Samples samples;
+};
+
+SampleArrays samples_of(const Plan& plan, const py::sequence& data, const py::object& order) {
+  SampleArrays s;
+  for (py::handle h : data) {
+    s.keep.push_back(dense(h, "plan", "data"));
+    s.samples.arrays.push_back(view_of(s.keep.back(), "plan", "data"));
+  }
+  if (order.is_none()) {
+    s.samples.rows =
+        s.samples.arrays.empty() || s.samples.arrays[0].shape.rank() == 0 ? 0 : s.samples.arrays[0].shape[0];
+  } else {
+    s.keep.push_back(dense(order, "plan", "order"));
+    const TensorView v = view_of(s.keep.back(), "plan", "order");
+    if (v.dtype != DType::kI64 || v.shape.rank() != 1) fail_type("plan", "order", "a vector of int64", v.spec().str());
+    s.samples.order = v.as<int64_t>();
+    s.samples.rows = v.shape[0];
+  }
+  check_samples(plan, s.samples);
+  return s;
+}
+
+py::tuple totals_tuple(const StepTotals& t) { return py::make_tuple(t.results, t.samples, t.first_nan_step); }
+
+py::list run(Plan& plan, const py::sequence& inputs) {
+  std::vector<py::array> keep;
+  std::vector<TensorView> views;
+  for (py::handle h : inputs) {
+    keep.push_back(dense(h, "plan", "input"));
+    views.push_back(view_of(keep.back(), "plan", "input"));
+  }
+  py::list outputs;
+  {
+    std::unique_lock<std::mutex> lock;
+    {
+      py::gil_scoped_release release;
+      lock = plan.lock();
+      plan.run(views);
+    }
+    for (const TensorView& r : plan.results()) {
+      py::array a = empty_array(r.spec());
+      std::memcpy(a.mutable_data(), r.data, static_cast<size_t>(r.spec().bytes()));
+      outputs.append(std::move(a));
+    }
+  }
+  return outputs;
+}
+
+py::tuple train(Plan& plan, const py::sequence& data, const py::object& order, int64_t begin, int64_t steps,
+                Optimizer& optimizer, const py::sequence& params, const py::sequence& states, int64_t first_step,
+                const py::array_t<double, py::array::c_style | py::array::forcecast>& learning_rates,
+                const py::object& lr_scales, const py::object& weight_decays) {
+  if (plan.gradients().empty()) fail_value("plan", "train", "a plan compiled for training", "one for inference");
+  if (learning_rates.size() != steps) {
+    fail_value("plan", "learning_rates", std::to_string(steps) + " numbers", std::to_string(learning_rates.size()));
+  }
+  const SampleArrays s = samples_of(plan, data, order);
+  std::vector<ParamSlot> slots = to_slots(optimizer, params, params, states, lr_scales, weight_decays);
+  if (slots.size() != plan.gradients().size()) {
+    fail_value("plan", "params", std::to_string(plan.gradients().size()) + " arrays", std::to_string(slots.size()));
+  }
+  for (size_t i = 0; i < slots.size(); ++i) {
+    if (slots[i].value.data != plan.gradients()[i].value.data) {
+      fail_value("plan", "params", "the arrays of plan.parameters, in that order",
+                 "another array at " + std::to_string(i));
+    }
+    slots[i].grad = plan.gradients()[i].grad;
+  }
+  StepTotals totals;
+  {
+    py::gil_scoped_release release;
+    const auto lock = plan.lock();
+    train_steps(plan, s.samples, begin, steps, optimizer, slots, first_step,
+                {learning_rates.data(), static_cast<size_t>(steps)}, totals);
+  }
+  return totals_tuple(totals);
+}
+
+}  // namespace
+
+void bind_plan(py::module_& m) {
+  py::class_<Plan, std::shared_ptr<Plan>>(m, "Plan", "A graph compiled for given input shapes.")
+      .def(py::init([](const Graph& graph, const py::sequence& inputs, const std::vector<int>& results, bool training) {
+             std::vector<TensorSpec> specs;
+             for (py::handle s : inputs) specs.push_back(to_spec(s, "plan"));
+             return std::make_shared<Plan>(graph, specs, PlanOptions{training, results});
+           }),
+           py::arg("graph"), py::arg("inputs"), py::arg("results") = std::vector<int>{}, py::arg("training") = false)
+      .def_property_readonly(
+          "parameters",
+          [](const Plan& p) {
+            std::vector<int> ids;
+            for (const auto& g : p.gradients()) ids.push_back(g.value_id);
+            return ids;
+          },
+          "Value ids of the parameters that training updates.")
+      .def_property_readonly("arena_bytes", &Plan::arena_bytes)
+      .def_property_readonly("step_count", &Plan::step_count)
+      .def("invalidate_prepared", &Plan::invalidate_prepared, "Call after parameters of an inference plan changed.")
+      .def("run", &run, py::arg("inputs"), "Run once; returns the results as new arrays.")
+      .def(
+          "gradients",
+          [](const Plan& p) {
+            py::list l;
+            for (const auto& g : p.gradients()) {
+              py::array a = empty_array(g.grad.spec());
+              std::memcpy(a.mutable_data(), g.grad.data, static_cast<size_t>(g.grad.spec().bytes()));
+              l.append(std::move(a));
+            }
+            return l;
+          },
+          "Copies of the gradients that the last run left, one per entry of `parameters`.")
+      .def("train", &train, py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"), py::arg("optimizer"),
+           py::arg("params"), py::arg("states"), py::arg("first_step"), py::arg("learning_rates"),
+           py::arg("lr_scales") = py::none(), py::arg("weight_decays") = py::none(),
+           "Run training steps; returns (sums of results, samples, first step with a NaN or infinite loss or -1).")
+      .def(
+          "evaluate",
+          [](Plan& plan, const py::sequence& data, const py::object& order, int64_t begin, int64_t steps) {
+            const SampleArrays s = samples_of(plan, data, order);
+            StepTotals totals;
+            {
+              py::gil_scoped_release release;
+              const auto lock = plan.lock();
+              evaluate_steps(plan, s.samples, begin, steps, totals);
+            }
+            return totals_tuple(totals);
+          },
+          py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"))
+      .def(
+          "predict",
+          [](Plan& plan, const py::sequence& data, int64_t begin, int64_t steps, const py::sequence& outputs) {
+            const SampleArrays s = samples_of(plan, data, py::none());
+            std::vector<TensorView> out;
+            for (py::handle h : outputs) out.push_back(writable_view(h, "plan", "outputs"));
+            if (out.size() != plan.results().size()) {
+              fail_value("plan", "outputs", std::to_string(plan.results().size()) + " arrays",
+                         std::to_string(out.size()));
+            }
+            for (size_t i = 0; i < out.size(); ++i) {
+              TensorSpec want = plan.results()[i].spec();
+              if (want.shape.rank() == 0) fail_value("plan", "results", "one row per sample", want.str());
+              want.shape[0] = s.samples.rows;
+              if (!(out[i].spec() == want)) fail_value("plan", "outputs", want.str(), out[i].spec().str());
+            }
+            py::gil_scoped_release release;
+            const auto lock = plan.lock();
+            predict_steps(plan, s.samples, begin, steps, out);
+          },
+          py::arg("data"), py::arg("begin"), py::arg("steps"), py::arg("outputs"),
+          "Write the results for rows [begin, begin + steps * batch) into `outputs`, arrays for all rows.");
+}
+
+}  // namespace lamella::python

@@ -1,0 +1,137 @@
+#include "graph/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace lamella {
+
+namespace {
+
+int64_t batch_of(const Plan& plan) { return plan.input_specs()[0].shape[0]; }
+
+// Feeds the plan one batch at a time; in-order samples of the right dtype are read where they lie.
+class Feeder {
+ public:
+  Feeder(Plan& plan, const Samples& samples) : plan_(plan), samples_(samples), batch_(samples.arrays.size()) {}
+
+  void run(int64_t begin) {
+    const int64_t rows = batch_of(plan_);
+    for (size_t i = 0; i < batch_.size(); ++i) {
+      const TensorView& data = samples_.arrays[i];
+      const TensorSpec& want = plan_.input_specs()[i];
+      const int64_t row_bytes = data.size() / std::max<int64_t>(data.shape[0], 1) * dtype_size(data.dtype);
+      if (samples_.order == nullptr && data.dtype == want.dtype) {
+        batch_[i] = {static_cast<char*>(data.data) + begin * row_bytes, want.dtype, want.shape};
+        continue;
+      }
+      batch_[i] = plan_.input_buffer(static_cast<int>(i));
+      GatherRowsParams p;
+      p.src = data.data;
+      p.dst = batch_[i].data;
+      p.indices = samples_.order == nullptr ? nullptr : samples_.order + begin;
+      p.first = samples_.order == nullptr ? begin : 0;
+      p.rows = rows;
+      p.row_bytes = row_bytes;
+      p.u8_to_float = data.dtype == DType::kU8 && want.dtype == DType::kF32;
+      plan_.exec().kernels<float>().gather.gather_rows(plan_.exec().context(), p);
+    }
+    plan_.run(batch_);
+  }
+
+ private:
+  Plan& plan_;
+  const Samples& samples_;
+  std::vector<TensorView> batch_;
+};
+
+double scalar(const TensorView& v) {
+  return v.dtype == DType::kF32 ? static_cast<double>(*v.as<float>()) : *v.as<double>();
+}
+
+// Adds the step's scalars; the loss is a mean over the batch, so it counts once per sample.
+void add_results(const Plan& plan, int64_t step, StepTotals& totals) {
+  const auto results = plan.results();
+  totals.results.resize(results.size(), 0.0);
+  for (size_t i = 0; i < results.size(); ++i) {
+    const double v = scalar(results[i]);
+    totals.results[i] += i == 0 ? v * static_cast<double>(batch_of(plan)) : v;
+    if (i == 0 && !std::isfinite(v) && totals.first_nan_step < 0) totals.first_nan_step = step;
+  }
+  totals.samples += batch_of(plan);
+}
+
+void check_range(const Plan& plan, const Samples& samples, int64_t begin, int64_t steps) {
+  if (begin < 0 || steps < 0 || begin + steps * batch_of(plan) > samples.rows) {
+    fail_value("plan", "begin, steps", "rows within the " + std::to_string(samples.rows) + " samples",
+               std::to_string(begin) + " and " + std::to_string(steps) + " of " + std::to_string(batch_of(plan)));
+  }
+}
+
+}  // namespace
+
+void check_samples(const Plan& plan, const Samples& samples) {
+  const auto& specs = plan.input_specs();
+  if (samples.arrays.size() != specs.size()) {
+    fail_value("plan", "data", std::to_string(specs.size()) + " arrays", std::to_string(samples.arrays.size()));
+  }
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const TensorView& a = samples.arrays[i];
+    TensorSpec row = a.spec(), want = specs[i];
+    const std::string argument = "data " + std::to_string(i);
+    if (row.shape.rank() == 0 || row.shape.rank() != want.shape.rank()) {
+      fail_value("plan", argument, "rows like " + want.str(), a.spec().str());
+    }
+    row.shape[0] = want.shape[0];
+    if (row.dtype == DType::kU8 && want.dtype == DType::kF32) row.dtype = DType::kF32;
+    if (!(row == want)) fail_value("plan", argument, "rows like " + want.str(), a.spec().str());
+    if (samples.order == nullptr && a.shape[0] != samples.rows) {
+      fail_value("plan", argument, std::to_string(samples.rows) + " rows", std::to_string(a.shape[0]));
+    }
+    for (int64_t r = 0; samples.order != nullptr && r < samples.rows; ++r) {
+      if (samples.order[r] < 0 || samples.order[r] >= a.shape[0]) {
+        fail_value("plan", "order", "row numbers in [0, " + std::to_string(a.shape[0]) + ")",
+                   std::to_string(samples.order[r]));
+      }
+    }
+  }
+}
+
+void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
+                 std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
+                 StepTotals& totals) {
+  check_range(plan, samples, begin, steps);
+  Feeder feeder(plan, samples);
+  for (int64_t s = 0; s < steps; ++s) {
+    feeder.run(begin + s * batch_of(plan));
+    add_results(plan, s, totals);
+    optimizer.set_learning_rate(learning_rates[static_cast<size_t>(s)]);
+    optimizer.step(plan.exec(), slots, first_step + s);
+  }
+}
+
+void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals) {
+  check_range(plan, samples, begin, steps);
+  Feeder feeder(plan, samples);
+  for (int64_t s = 0; s < steps; ++s) {
+    feeder.run(begin + s * batch_of(plan));
+    add_results(plan, s, totals);
+  }
+}
+
+void predict_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps,
+                   std::span<const TensorView> outputs) {
+  check_range(plan, samples, begin, steps);
+  Feeder feeder(plan, samples);
+  for (int64_t s = 0; s < steps; ++s) {
+    const int64_t row = begin + s * batch_of(plan);
+    feeder.run(row);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const TensorView r = plan.results()[i];
+      const int64_t bytes = r.spec().bytes();
+      std::memcpy(outputs[i].as<char>() + row * (bytes / batch_of(plan)), r.data, static_cast<size_t>(bytes));
+    }
+  }
+}
+
+}  // namespace lamella

@@ -1,0 +1,42 @@
+// Whole runs of training, evaluation and prediction steps over arrays of samples: gather a batch, run the plan, update.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "graph/optimizer.h"
+#include "graph/plan.h"
+
+namespace lamella {
+
+// The samples: one array per plan input, all with the same number of rows, and the order in which to visit them.
+struct Samples {
+  std::vector<TensorView> arrays;
+  const int64_t* order = nullptr;  // nullptr: as they lie
+  int64_t rows = 0;                // length of `order`, or of the arrays
+};
+
+struct StepTotals {
+  std::vector<double> results;  // per plan result, summed over the steps; results[0] weighted by the batch size
+  int64_t samples = 0;
+  int64_t first_nan_step = -1;  // first step of this call whose loss was NaN or infinite
+};
+
+// Throws Error(kValue) unless every array has `rows` rows that fit the plan's inputs (uint8 may feed a float input).
+void check_samples(const Plan& plan, const Samples& samples);
+
+// Runs `steps` steps from row `begin`; each takes as many rows as the plan's inputs have. learning_rates: one per step.
+// `first_step` counts optimizer steps from 1. slots: one per plan.gradients(), in that order.
+void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
+                 std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
+                 StepTotals& totals);
+
+// Sums the plan's scalar results, as in training without the update.
+void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals);
+
+// Writes the plan's results for the rows into `outputs` (whole arrays; rows from `begin`).
+void predict_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps,
+                   std::span<const TensorView> outputs);
+
+}  // namespace lamella
