@@ -1,0 +1,1 @@
+"""The functions behind `lamella.functional`, one file per kind."""

@@ -1,0 +1,393 @@
+"""Arithmetic, comparison and activation functions, element by element with broadcasting."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .. import autograd as ag
+from .._kernels._call import op as make_op
+from .shape import cast, inverse, on_memory, permute, reshape
+
+__all__ = [
+    "abs",
+    "activation",
+    "add",
+    "bitwise",
+    "clamp",
+    "compare",
+    "cos",
+    "div",
+    "elu",
+    "erf",
+    "exp",
+    "expm1",
+    "floor_divide",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "leaky_relu",
+    "log",
+    "log1p",
+    "logical_not",
+    "maximum",
+    "minimum",
+    "mish",
+    "mul",
+    "neg",
+    "pow",
+    "reciprocal",
+    "relu",
+    "relu6",
+    "remainder",
+    "round",
+    "rsqrt",
+    "selu",
+    "sigmoid",
+    "sign",
+    "silu",
+    "sin",
+    "softplus",
+    "softsign",
+    "sqrt",
+    "square",
+    "sub",
+    "tanh",
+    "where",
+]
+
+Tensor = Any
+
+
+# --- two operands ------------------------------------------------------------------------------------------------
+
+
+def _constant(value: Any, like: Tensor) -> Tensor:
+    """A number or array as a tensor; numbers take the dtype of the other operand where that can hold them."""
+    if type(value) is float or type(value) is int:
+        dtype = like.dtype
+        if dtype.kind != "f" and (type(value) is float or dtype.kind == "b"):
+            dtype = np.dtype(np.float32 if type(value) is float else np.int64)
+        return ag.wrap(np.asarray(value, dtype))
+    array = ag.as_array(value)
+    if array.ndim == 0 and array.dtype.kind == "f" and like.dtype.kind == "f":
+        array = array.astype(like.dtype, copy=False)
+    return ag.wrap(array)
+
+
+def _promoted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    da, db = a.dtype, b.dtype
+    fa, fb = da.kind == "f", db.kind == "f"
+    if fa != fb:
+        dtype = da if fa else db
+    elif len(a.shape) == 0 and len(b.shape) > 0:
+        dtype = db
+    elif len(b.shape) == 0 and len(a.shape) > 0:
+        dtype = da
+    else:
+        dtype = np.promote_types(da, db)
+    return cast(a, dtype), cast(b, dtype)
+
+
+def _operands(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(b, ag.Tensor):
+        b = _constant(b, a)
+    elif not isinstance(a, ag.Tensor):
+        a = _constant(a, b)
+    if a.dtype != b.dtype:
+        return _promoted(a, b)
+    return a, b
+
+
+def _run(op: Any, a: Tensor, b: Tensor) -> Tensor:
+    """The op on the memory as it lies, where an operand is a permuted view."""
+    phys = a._phys or b._phys
+    if phys is None:
+        return ag.apply(op, a, b)
+    perm = phys[1]
+    rank = len(perm)
+    if len(a.shape) > rank or len(b.shape) > rank:
+        return ag.apply(op, a, b)
+    back = inverse(perm)
+    return permute(ag.apply(op, _in_order(a, back), _in_order(b, back)), perm)
+
+
+def _in_order(x: Tensor, back: tuple[int, ...]) -> Tensor:
+    rank = len(x.shape)
+    if rank == 0:
+        return x
+    if rank < len(back):
+        x = reshape(x, (1,) * (len(back) - rank) + x.shape)
+    return permute(x, back)
+
+
+@lru_cache(maxsize=64)
+def _named(name: str) -> Any:
+    return make_op(name)
+
+
+def _binary(name: str, of_integers: Any, doc: str) -> Any:
+    def function(a: Any, b: Any) -> Tensor:
+        a, b = _operands(a, b)
+        if a.dtype.kind != "f":
+            return ag.wrap(np.asarray(of_integers(_known(name, a), _known(name, b))))
+        if a._phys is None and b._phys is None:
+            return ag.apply(_named(name), a, b)
+        return _run(_named(name), a, b)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def _known(name: str, x: Tensor) -> np.ndarray:
+    """The array of a tensor that is not part of a graph: integers, comparisons."""
+    if x._data is None:
+        x._refuse(f"{name} of {x.dtype}")
+    return x._data
+
+
+add = _binary("add", np.add, "a + b.")
+sub = _binary("sub", np.subtract, "a - b.")
+mul = _binary("mul", np.multiply, "a * b.")
+maximum = _binary("maximum", np.maximum, "The larger of a and b.")
+minimum = _binary("minimum", np.minimum, "The smaller of a and b.")
+_div = _binary("div", None, "a / b.")
+_pow = _binary("pow", np.power, "a ** b.")
+
+
+def div(a: Any, b: Any) -> Tensor:
+    """a / b; integers become float32."""
+    a, b = _operands(a, b)
+    if a.dtype.kind != "f":
+        a, b = cast(a, np.float32), cast(b, np.float32)
+    return _div(a, b)
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a ** b."""
+    if type(b) in (int, float) and isinstance(a, ag.Tensor) and a.dtype.kind == "f":
+        if b == 2:
+            return square(a)
+        if b == 0.5:
+            return sqrt(a)
+        if b == 1:
+            return a
+    return _pow(a, b)
+
+
+def floor_divide(a: Any, b: Any) -> Tensor:
+    """The largest whole number not above a / b."""
+    a, b = _operands(a, b)
+    if a.dtype.kind != "f":
+        return ag.wrap(np.asarray(_known("floor_divide", a) // _known("floor_divide", b)))
+    return floor(_div(a, b))
+
+
+def remainder(a: Any, b: Any) -> Tensor:
+    """a - floor(a / b) * b."""
+    a, b = _operands(a, b)
+    if a.dtype.kind != "f":
+        return ag.wrap(np.asarray(_known("remainder", a) % _known("remainder", b)))
+    return sub(a, mul(floor(_div(a, b)), b))
+
+
+def compare(name: str, a: Tensor, b: Any) -> Tensor:
+    """A bool tensor: a `name` b with "equal", "not_equal", "less", "less_equal", "greater" or "greater_equal"."""
+    if name == "equal" and b is None:
+        return ag.wrap(np.zeros(a.shape, bool))
+    a, b = _operands(a, b)
+    return ag.wrap(np.asarray(getattr(np, name)(_known(name, a), _known(name, b))))
+
+
+def bitwise(name: str, a: Tensor, b: Any) -> Tensor:
+    """Bits of integers, or logic of bools: "and", "or", "xor"."""
+    a, b = _operands(a, b)
+    return ag.wrap(np.asarray(getattr(np, f"bitwise_{name}")(_known(name, a), _known(name, b))))
+
+
+def logical_not(x: Tensor) -> Tensor:
+    """The bits inverted; not x for bools."""
+    return ag.wrap(np.asarray(np.invert(_known("logical_not", x))))
+
+
+def where(condition: Tensor, a: Any, b: Any) -> Tensor:
+    """a where the condition holds, else b."""
+    if not isinstance(a, ag.Tensor) and not isinstance(b, ag.Tensor):
+        a = ag.wrap(ag.as_array(a))
+    a, b = _operands(a, b)
+    if a.dtype.kind != "f":
+        return ag.wrap(np.where(_known("where", condition), _known("where", a), _known("where", b)))
+    return ag.apply(_named("where"), condition, a, b)
+
+
+# --- one operand -------------------------------------------------------------------------------------------------
+
+
+def _float(x: Any) -> Tensor:
+    if not isinstance(x, ag.Tensor):
+        x = ag.wrap(ag.as_array(x))
+    return x if x.dtype.kind == "f" else cast(x, np.float32)
+
+
+def _unary(name: str, doc: str, of_integers: Any = None) -> Any:
+    def function(x: Tensor) -> Tensor:
+        if not isinstance(x, ag.Tensor) or x.dtype.kind != "f":
+            if of_integers is not None and isinstance(x, ag.Tensor):
+                return ag.wrap(np.asarray(of_integers(_known(name, x))))
+            x = _float(x)
+        if x._phys is not None:
+            return on_memory(function, x)
+        return ag.apply(_named(name), x)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+neg = _unary("neg", "-x.", np.negative)
+abs = _unary("abs", "The absolute value.", np.abs)
+sign = _unary("sign", "-1, 0 or 1.", np.sign)
+square = _unary("square", "x * x.", np.square)
+sqrt = _unary("sqrt", "The square root.")
+rsqrt = _unary("rsqrt", "1 / sqrt(x).")
+reciprocal = _unary("reciprocal", "1 / x.")
+exp = _unary("exp", "e to the power of x.")
+expm1 = _unary("expm1", "exp(x) - 1.")
+log = _unary("log", "The natural logarithm.")
+log1p = _unary("log1p", "log(1 + x).")
+sin = _unary("sin", "The sine.")
+cos = _unary("cos", "The cosine.")
+erf = _unary("erf", "The error function.")
+floor = _unary("floor", "The largest whole number not above x.", np.positive)
+ceil = _unary("ceil", "The smallest whole number not below x.", np.positive)
+round = _unary("round", "The nearest whole number, halves to even.", np.positive)
+__all__ += ["ceil", "floor"]
+
+
+@lru_cache(maxsize=128)
+def _clip_op(low: float | None, high: float | None) -> Any:
+    return make_op("clip", {"min": low, "max": high})
+
+
+def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Each element limited to [min, max].
+
+    Parameters
+    ----------
+    x : Tensor
+        Any tensor.
+    min, max : number or Tensor, optional
+        The bounds; None for no bound.
+    """
+    if min is None and max is None:
+        raise ValueError("clamp: expected min or max, got neither")
+    if isinstance(min, ag.Tensor) or isinstance(max, ag.Tensor):
+        x = x if min is None else maximum(x, min)
+        return x if max is None else minimum(x, max)
+    if x.dtype.kind != "f":
+        return ag.wrap(np.clip(_known("clamp", x), min, max))
+    op = _clip_op(None if min is None else float(min), None if max is None else float(max))
+    return on_memory(lambda m: ag.apply(op, m), x)
+
+
+# --- activations -------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=128)
+def activation_op(name: str, alpha: float | None = None) -> Any:
+    return make_op("activation", {"activation": name, "alpha": alpha})
+
+
+def activation(x: Tensor, name: str, alpha: float | None = None) -> Tensor:
+    """An activation by the name that the kernels know.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any float tensor.
+    name : str
+        "relu", "sigmoid", "gelu", ...
+    alpha : float, optional
+        The slope or scale of those that have one.
+    """
+    if not isinstance(x, ag.Tensor) or x.dtype.kind != "f":
+        x = _float(x)
+    op = activation_op(name, alpha)
+    if x._phys is not None:
+        return on_memory(lambda m: ag.apply(op, m), x)
+    return ag.apply(op, x)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0)."""
+    return activation(x, "relu")
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where it is positive, else negative_slope * x."""
+    return activation(x, "leaky_relu", float(negative_slope))
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where it is positive, else alpha * (exp(x) - 1)."""
+    return activation(x, "elu", float(alpha))
+
+
+def selu(x: Tensor) -> Tensor:
+    """The self-normalising variant of elu."""
+    return activation(x, "selu")
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return activation(x, "sigmoid")
+
+
+def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return activation(x, "tanh")
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x))."""
+    return activation(x, "softplus")
+
+
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x)."""
+    return activation(x, "silu")
+
+
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """x times the normal distribution function of x; approximate="tanh" for the usual approximation."""
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate: expected 'none' or 'tanh', got {approximate!r}")
+    return activation(x, "gelu" if approximate == "none" else "gelu_tanh")
+
+
+def hardsigmoid(x: Tensor) -> Tensor:
+    """x / 6 + 1/2 limited to [0, 1]."""
+    return activation(x, "hard_sigmoid")
+
+
+def hardswish(x: Tensor) -> Tensor:
+    """x * hardsigmoid(x)."""
+    return activation(x, "hard_swish")
+
+
+def relu6(x: Tensor) -> Tensor:
+    """x limited to [0, 6]."""
+    return activation(x, "relu6")
+
+
+def softsign(x: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return activation(x, "softsign")
+
+
+def mish(x: Tensor) -> Tensor:
+    """x * tanh(softplus(x))."""
+    return activation(x, "mish")

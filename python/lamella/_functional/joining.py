@@ -1,0 +1,51 @@
+"""Joining tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .. import autograd as ag
+from .._kernels._call import op as make_op
+from .shape import axis_of, inverse, permute
+
+__all__ = ["cat"]
+
+Tensor = Any
+
+
+@lru_cache(maxsize=64)
+def _concat_op(axis: int) -> Any:
+    return make_op("concat", {"axis": axis})
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join tensors along a dimension; their other dimensions must agree.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        At least one.
+    dim : int
+        The dimension along which they lie in a row.
+    """
+    parts = list(tensors)
+    if not parts:
+        raise ValueError("cat: tensors: expected at least one, got none")
+    axis = axis_of("cat", dim, len(parts[0].shape))
+    dtype = np.result_type(*[t.dtype for t in parts])
+    if dtype.kind != "f":
+        arrays = [t._data for t in parts]
+        if any(a is None for a in arrays):
+            next(t for t in parts if t._data is None)._refuse(f"cat of {dtype}")
+        return ag.wrap(np.concatenate(arrays, axis))
+    parts = [t if t.dtype == dtype else t.to(dtype) for t in parts]
+    phys = parts[0]._phys
+    if phys is None:
+        return ag.apply(_concat_op(axis), *parts)
+    perm = phys[1]
+    back = inverse(perm)
+    return permute(ag.apply(_concat_op(perm[axis]), *[permute(t, back) for t in parts]), perm)

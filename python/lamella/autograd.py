@@ -1,0 +1,691 @@
+"""The eager engine: `Tensor`, the tape, and `apply`, through which every op runs."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from . import _cpu, _methods
+
+__all__ = [
+    "Function",
+    "Tensor",
+    "apply",
+    "enable_grad",
+    "grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+# --- whether the tape records ------------------------------------------------------------------------------------
+
+
+class _Mode(threading.local):
+    grad = True
+
+
+_mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations on this thread are recorded."""
+    return _mode.grad
+
+
+class set_grad_enabled:
+    """Switch recording on or off: as a statement, a context manager or a decorator.
+
+    Parameters
+    ----------
+    mode : bool
+        True records, False does not.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._wanted = bool(mode)
+        self._before = [_mode.grad]
+        _mode.grad = self._wanted
+
+    def __enter__(self) -> None:
+        self._before.append(_mode.grad)
+        _mode.grad = self._wanted
+
+    def __exit__(self, *exc: object) -> None:
+        self._before.pop()
+        _mode.grad = self._before[-1]
+
+    def __call__(self, fn: _F) -> _F:
+        _mode.grad = self._before[0]
+        return _decorate(fn, self._wanted)
+
+
+class _Switch:
+    """A context manager and decorator that sets recording and restores it; usable with and without parentheses."""
+
+    _wanted: bool
+
+    def __new__(cls, fn: Callable[..., Any] | None = None) -> Any:
+        return super().__new__(cls) if fn is None else _decorate(fn, cls._wanted)
+
+    def __enter__(self) -> None:
+        self._stack: list[bool] = [*getattr(self, "_stack", ()), _mode.grad]
+        _mode.grad = self._wanted
+
+    def __exit__(self, *exc: object) -> None:
+        _mode.grad = self._stack.pop()
+
+    def __call__(self, fn: _F) -> _F:
+        return _decorate(fn, self._wanted)
+
+
+def _decorate(fn: _F, wanted: bool) -> _F:
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        before = _mode.grad
+        _mode.grad = wanted
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            _mode.grad = before
+
+    return cast(_F, wrapped)
+
+
+class no_grad(_Switch):
+    """Nothing is recorded inside; a context manager and a decorator."""
+
+    _wanted = False
+
+
+class inference_mode(no_grad):
+    """The same as `no_grad`."""
+
+
+class enable_grad(_Switch):
+    """Operations are recorded inside, also within `no_grad`; a context manager and a decorator."""
+
+    _wanted = True
+
+
+# --- the tape ----------------------------------------------------------------------------------------------------
+
+_next_seq = itertools.count().__next__
+# Counts in-place writes of the process. A node keeps the time of its recording, so that backward can tell at once that
+# nothing was written since.
+_clock = [0]
+
+
+class Node:
+    """One recorded call: what runs backward, and where the gradients of its inputs go.
+
+    An edge is None (no gradient wanted), a leaf Tensor, or the pair (node, output index) that made the input.
+    """
+
+    __slots__ = ("clock", "edges", "fn", "frees", "op", "outputs", "retained", "seq", "specs", "versions", "wanted")
+
+    def __init__(self, fn: Any, edges: list[Any], op: Any, outputs: int, frees: bool) -> None:
+        self.fn = fn
+        self.edges = edges
+        self.op = op
+        self.outputs = outputs
+        self.frees = frees
+        self.retained: list[tuple[int, Any]] | None = None
+        self.versions: list[Any] | None = None
+        self.wanted: list[bool] | None = None
+        self.clock = _clock[0]
+        self.seq = _next_seq()
+
+    @property
+    def name(self) -> str:
+        """What made the node, for messages."""
+        op = self.op if self.op is not None else type(self.fn)
+        return getattr(op, "name", None) or op.__name__
+
+
+def _edge_of(tensor: Tensor) -> Any:
+    return (tensor._edge or tensor) if tensor._rg else None
+
+
+class Tensor(_methods.TensorMethods):
+    """An array with a gradient.
+
+    Parameters
+    ----------
+    data : array_like
+        Numbers; Python floats become float32, integers int64.
+    dtype : dtype, optional
+        The wanted dtype.
+    requires_grad : bool
+        Whether `backward` shall give this tensor a `grad`.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_edge", "_grad", "_phys", "_rg", "_version")
+    __array_priority__ = 1000.0
+
+    _data: np.ndarray
+    _edge: Any  # None for a leaf, else (node, output index)
+    _grad: np.ndarray | None
+    _phys: Any  # (source tensor, permutation) where this is a permuted view of a dense array, else None
+    _rg: bool
+    _version: list[int]  # time of the last in-place write, shared by all views of one array
+
+    def __init__(self, data: Any = (), dtype: Any = None, requires_grad: bool = False) -> None:
+        self._data = as_array(data, dtype if dtype is not None else _float32_unless_array(data))
+        self._edge = None
+        self._grad = None
+        self._phys = None
+        self._rg = False
+        self._version = [0]
+        if requires_grad:
+            self.requires_grad = True
+
+    # -- what it is --
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._edge is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        return self._edge[0] if self._edge is not None else None
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._rg
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and not _is_float(self.dtype):
+            raise RuntimeError(f"requires_grad: only float tensors can have gradients, got {self.dtype}")
+        if not value and self._edge is not None:
+            raise RuntimeError("requires_grad: only leaf tensors can be changed; use detach() to leave the graph")
+        self._rg = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has accumulated, or None."""
+        return None if self._grad is None else wrap(self._grad)
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and value.shape != self.shape:
+            raise RuntimeError(f"grad: expected shape {self.shape}, got {value.shape}")
+        self._grad = None if value is None else value._data
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, outside the graph."""
+        return wrap(self._data)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        new = as_array(value, self.dtype)
+        if new.shape == self.shape:
+            self._data[...] = new
+            written(self)
+        else:
+            self._data, self._phys, self._version = new, None, [0]
+
+    def detach(self) -> Tensor:
+        """The same memory, outside the graph; in-place writes are seen by both."""
+        t = wrap(self._data)
+        t._version = self._version
+        return t
+
+    def retain_grad(self) -> None:
+        """Let `backward` fill `grad` of this intermediate result too."""
+        if not self._rg:
+            raise RuntimeError("retain_grad: the tensor does not require a gradient")
+        if self._edge is not None:
+            node, index = self._edge
+            node.retained = [*(node.retained or ()), (index, weakref.ref(self))]
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+        """Add the gradients of this tensor to `grad` of every leaf it was computed from.
+
+        Parameters
+        ----------
+        gradient : Tensor or array_like, optional
+            The gradient by this tensor; needed unless it has one element.
+        retain_graph : bool
+            Keep what was recorded, for another backward pass.
+        create_graph : bool
+            Gradients of gradients are not supported: must be False.
+        """
+        if create_graph:
+            raise NotImplementedError("backward: create_graph: gradients of gradients are not supported")
+        _run([self], [gradient], retain_graph, None)
+
+
+def _is_float(dtype: np.dtype) -> bool:
+    return dtype.kind == "f"
+
+
+def _float32_unless_array(data: Any) -> Any:
+    return None if isinstance(data, (np.ndarray, np.generic, Tensor)) else np.float32
+
+
+def as_array(data: Any, dtype: Any = None) -> np.ndarray:
+    """The array behind `data`, converted only if a dtype is given that it does not have."""
+    if isinstance(data, Tensor):
+        data = data._data
+    elif not isinstance(data, np.ndarray) and hasattr(data, "__dlpack__") and not isinstance(data, np.generic):
+        data = np.from_dlpack(data)
+    array = np.asarray(data)
+    if dtype is not None:
+        return array.astype(dtype, copy=False)
+    if not isinstance(data, (np.ndarray, np.generic)) and array.dtype == np.float64:
+        return array.astype(np.float32)
+    return array
+
+
+_new_tensor = object.__new__
+
+
+def wrap(data: np.ndarray, edge: Any = None) -> Tensor:
+    """A Tensor over this very array."""
+    t: Tensor = _new_tensor(Tensor)
+    t._data = data
+    t._edge = edge
+    t._rg = edge is not None
+    t._grad = None
+    t._phys = None
+    t._version = [0]
+    return t
+
+
+def written(tensor: Tensor) -> None:
+    """Say that the tensor's memory was changed in place."""
+    _clock[0] += 1
+    tensor._version[0] = _clock[0]
+
+
+def apply(op: _cpu.Op, *inputs: Tensor | None, training: bool = False) -> Any:
+    """Run an op, and record it if a gradient may be asked of its result.
+
+    Parameters
+    ----------
+    op : lamella._cpu.Op
+        The op with its attributes.
+    *inputs : Tensor or None
+        None stands for an optional input that is not given.
+    training : bool
+        What an op that is not recorded is told; a recorded one always runs in training mode.
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        One tensor, or several where the op has several outputs.
+    """
+    arrays: list[Any] = []
+    record = False
+    for t in inputs:
+        if t is None:
+            arrays.append(None)
+            continue
+        data = t._data
+        if data is None:
+            return t._apply_symbolic(op, inputs, training)  # type: ignore[attr-defined]
+        arrays.append(data)
+        if t._rg:
+            record = True
+    if record and _mode.grad:
+        outputs, fn = op.record(arrays)
+        node = Node(fn, [None if t is None or not t._rg else t._edge or t for t in inputs], op, len(outputs), True)
+        node.versions = [None if t is None else t._version for t in inputs]
+        if len(outputs) == 1:
+            out = wrap(outputs[0], (node, 0))
+            node.versions.append(out._version)
+            return out
+        results = tuple(wrap(a, (node, i)) for i, a in enumerate(outputs))
+        node.versions.extend(t._version for t in results)
+        return results
+    outputs = op.forward(arrays, training)[0]
+    if len(outputs) == 1:
+        return wrap(outputs[0])
+    return tuple([wrap(a) for a in outputs])
+
+
+def apply_view(x: Tensor, data: np.ndarray, fn: Any) -> Tensor:
+    """A tensor over `data`, which shows the memory of `x` in another form; `fn.backward` maps gradients back."""
+    out = wrap(data)
+    out._version = x._version
+    if x._rg and _mode.grad:
+        out._edge = (Node(fn, [x._edge or x], None, 1, False), 0)
+        out._rg = True
+    return out
+
+
+# --- backward ----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _add() -> _cpu.Op:
+    return _cpu.Op("add", {})
+
+
+def _check_unwritten(node: Node) -> None:
+    versions = node.versions
+    if versions is None:
+        return
+    uses_in, uses_out = node.op.uses
+    split = len(versions) - node.outputs
+    for i, version in enumerate(versions):
+        used = uses_in >> i if i < split else uses_out >> (i - split)
+        if version is not None and used & 1 and version[0] > node.clock:
+            what = f"input {i}" if i < split else f"output {i - split}"
+            raise RuntimeError(
+                f"backward: {what} of {node.name} was modified in place after it was computed with; "
+                "its gradient needs the old value (clone() it first)"
+            )
+
+
+def _tape(roots: Iterable[Node]) -> list[Node]:
+    """All nodes that can be reached, each before those that made its inputs."""
+    stack = list(roots)
+    seen = set(stack)
+    nodes = []
+    while stack:
+        node = stack.pop()
+        nodes.append(node)
+        for edge in node.edges:
+            if type(edge) is tuple and edge[0] not in seen:
+                seen.add(edge[0])
+                stack.append(edge[0])
+    nodes.sort(key=lambda n: n.seq, reverse=True)
+    return nodes
+
+
+class _Sum:
+    """A gradient under accumulation; `owned` says that its memory is nobody else's."""
+
+    __slots__ = ("owned", "value")
+
+    def __init__(self, value: np.ndarray, owned: bool) -> None:
+        self.value = value
+        self.owned = owned
+
+    def add(self, other: np.ndarray) -> None:
+        if self.owned:
+            _add().forward([self.value, other], False, [self.value])
+        else:
+            self.value = _add().forward([self.value, other])[0][0]
+            self.owned = True
+
+
+def _first_gradient(tensor: Tensor, gradient: Any) -> np.ndarray:
+    if gradient is None:
+        if tensor._data.size != 1:
+            raise RuntimeError(
+                f"backward: gradient: needed for a tensor of more than one element, got none for shape {tensor.shape}"
+            )
+        return np.ones_like(tensor._data)
+    array = as_array(gradient, tensor.dtype)
+    if array.shape != tensor.shape:
+        raise RuntimeError(f"backward: gradient: expected shape {tensor.shape}, got {array.shape}")
+    return array
+
+
+def _accumulate_leaf(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
+    if leaf._grad is not None:
+        # In place, so that whoever holds `grad` sees it grow.
+        if leaf._grad.flags.c_contiguous and leaf._grad.flags.writeable:
+            _add().forward([leaf._grad, g], False, [leaf._grad])
+        else:
+            leaf._grad = _add().forward([leaf._grad, g])[0][0]
+    elif fresh and g.flags.c_contiguous and g.base is None:
+        leaf._grad = g
+    else:
+        leaf._grad = np.array(g, order="C")
+
+
+def _run(
+    roots: Sequence[Tensor], gradients: Sequence[Any], retain_graph: bool, targets: Sequence[Tensor] | None
+) -> list[np.ndarray | None]:
+    grads: dict[Node, list[_Sum | None]] = {}
+    wanted_leaf = None if targets is None else {id(t) for t in targets if t._edge is None}
+    leaf_sums: dict[int, _Sum] = {}
+    starts = []
+
+    def give_leaf(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
+        if wanted_leaf is None:
+            _accumulate_leaf(leaf, g, fresh)
+        elif id(leaf) in wanted_leaf:
+            if id(leaf) in leaf_sums:
+                leaf_sums[id(leaf)].add(g)
+            else:
+                leaf_sums[id(leaf)] = _Sum(g, False)
+
+    for tensor, gradient in zip(roots, gradients, strict=True):
+        if not tensor._rg:
+            raise RuntimeError(
+                "backward: the tensor does not require a gradient: nothing it was computed from does, "
+                "or it was computed under no_grad"
+            )
+        g = _first_gradient(tensor, gradient)
+        if tensor._edge is None:
+            give_leaf(tensor, g, False)
+            continue
+        node, index = tensor._edge
+        starts.append(node)
+        sums = grads.setdefault(node, [None] * node.outputs)
+        if sums[index] is None:
+            sums[index] = _Sum(g, False)
+        else:
+            cast(_Sum, sums[index]).add(g)
+
+    found: dict[tuple[Node, int], np.ndarray] = {}
+    kept = {t._edge for t in targets if t._edge is not None} if targets is not None else set()
+    for node in _tape(starts):
+        sums = grads.pop(node, None)
+        if sums is None:
+            continue
+        values = [None if s is None else s.value for s in sums]
+        if node.retained is not None:
+            _fill_retained(node, values)
+        for i, v in enumerate(values):
+            if (node, i) in kept and v is not None:
+                found[node, i] = v
+        fn = node.fn
+        if fn is None:
+            raise RuntimeError(
+                f"backward: a second pass through {node.name}, whose record was freed by the first; "
+                "pass retain_graph=True to the first"
+            )
+        if node.clock != _clock[0]:
+            _check_unwritten(node)
+        edges = node.edges
+        fresh = node.frees
+        out = fn.backward(values, [e is not None for e in edges])
+        if fresh and not retain_graph:
+            node.fn = None
+        for edge, g in zip(edges, out, strict=True):
+            if edge is None or g is None:
+                continue
+            if type(edge) is tuple:
+                source, index = edge
+                sums = grads.get(source)
+                if sums is None:
+                    sums = grads[source] = [None] * source.outputs
+                if sums[index] is None:
+                    sums[index] = _Sum(g, fresh and g.flags.c_contiguous and g.base is None)
+                else:
+                    sums[index].add(g)
+            else:
+                give_leaf(edge, g, fresh)
+    if targets is None:
+        return []
+    return [
+        leaf_sums[id(t)].value if t._edge is None and id(t) in leaf_sums else found.get(t._edge)  # type: ignore[arg-type]
+        for t in targets
+    ]
+
+
+def _fill_retained(node: Node, values: list[np.ndarray | None]) -> None:
+    for index, ref in node.retained or ():
+        tensor, value = ref(), values[index]
+        if tensor is not None and value is not None:
+            _accumulate_leaf(tensor, value, False)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of `outputs` by `inputs`; no `grad` attribute is touched.
+
+    Parameters
+    ----------
+    outputs, inputs : Tensor or sequence of Tensor
+        What to differentiate, and by what.
+    grad_outputs : Tensor or sequence of Tensor, optional
+        The gradients by the outputs; needed for outputs of more than one element.
+    retain_graph : bool
+        Keep what was recorded, for another backward pass.
+    create_graph : bool
+        Gradients of gradients are not supported: must be False.
+    allow_unused : bool
+        Give None, rather than an error, for an input that the outputs do not depend on.
+
+    Returns
+    -------
+    tuple of Tensor
+        One gradient per input.
+    """
+    if create_graph:
+        raise NotImplementedError("grad: create_graph: gradients of gradients are not supported")
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    given = [grad_outputs] if grad_outputs is None or isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    if grad_outputs is None:
+        given = [None] * len(outs)
+    for t in ins:
+        if not t._rg:
+            raise RuntimeError("grad: inputs: one of them does not require a gradient")
+    # A parameter that is shown permuted gets its gradient at the array behind it.
+    values = _run(outs, given, retain_graph, [getattr(t, "physical", t) for t in ins])
+    if not allow_unused and any(v is None for v in values):
+        raise RuntimeError(
+            "grad: inputs: the outputs do not depend on one of them; allow_unused=True gives None for it"
+        )
+    return tuple(
+        None if v is None else wrap(v if getattr(t, "physical", t) is t else v.transpose(t._phys[1]))
+        for t, v in zip(ins, values, strict=True)
+    )
+
+
+# --- ops written in Python ---------------------------------------------------------------------------------------
+
+
+class Context:
+    """What a `Function` hands from forward to backward."""
+
+    def __init__(self) -> None:
+        self.saved_tensors: tuple[Any, ...] = ()
+        self.needs_input_grad: tuple[bool, ...] = ()
+
+    def save_for_backward(self, *arrays: Any) -> None:
+        """Keep arrays until backward has run."""
+        self.saved_tensors = arrays
+
+
+class _FunctionBackward:
+    def __init__(self, cls: type[Function], ctx: Context, shapes: list[Any]) -> None:
+        self.cls, self.ctx, self.shapes = cls, ctx, shapes
+
+    def backward(self, grads: Sequence[np.ndarray | None], wanted: Sequence[bool]) -> list[np.ndarray | None]:
+        out = self.cls.backward(self.ctx, *grads)
+        out = out if isinstance(out, (tuple, list)) else (out,)
+        if len(out) != len(self.shapes):
+            raise RuntimeError(
+                f"{self.cls.__name__}.backward: expected {len(self.shapes)} gradients, one per argument of forward, "
+                f"got {len(out)}"
+            )
+        result: list[np.ndarray | None] = []
+        for i, (g, spec, want) in enumerate(zip(out, self.shapes, wanted, strict=True)):
+            if g is None or not want:
+                result.append(None)
+                continue
+            array = as_array(g, spec[1])
+            if array.shape != spec[0]:
+                raise RuntimeError(
+                    f"{self.cls.__name__}.backward: gradient {i}: expected shape {spec[0]}, got {array.shape}"
+                )
+            result.append(array.copy())  # the user may keep, or return twice, what came back
+        return result
+
+
+class Function:
+    """An op written in Python on NumPy arrays.
+
+    Subclass it with two static methods and call the class's `apply`:
+
+    - `forward(ctx, *args)` gets an array for every Tensor argument and other arguments as they are, and returns an
+      array or a tuple of arrays; it may call `ctx.save_for_backward(*arrays)` or set attributes on `ctx`.
+    - `backward(ctx, *grads)` gets one array (or None for zero) per output, and returns one array or None per argument.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Any:
+        raise NotImplementedError("Function: forward is not defined")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError("Function: backward is not defined")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run forward, and record it if a gradient may be asked of its result."""
+        ctx = Context()
+        tensors = [a if isinstance(a, Tensor) else None for a in args]
+        for t in tensors:
+            if t is not None and t._data is None:
+                t._refuse(f"the Python function {cls.__name__}")  # type: ignore[attr-defined]
+        ctx.needs_input_grad = tuple(t is not None and t._rg for t in tensors)
+        result = cls.forward(ctx, *(a if t is None else t._data for a, t in zip(args, tensors, strict=True)))
+        several = isinstance(result, (tuple, list))
+        arrays = [np.asarray(r) for r in (result if several else (result,))]
+        if _mode.grad and any(ctx.needs_input_grad):
+            fn = _FunctionBackward(cls, ctx, [None if t is None else (t.shape, t.dtype) for t in tensors])
+            edges = [None if t is None else _edge_of(t) for t in tensors]
+            node = Node(fn, edges, cls, len(arrays), True)
+            out = tuple(wrap(a, (node, i)) if _is_float(a.dtype) else wrap(a) for i, a in enumerate(arrays))
+        else:
+            out = tuple(wrap(a) for a in arrays)
+        return out if several else out[0]
+
+
+from . import functional as _functional  # noqa: E402  functional needs everything above, Tensor's methods need it
+
+_methods.bind(_functional)

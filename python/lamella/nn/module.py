@@ -1,0 +1,413 @@
+"""Module: the base of every layer and model."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import autograd as ag
+from .parameter import Parameter, _NewBuffer
+
+__all__ = ["Module"]
+
+_M = TypeVar("_M", bound="Module")
+
+_IncompatibleKeys = namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])
+
+
+class _Handle:
+    """Takes a hook off again."""
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    def remove(self) -> None:
+        self._hooks.pop(self._key, None)
+
+
+class Module:
+    """The base of every layer and model.
+
+    Assign parameters and other modules to attributes in `__init__` (after `super().__init__()`), and write `forward`.
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "_parameters", {})
+        set_(self, "_buffers", {})
+        set_(self, "_transient", set())
+        set_(self, "_modules", {})
+        set_(self, "_pre_hooks", {})
+        set_(self, "_hooks", {})
+        set_(self, "training", True)
+
+    # -- running --
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; to be written by subclasses."""
+        raise NotImplementedError(f"{type(self).__name__}: forward is not defined")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not (self._pre_hooks or self._hooks):
+            return self.forward(*args, **kwargs)
+        for hook in tuple(self._pre_hooks.values()):
+            changed = hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        out = self.forward(*args, **kwargs)
+        for hook in tuple(self._hooks.values()):
+            changed = hook(self, args, out)
+            if changed is not None:
+                out = changed
+        return out
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> _Handle:
+        """Call hook(module, args) before every forward; what it returns replaces the arguments."""
+        return _add_hook(self._pre_hooks, hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> _Handle:
+        """Call hook(module, args, output) after every forward; what it returns replaces the output."""
+        return _add_hook(self._hooks, hook)
+
+    # -- attributes --
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        d = self.__dict__
+        if "_modules" not in d:
+            if isinstance(value, (Parameter, Module)):
+                raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
+            object.__setattr__(self, name, value)
+            return
+        if isinstance(value, Parameter):
+            self.register_parameter(name, value)
+        elif isinstance(value, Module):
+            self._forget(name)
+            d["_modules"][name] = value
+        elif isinstance(value, _NewBuffer):
+            self.register_buffer(name, value.tensor, value.persistent)
+        elif name in d["_buffers"]:
+            if value is not None and not isinstance(value, ag.Tensor):
+                raise TypeError(f"{type(self).__name__}.{name}: expected a Tensor or None, got {type(value).__name__}")
+            d["_buffers"][name] = value
+        elif name in d["_parameters"]:
+            if value is not None:
+                raise TypeError(
+                    f"{type(self).__name__}.{name}: expected a Parameter or None, got {type(value).__name__}"
+                )
+            d["_parameters"][name] = None
+        elif name in d["_modules"]:
+            if value is not None:
+                raise TypeError(f"{type(self).__name__}.{name}: expected a Module or None, got {type(value).__name__}")
+            d["_modules"][name] = None
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        d = self.__dict__
+        for kind in ("_parameters", "_modules", "_buffers"):
+            entries = d.get(kind)
+            if entries is not None and name in entries:
+                return entries[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _forget(self, name: str) -> bool:
+        d = self.__dict__
+        found = d.pop(name, d) is not d
+        for kind in ("_parameters", "_modules", "_buffers"):
+            found |= d[kind].pop(name, d) is not d
+        d["_transient"].discard(name)
+        return found
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Add a parameter under a name; None reserves the name."""
+        self._check_name(name)
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(f"register_parameter: {name}: expected a Parameter or None, got {type(param).__name__}")
+        if name not in self._parameters:
+            self._forget(name)
+        self._parameters[name] = param
+
+    def register_buffer(self, name: str, tensor: ag.Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that is no parameter, such as running statistics.
+
+        Parameters
+        ----------
+        name : str
+            The attribute's name.
+        tensor : Tensor or None
+            The buffer.
+        persistent : bool
+            Whether it belongs in `state_dict`.
+        """
+        self._check_name(name)
+        if tensor is not None and not isinstance(tensor, ag.Tensor):
+            raise TypeError(f"register_buffer: {name}: expected a Tensor or None, got {type(tensor).__name__}")
+        self._forget(name)
+        self._buffers[name] = tensor
+        if not persistent:
+            self._transient.add(name)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """Add a child under a name."""
+        self.add_module(name, module)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a child under a name."""
+        self._check_name(name)
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module: {name}: expected a Module or None, got {type(module).__name__}")
+        self._forget(name)
+        self._modules[name] = module
+
+    def _check_name(self, name: str) -> None:
+        if "_modules" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"{type(self).__name__}: name: expected a name without dots, got {name!r}")
+
+    # -- walking --
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with their paths."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, child in self._modules.items():
+            if child is not None:
+                yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it."""
+        return (m for _, m in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules right below, with their names."""
+        seen = set()
+        for name, child in self._modules.items():
+            if child is not None and child not in seen:
+                seen.add(child)
+                yield name, child
+
+    def children(self) -> Iterator[Module]:
+        """The modules right below."""
+        return (m for _, m in self.named_children())
+
+    def _named(self, kind: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        modules = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
+        for path, module in modules:
+            for name, value in getattr(module, kind).items():
+                if value is not None and id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their paths, each once."""
+        return self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, each once."""
+        return (p for _, p in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, ag.Tensor]]:
+        """All buffers with their paths, each once."""
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[ag.Tensor]:
+        """All buffers, each once."""
+        return (b for _, b in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path such as "encoder.0"."""
+        module = self
+        for name in target.split(".") if target else ():
+            child = module._modules.get(name)
+            if child is None:
+                raise AttributeError(f"get_submodule: {target!r}: {type(module).__name__} has no module {name!r}")
+            module = child
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a path such as "encoder.0.weight"."""
+        path, _, name = target.rpartition(".")
+        param = self.get_submodule(path)._parameters.get(name)
+        if param is None:
+            raise AttributeError(f"get_parameter: {target!r}: no such parameter")
+        return param
+
+    # -- changing all of it --
+
+    def apply(self: _M, fn: Callable[[Module], Any]) -> _M:
+        """Call fn on every module, children first."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def train(self: _M, mode: bool = True) -> _M:
+        """Set training mode: dropout drops and batch normalisation uses the batch."""
+        for m in self.modules():
+            object.__setattr__(m, "training", bool(mode))
+        return self
+
+    def eval(self: _M) -> _M:
+        """Leave training mode."""
+        return self.train(False)
+
+    def requires_grad_(self: _M, requires_grad: bool = True) -> _M:
+        """Set whether all parameters are trained."""
+        for p in self.parameters():
+            p.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop all gradients, or fill them with zeros."""
+        for p in self.parameters():
+            clear_grad(p, set_to_none)
+
+    def to(self: _M, *args: Any, dtype: Any = None, device: Any = None) -> _M:
+        """Convert float parameters and buffers to a dtype; devices other than "cpu" are refused."""
+        from .._device import parse_to
+
+        wanted = parse_to(args, dtype, device)
+        if wanted is not None:
+            if wanted.kind != "f":
+                raise TypeError(f"to: dtype: expected a float dtype, got {wanted}")
+            self._convert(wanted)
+        return self
+
+    def float(self: _M) -> _M:
+        """Convert to float32."""
+        return self.to(np.dtype(np.float32))
+
+    def double(self: _M) -> _M:
+        """Convert to float64."""
+        return self.to(np.dtype(np.float64))
+
+    def cpu(self: _M) -> _M:
+        """This module: its memory is the host's."""
+        return self
+
+    def cuda(self: _M, device: Any = None) -> _M:
+        """Refused: there is no CUDA module here."""
+        return self.to("cuda" if device is None else device)
+
+    def _convert(self, dtype: np.dtype) -> None:
+        for p in self.parameters():
+            if p.dtype.kind == "f" and p.dtype != dtype:
+                p.assign(p._data.astype(dtype))
+        for m in self.modules():
+            for name, b in m._buffers.items():
+                if b is not None and b.dtype.kind == "f" and b.dtype != dtype:
+                    m._buffers[name] = ag.wrap(b._data.astype(dtype))
+
+    # -- saving --
+
+    def state_dict(self, *, prefix: str = "") -> OrderedDict[str, ag.Tensor]:
+        """All parameters and persistent buffers by path; the tensors share their memory."""
+        state: OrderedDict[str, ag.Tensor] = OrderedDict()
+        for path, module in self.named_modules(prefix=prefix.rstrip("."), remove_duplicate=False):
+            for name, t in module._state():
+                state[f"{path}.{name}" if path else name] = t.detach()
+        return state
+
+    def _state(self) -> Iterator[tuple[str, ag.Tensor]]:
+        for name, p in self._parameters.items():
+            if p is not None:
+                yield name, p
+        for name, b in self._buffers.items():
+            if b is not None and name not in self._transient:
+                yield name, b
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Copy values into parameters and buffers.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor or array
+            Values by path, as `state_dict` gives them.
+        strict : bool
+            Whether missing and unexpected names are errors.
+        assign : bool
+            Must be False: values are always copied, so that optimizers keep their hold on the parameters.
+
+        Returns
+        -------
+        tuple
+            `missing_keys` and `unexpected_keys`.
+        """
+        if assign:
+            raise NotImplementedError("load_state_dict: assign: expected False, got True; values are copied")
+        own: dict[str, ag.Tensor] = {}
+        for path, module in self.named_modules(remove_duplicate=False):
+            for name, t in module._state():
+                own[f"{path}.{name}" if path else name] = t
+        missing = [k for k in own if k not in state_dict]
+        unexpected = [k for k in state_dict if k not in own]
+        errors = []
+        if strict and missing:
+            errors.append(f"missing: {', '.join(missing)}")
+        if strict and unexpected:
+            errors.append(f"unexpected: {', '.join(unexpected)}")
+        arrays = {k: ag.as_array(state_dict[k]) for k in own if k in state_dict}
+        for k, a in arrays.items():
+            if a.shape != own[k].shape:
+                errors.append(f"{k}: expected shape {own[k].shape}, got {a.shape}")
+        if errors:
+            raise RuntimeError(f"load_state_dict: {type(self).__name__}: " + "; ".join(errors))
+        for k, a in arrays.items():
+            own[k]._data[...] = a
+            ag.written(own[k])
+        return _IncompatibleKeys(missing, unexpected)
+
+    # -- printing --
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses when the module is printed."""
+        return ""
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        lines = extra.split("\n") if extra else []
+        children = []
+        for name, child in self._modules.items():
+            body = repr(child).split("\n")
+            children.append("\n".join([f"({name}): {body[0]}", *("  " + line for line in body[1:])]))
+        if not children and len(lines) <= 1:
+            return f"{self._get_name()}({extra})"
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines + children) + "\n)"
+
+
+def _add_hook(hooks: dict[int, Any], hook: Any) -> _Handle:
+    key = max(hooks, default=-1) + 1
+    hooks[key] = hook
+    return _Handle(hooks, key)
+
+
+def clear_grad(param: ag.Tensor, set_to_none: bool) -> None:
+    """Drop a gradient, or fill it with zeros."""
+    leaf = getattr(param, "physical", param)
+    if set_to_none:
+        leaf._grad = None
+    elif leaf._grad is not None:
+        leaf._grad.fill(0)

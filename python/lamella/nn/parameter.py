@@ -1,0 +1,161 @@
+"""Parameters: leaf tensors that a Module trains, and its other named arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import autograd as ag
+from .._functional.shape import PermuteBackward, inverse
+
+__all__ = ["Buffer", "Parameter"]
+
+
+class Parameter(ag.Tensor):
+    """A tensor that is a parameter of the Module to which it is assigned.
+
+    Kernels want some weights in another order of dimensions than PyTorch shows them: then the parameter is a permuted
+    view of `physical`, the leaf tensor that the ops use and that holds the gradient.
+
+    Parameters
+    ----------
+    data : Tensor or array_like
+        The values, as seen; shared if they are a tensor or an array.
+    requires_grad : bool
+        Whether it is trained.
+    perm : tuple of int, optional
+        `data` is the physical array with its dimensions in this order.
+    """
+
+    __slots__ = ("physical",)
+
+    physical: ag.Tensor
+
+    def __init__(self, data: Any = (), requires_grad: bool = True, perm: tuple[int, ...] | None = None) -> None:
+        array = ag.as_array(data)
+        self._edge = None
+        self._grad = None
+        self._phys = None
+        self._version = [0]
+        self._rg = False
+        self._set_array(array, perm)
+        self.requires_grad = requires_grad
+
+    def _set_array(self, array: np.ndarray, perm: tuple[int, ...] | None) -> None:
+        if perm is None:
+            if not (array.flags.c_contiguous and array.flags.writeable):
+                array = np.array(array, order="C")
+            self._data = array
+            self.physical = self
+            return
+        dense = np.ascontiguousarray(array.transpose(inverse(perm)))
+        if not dense.flags.writeable:
+            dense = dense.copy()
+        self.physical = ag.wrap(dense)
+        self.physical._version = self._version
+        self._data = dense.transpose(perm)
+        self._phys = (self.physical, perm)
+
+    # Seen from outside a parameter is a leaf, though its node carries gradients on to the physical array.
+
+    @property
+    def is_leaf(self) -> bool:
+        return True
+
+    @property
+    def grad_fn(self) -> ag.Node | None:
+        return None
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._rg
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self._data.dtype.kind != "f":
+            raise RuntimeError(f"requires_grad: only float tensors can have gradients, got {self.dtype}")
+        self._rg = bool(value)
+        if self._phys is not None:
+            source, perm = self._phys
+            source._rg = self._rg
+            node = ag.Node(PermuteBackward(inverse(perm)), [source], None, 1, False)
+            self._edge = (node, 0) if value else None
+
+    @property
+    def grad(self) -> ag.Tensor | None:
+        g = self.physical._grad
+        if g is None:
+            return None
+        if self._phys is None:
+            return ag.wrap(g)
+        perm = self._phys[1]
+        t = ag.wrap(g.transpose(perm))
+        t._phys = (ag.wrap(g), perm)
+        t._phys[0]._version = t._version
+        return t
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is None:
+            self.physical._grad = None
+            return
+        array = ag.as_array(value)
+        if array.shape != self.shape or array.dtype != self.dtype:
+            raise RuntimeError(f"grad: expected {self.dtype} {self.shape}, got {array.dtype} {array.shape}")
+        if self._phys is not None:
+            array = array.transpose(inverse(self._phys[1]))
+        self.physical._grad = np.ascontiguousarray(array)
+
+    @property
+    def data(self) -> ag.Tensor:
+        """The same memory, outside the graph."""
+        t = ag.wrap(self._data)
+        if self._phys is not None:
+            t._phys = (ag.wrap(self.physical._data), self._phys[1])
+        return t
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self.assign(ag.as_array(value))
+
+    def assign(self, array: np.ndarray) -> None:
+        """Take other values: in place where shape and dtype stay."""
+        if array.shape == self.shape and array.dtype == self.dtype:
+            self._data[...] = array
+            ag.written(self)
+            return
+        wants = self._rg
+        perm = None if self._phys is None else self._phys[1]
+        self._version = [0]
+        self.physical._grad = None
+        self._set_array(np.array(array), perm)
+        self.requires_grad = wants
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        perm = None if self._phys is None else self._phys[1]
+        new = type(self)(self._data.copy(), self._rg, perm)
+        g = self.physical._grad
+        new.physical._grad = None if g is None else g.copy()
+        memo[id(self)] = new
+        return new
+
+    def __reduce__(self) -> Any:
+        perm = None if self._phys is None else self._phys[1]
+        return type(self), (np.ascontiguousarray(self._data), self._rg, perm)
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+
+def Buffer(data: Any, persistent: bool = True) -> Any:
+    """A tensor that a Module keeps without training it; assign it to an attribute."""
+    t = data if isinstance(data, ag.Tensor) else ag.wrap(ag.as_array(data))
+    return _NewBuffer(t, persistent)
+
+
+class _NewBuffer:
+    """What `Buffer` hands to Module.__setattr__."""
+
+    def __init__(self, tensor: ag.Tensor, persistent: bool) -> None:
+        self.tensor, self.persistent = tensor, persistent
