@@ -36,11 +36,13 @@ struct Arrays {
   void add_input(const char* op, py::handle h, const char* argument) {
     if (h.is_none()) return add_absent();
     py::array a = dense(h, op, argument);
-    add(view_of(a, op, argument), std::move(a));
+    const TensorView view = view_of(a, op, argument);  // before `a` is moved from
+    add(view, std::move(a));
   }
   void add_new(const TensorSpec& spec) {
     py::array a = empty_array(spec);
-    add({a.mutable_data(), spec.dtype, spec.shape}, std::move(a));
+    const TensorView view{a.mutable_data(), spec.dtype, spec.shape};
+    add(view, std::move(a));
   }
   void add(const TensorView& v, py::object array) {
     views.push_back(v);
