@@ -128,7 +128,8 @@ class Pool {
     return *pool;
   }
 
-  void run(int64_t chunks, int threads, ChunkFn body, void* arg) {
+  // A chunk that throws ends the process: what the other threads still write to must not go out of scope.
+  void run(int64_t chunks, int threads, ChunkFn body, void* arg) noexcept {
     if (threads > kMaxThreads) threads = kMaxThreads;
     if (threads > chunks) threads = static_cast<int>(chunks);
     if (threads <= 1 || t_in_job || !acquire()) return run_serially(chunks, body, arg);
@@ -310,22 +311,24 @@ int parse_threads(const char* text) {
 
 }  // namespace
 
+int default_num_threads(const char* lamella, const char* omp, int available) {
+  if (lamella != nullptr && *lamella != '\0') {
+    const int n = parse_threads(lamella);
+    if (n == 0)
+      fail_value("threads", "LAMELLA_NUM_THREADS", "an integer from 1 to 1024", "'" + std::string(lamella) + "'");
+    return n;
+  }
+  // A list gives the sizes of nested levels; the first is the outermost. What does not parse is OpenMP's to report.
+  if (omp != nullptr) {
+    const int n = parse_threads(std::string(omp).substr(0, std::strcspn(omp, ",")).c_str());
+    if (n != 0) return n;
+  }
+  return std::min(available, kMaxThreads);
+}
+
 int default_num_threads() {
-  static const int threads = [] {
-    const char* own = std::getenv("LAMELLA_NUM_THREADS");
-    if (own != nullptr && *own != '\0') {
-      const int n = parse_threads(own);
-      if (n == 0)
-        fail_value("threads", "LAMELLA_NUM_THREADS", "an integer from 1 to 1024", "'" + std::string(own) + "'");
-      return n;
-    }
-    // A list gives the sizes of nested levels; the first is the outermost. What does not parse is OpenMP's to report.
-    if (const char* omp = std::getenv("OMP_NUM_THREADS")) {
-      const int n = parse_threads(std::string(omp).substr(0, std::strcspn(omp, ",")).c_str());
-      if (n != 0) return n;
-    }
-    return std::min(available_cpus(), kMaxThreads);
-  }();
+  static const int threads =
+      default_num_threads(std::getenv("LAMELLA_NUM_THREADS"), std::getenv("OMP_NUM_THREADS"), available_cpus());
   return threads;
 }
 

@@ -8,7 +8,8 @@
 namespace lamella {
 
 // Size that new pools get: LAMELLA_NUM_THREADS, else OMP_NUM_THREADS, else min(CPU affinity, cgroup v2/v1 quota).
-int default_num_threads();
+int default_num_threads();  // throws Error(kValue) where LAMELLA_NUM_THREADS is no number from 1 to 1024
+int default_num_threads(const char* lamella, const char* omp, int available);  // the rule; nullptr: variable not set
 int num_threads();            // threads that a kernel may use now, the caller included
 void set_num_threads(int n);  // 1 <= n <= 1024, else Error(kValue); takes effect at the next parallel call
 // An embedder's own parallel-for (must run every chunk exactly once, blocking); nullptr restores the built-in pool.
