@@ -161,33 +161,42 @@ void cancel_transposes(GraphRewriter& r) {
   }
 }
 
-// softmax followed by a cross-entropy on probabilities is the cross-entropy on logits, exact and one pass. Accuracies
-// compare classes by order, which softmax keeps.
+// The loss on logits that equals `loss` on the outputs of `last`, or nullptr. It takes the same attributes, save for
+// the bound that keeps probabilities off 0.
+OpPtr loss_on_logits(const Op& loss, const Op& last, int rank) {
+  const Json last_attrs = last.attrs();
+  const char* name = nullptr;
+  if (loss.name() == "cross_entropy" && last.name() == "softmax") {
+    const int64_t axis = last_attrs.at("axis").as_int();
+    if (axis == -1 || axis == rank - 1) name = "softmax_cross_entropy";
+  } else if (loss.name() == "bce_loss" && last.name() == "activation") {
+    if (last_attrs.at("activation").as_string() == "sigmoid") name = "bce_with_logits_loss";
+  }
+  if (name == nullptr) return nullptr;
+  Json::Object kept;
+  for (const auto& [key, value] : loss.attrs().as_object())
+    if (key != "epsilon") kept.emplace_back(key, value);
+  return OpRegistry::instance().make(name, kept);
+}
+
+// softmax or sigmoid followed by a cross-entropy on probabilities is the cross-entropy on logits, exact and one pass.
+// Accuracies compare classes by order, which softmax keeps.
 void join_softmax_with_loss(GraphRewriter& r) {
   for (size_t j = 0; j < r.size(); ++j) {
     if (r.removed(j)) continue;
     const Node& loss = r.node(j);
-    const Json attrs = loss.op->attrs();
-    const Json* from_logits = attrs.find("from_logits");
-    if (from_logits == nullptr || !from_logits->is_bool() || from_logits->as_bool()) continue;
     const int i = r.producer(loss.in[0]);
     if (i < 0) continue;
     const Node& last = r.node(i);
-    const std::string_view op = last.op->name();
-    const Json last_attrs = last.op->attrs();
-    const bool cross_entropy = loss.op->name() == "cross_entropy" || loss.op->name() == "sparse_cross_entropy";
-    const bool softmax =
-        op == "softmax" && cross_entropy &&
-        (last_attrs.at("axis").as_int() == -1 || last_attrs.at("axis").as_int() == r.spec(last.in[0]).shape.rank() - 1);
-    if (!softmax) continue;
+    OpPtr joined = loss_on_logits(*loss.op, *last.op, r.spec(last.in[0]).shape.rank());
+    if (joined == nullptr) continue;
     std::vector<int> in = loss.in;
     in[0] = last.in[0];
-    r.replace(j, OpRegistry::instance().make(std::string(loss.op->name()), with_attr(attrs, "from_logits", true)), in,
-              loss.out);
+    r.replace(j, std::move(joined), in, loss.out);
     for (size_t k = 0; k < r.size(); ++k) {
       if (r.removed(k) || r.node(k).op->name() != "metric_accuracy" || r.node(k).in[0] != last.out[0]) continue;
-      const Json* kind = r.node(k).op->attrs().find("kind");
-      if (kind != nullptr && kind->is_string() && kind->as_string() == "binary") continue;
+      const Json attrs = r.node(k).op->attrs();
+      if (attrs.at("kind").as_string() == "binary") continue;  // its threshold is on probabilities
       std::vector<int> metric_in = r.node(k).in;
       metric_in[0] = last.in[0];
       r.replace(k, r.node(k).op, metric_in, r.node(k).out);

@@ -8,6 +8,7 @@
 #include "kernels/embedding.h"
 #include "kernels/gather.h"
 #include "kernels/gemm.h"
+#include "kernels/loss.h"
 #include "kernels/norm.h"
 #include "kernels/optimizer.h"
 #include "kernels/pool.h"
@@ -27,6 +28,7 @@ struct KernelTable {
   ElementwiseKernels<T> elementwise;
   ReduceKernels<T> reduce;
   SoftmaxKernels<T> softmax;
+  LossKernels<T> loss;
   NormKernels<T> norm;
   RnnKernels<T> rnn;
   OptimizerKernels<T> optimizer;

@@ -12,6 +12,7 @@ void fill_all(KernelTable<T>& t) {
   fill(t.elementwise);
   fill(t.reduce);
   fill(t.softmax);
+  fill(t.loss);
   fill(t.norm);
   fill(t.rnn);
   fill(t.optimizer);

@@ -1,0 +1,257 @@
+// Cross-entropy of class scores, row by row: one pass for the loss, one for the gradient.
+#pragma once
+
+#include "kernels/cpu/index_check.h"
+#include "kernels/cpu/loss_result.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/cpu/vmath.h"
+
+namespace lamella::LAMELLA_NS {
+namespace {
+
+// What is the same for all rows.
+template <class T>
+struct CrossEntropyCall {
+  const CrossEntropyParams<T>& p;
+  T keep, smooth;        // t = keep * t + smooth
+  T low, high;           // bounds of probabilities
+  double class_weights;  // their sum
+
+  LAMELLA_INLINE explicit CrossEntropyCall(const CrossEntropyParams<T>& params)
+      : p(params),
+        keep(static_cast<T>(1.0 - p.smoothing)),
+        smooth(static_cast<T>(p.classes > 0 ? p.smoothing / static_cast<double>(p.classes) : 0.0)),
+        low(static_cast<T>(p.epsilon)),
+        high(static_cast<T>(1.0 - p.epsilon)),
+        class_weights(static_cast<double>(p.classes)) {
+    if (p.class_weight && p.smoothing != 0) {
+      class_weights = sum_vecs<T>(0, p.classes, [&](int64_t c, auto step) { return load(p.class_weight + c, step); });
+    }
+  }
+};
+
+// One row's place and weights. `label` is -1 where targets are dense.
+template <class T>
+struct CrossEntropyRow {
+  const T* x;
+  const T* target = nullptr;
+  int64_t label = -1;
+  bool ignored = false;
+  T label_weight = 1;  // the label's class weight
+  T sample_weight = 1;
+
+  LAMELLA_INLINE CrossEntropyRow(const CrossEntropyParams<T>& p, int64_t r) : x(p.x + r * p.classes) {
+    if (p.targets) {
+      target = p.targets + r * p.classes;
+    } else {
+      label = index_at(p.labels, r);
+      ignored = p.has_ignore && label == p.ignore_index;
+      if (p.class_weight && !ignored) label_weight = p.class_weight[label];
+    }
+    if (p.sample_weight) sample_weight = p.sample_weight[r / p.group];
+  }
+};
+
+// Weight of -log p in columns i...: all of it for dense targets, the smoothed part for labels.
+template <bool kDense, bool kClassWeight, class T, class Step>
+LAMELLA_INLINE Vec<T> column_weight(const CrossEntropyCall<T>& call, const CrossEntropyRow<T>& row, int64_t i,
+                                    Step step) {
+  Vec<T> q(call.smooth);
+  if constexpr (kDense) q = fma(load(row.target + i, step), Vec<T>(call.keep), q);
+  if constexpr (kClassWeight) q = q * load(call.p.class_weight + i, step);
+  return q;
+}
+
+// Keeps NaN.
+template <class T>
+LAMELLA_INLINE Vec<T> clip(Vec<T> x, T low, T high) {
+  return min(Vec<T>(high), max(Vec<T>(low), x));
+}
+
+template <ClassScores S, bool kDense, bool kClassWeight, class T>
+LAMELLA_INLINE double row_loss(const CrossEntropyCall<T>& call, const CrossEntropyRow<T>& row, T* stats) {
+  const CrossEntropyParams<T>& p = call.p;
+  const int64_t n = p.classes;
+  const T* x = row.x;
+  T top = 0, log_total = 0, scale = 1;
+  if constexpr (S == ClassScores::kLogits) {
+    top = row_max(x, n);
+    const double total = sum_vecs<T>(0, n, [&](int64_t i, auto step) { return vexp(load(x + i, step) - Vec<T>(top)); });
+    log_total = static_cast<T>(__builtin_log(total));
+    scale = static_cast<T>(1.0 / total);
+  }
+  if constexpr (S == ClassScores::kProbs) {
+    scale = static_cast<T>(1.0 / sum_vecs<T>(0, n, [&](int64_t i, auto step) { return load(x + i, step); }));
+  }
+  if (stats) {
+    stats[0] = top;
+    stats[1] = scale;
+  }
+  double loss = 0;
+  if (kDense || p.smoothing != 0) {
+    loss = sum_vecs<T>(0, n, [&](int64_t i, auto step) {
+      const Vec<T> q = column_weight<kDense, kClassWeight>(call, row, i, step);
+      const Vec<T> v = load(x + i, step);
+      Vec<T> log_p;
+      if constexpr (S == ClassScores::kLogits) log_p = (v - Vec<T>(top)) - Vec<T>(log_total);
+      if constexpr (S == ClassScores::kLogProbs) log_p = v;
+      if constexpr (S == ClassScores::kProbs) log_p = vlog(clip(v * Vec<T>(scale), call.low, call.high));
+      // A class that cannot be (log p = -inf) and is not wanted (q = 0) costs nothing.
+      return select(eq(q, Vec<T>::zero()), Vec<T>::zero(), neg(q * log_p));
+    });
+  }
+  if constexpr (!kDense) {
+    const T v = x[row.label];
+    double log_p = 0;
+    if constexpr (S == ClassScores::kLogits) log_p = static_cast<double>((v - top) - log_total);
+    if constexpr (S == ClassScores::kLogProbs) log_p = static_cast<double>(v);
+    if constexpr (S == ClassScores::kProbs) {
+      const T prob = v * scale;
+      log_p = __builtin_log(static_cast<double>(prob < call.low ? call.low : prob > call.high ? call.high : prob));
+    }
+    loss -= static_cast<double>(call.keep) * static_cast<double>(row.label_weight) * log_p;
+  }
+  return loss * static_cast<double>(row.sample_weight);
+}
+
+template <ClassScores S, bool kDense, bool kClassWeight, class T>
+LAMELLA_INLINE void row_grad(const CrossEntropyCall<T>& call, const CrossEntropyRow<T>& row, const T* stats, T seed,
+                             T* grad) {
+  const CrossEntropyParams<T>& p = call.p;
+  const int64_t n = p.classes;
+  const T* x = row.x;
+  const T inverse = S == ClassScores::kLogProbs ? T(1) : stats[1];
+  const Vec<T> s(seed), scale(inverse);
+  const auto weight = [&](int64_t i, auto step) { return column_weight<kDense, kClassWeight>(call, row, i, step); };
+  const T label_part = call.keep * row.label_weight;
+  if constexpr (S == ClassScores::kLogits) {
+    // d/dx_c of sum_k q_k (lse - x_k) = p_c sum_k q_k - q_c.
+    double all = static_cast<double>(label_part) + static_cast<double>(call.smooth) * call.class_weights;
+    if constexpr (kDense) all = sum_vecs<T>(0, n, weight);
+    const Vec<T> top(stats[0]), factor = Vec<T>(static_cast<T>(all)) * s;
+    for_each_vec<T>(0, n, [&](int64_t i, auto step) {
+      const Vec<T> prob = vexp(load(x + i, step) - top) * scale;
+      store(grad + i, fnma(weight(i, step), s, prob * factor), step);
+    });
+    if constexpr (!kDense) grad[row.label] -= label_part * seed;
+  } else if constexpr (S == ClassScores::kLogProbs) {
+    for_each_vec<T>(0, n, [&](int64_t i, auto step) { store(grad + i, neg(weight(i, step) * s), step); });
+    if constexpr (!kDense) grad[row.label] -= label_part * seed;
+  } else {
+    // With p = x / sum(x): d/dx_c = (l_c - sum_k l_k p_k) / sum(x), l_k = -q_k / p_k inside the bounds and 0 outside.
+    const auto slope = [&](int64_t i, auto step) {
+      const Vec<T> prob = load(x + i, step) * scale, q = weight(i, step);
+      const Mask<T> outside = lt(prob, Vec<T>(call.low)) | gt(prob, Vec<T>(call.high));
+      return select(outside, Vec<T>::zero(), neg(q / prob));
+    };
+    T label_slope = 0;
+    double common = 0;
+    if (kDense || p.smoothing != 0) {
+      common = sum_vecs<T>(0, n, [&](int64_t i, auto step) { return slope(i, step) * (load(x + i, step) * scale); });
+    }
+    if constexpr (!kDense) {
+      const T prob = x[row.label] * inverse;
+      if (!(prob < call.low || prob > call.high)) {
+        label_slope = -label_part / prob;
+        common -= static_cast<double>(label_part);
+      }
+    }
+    const Vec<T> shift(static_cast<T>(common)), factor = scale * s;
+    for_each_vec<T>(0, n, [&](int64_t i, auto step) { store(grad + i, (slope(i, step) - shift) * factor, step); });
+    if constexpr (!kDense) grad[row.label] += label_slope * inverse * seed;
+  }
+}
+
+template <class T>
+LAMELLA_INLINE int64_t cross_entropy_step(const CrossEntropyParams<T>& p) {
+  const int64_t step = grain(1.5) / (p.classes > 0 ? p.classes : 1);
+  return step > 0 ? step : 1;
+}
+
+template <class T>
+size_t cross_entropy_workspace(const CrossEntropyParams<T>& p, int) {
+  const int64_t step = cross_entropy_step(p);
+  return static_cast<size_t>((p.rows + step - 1) / step) * sizeof(LossSums);
+}
+
+template <ClassScores S, bool kDense, bool kClassWeight, class T>
+void cross_entropy_rows(const Context& ctx, const CrossEntropyParams<T>& p) {
+  const CrossEntropyCall<T> call(p);
+  const int64_t step = cross_entropy_step(p);
+  LossSums* sums = static_cast<LossSums*>(ctx.workspace);
+  parallel_range(ctx, p.rows, step, [&](int64_t begin, int64_t end, int) {
+    LossSums s;
+    for (int64_t r = begin; r < end; ++r) {
+      const CrossEntropyRow<T> row(p, r);
+      T* stats = p.stats ? p.stats + 2 * r : nullptr;
+      double loss = 0;
+      if (!row.ignored) {
+        loss = row_loss<S, kDense, kClassWeight>(call, row, stats);
+        s.loss += loss;
+        s.weight += static_cast<double>(row.sample_weight) * static_cast<double>(row.label_weight);
+        s.count += 1;
+      } else if (stats) {
+        stats[0] = stats[1] = 0;
+      }
+      if (p.result.reduction == Reduction::kNone) p.result.values[r] = static_cast<T>(loss);
+    }
+    if (p.result.reduction != Reduction::kNone) sums[begin / step] = s;
+  });
+  finish_loss(p.result, sums, (p.rows + step - 1) / step, 1.0);
+}
+
+template <ClassScores S, bool kDense, bool kClassWeight, class T>
+void cross_entropy_grad_rows(const Context& ctx, const CrossEntropyGradParams<T>& g) {
+  const CrossEntropyParams<T>& p = g.forward;
+  const CrossEntropyCall<T> call(p);
+  const T common = loss_seed(g.seed);
+  parallel_range(ctx, p.rows, cross_entropy_step(p), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      const CrossEntropyRow<T> row(p, r);
+      T* grad = g.grad + r * p.classes;
+      if (row.ignored) {
+        std::memset(grad, 0, static_cast<size_t>(p.classes) * sizeof(T));
+        continue;
+      }
+      const T seed = (g.seed.reduction == Reduction::kNone ? g.seed.grad[r] : common) * row.sample_weight;
+      row_grad<S, kDense, kClassWeight>(call, row, p.stats ? p.stats + 2 * r : nullptr, seed, grad);
+    }
+  });
+}
+
+// f.run<scores, dense, class weights>() for the case at hand.
+template <class T, class F>
+LAMELLA_INLINE void choose_cross_entropy(const CrossEntropyParams<T>& p, const F& f) {
+  const auto with = [&]<ClassScores S>() {
+    if (p.targets) {
+      p.class_weight ? f.template operator()<S, true, true>() : f.template operator()<S, true, false>();
+    } else {
+      p.class_weight ? f.template operator()<S, false, true>() : f.template operator()<S, false, false>();
+    }
+  };
+  switch (p.scores) {
+    case ClassScores::kLogits:
+      return with.template operator()<ClassScores::kLogits>();
+    case ClassScores::kLogProbs:
+      return with.template operator()<ClassScores::kLogProbs>();
+    case ClassScores::kProbs:
+      return with.template operator()<ClassScores::kProbs>();
+  }
+}
+
+template <class T>
+void cross_entropy(const Context& ctx, const CrossEntropyParams<T>& p) {
+  choose_cross_entropy(
+      p, [&]<ClassScores S, bool kDense, bool kClassWeight>() { cross_entropy_rows<S, kDense, kClassWeight>(ctx, p); });
+}
+
+template <class T>
+void cross_entropy_grad(const Context& ctx, const CrossEntropyGradParams<T>& p) {
+  choose_cross_entropy(p.forward, [&]<ClassScores S, bool kDense, bool kClassWeight>() {
+    cross_entropy_grad_rows<S, kDense, kClassWeight>(ctx, p);
+  });
+}
+
+}  // namespace
+}  // namespace lamella::LAMELLA_NS

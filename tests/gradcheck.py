@@ -1,0 +1,63 @@
+"""Comparing an op's backward with finite differences of its forward, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lamella._kernels._call import op as make_op
+
+
+def check_gradients(
+    name: str,
+    attrs: dict[str, Any],
+    inputs: Sequence[np.ndarray | None],
+    wanted: Sequence[int] | None = None,
+    seed: int = 0,
+    eps: float = 1e-6,
+    rtol: float = 1e-6,
+) -> None:
+    """Compare backward's gradients of sum(output * w), w random, with central differences.
+
+    `wanted` are the inputs to check (default: the float ones that the op calls differentiable). Central differences of a
+    float64 function err by about eps^2 (curvature) + 1e-16 / eps (rounding), each relative to the values' scale; rtol
+    leaves a factor of some thousand for sums over the outputs.
+    """
+    rng = np.random.default_rng(seed)
+    op = make_op(name, attrs)
+    arrays = [None if a is None else np.ascontiguousarray(a) for a in inputs]
+
+    def forward() -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray | None]]:
+        copies = [None if a is None else a.copy() for a in arrays]  # running statistics are updated in place
+        outputs, saved = op.forward(copies, training=True)
+        return outputs, saved, copies
+
+    outputs, saved, used = forward()
+    weights = [rng.standard_normal(o.shape) for o in outputs]
+    if wanted is None:
+        wanted = [i for i, a in enumerate(arrays) if a is not None and a.dtype.kind == "f" and op.differentiable(i)]
+    flags = [i in wanted for i in range(len(arrays))]
+    grads = op.backward(used, outputs, saved, weights, flags)
+
+    def loss() -> float:
+        return float(sum((o * w).sum() for o, w in zip(forward()[0], weights, strict=True)))
+
+    for i, grad in enumerate(grads):
+        if i not in wanted:
+            assert grad is None
+            continue
+        x = arrays[i]
+        assert x is not None and grad is not None and grad.shape == x.shape and grad.dtype == x.dtype
+        expected = np.empty_like(x)
+        for at in np.ndindex(x.shape):
+            kept = x[at]
+            x[at] = kept + eps
+            up = loss()
+            x[at] = kept - eps
+            down = loss()
+            x[at] = kept
+            expected[at] = (up - down) / (2 * eps)
+        scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+        np.testing.assert_allclose(grad, expected, rtol=0, atol=rtol * scale, err_msg=f"{name} {attrs}: input {i}")
