@@ -21,7 +21,7 @@ def check_gradients(
 ) -> None:
     """Compare backward's gradients of sum(output * w), w random, with central differences.
 
-    `wanted` are the inputs to check (default: the float ones that the op calls differentiable). Central differences of a
+    `wanted` are the inputs to check (default: float ones that the op calls differentiable). Central differences of a
     float64 function err by about eps^2 (curvature) + 1e-16 / eps (rounding), each relative to the values' scale; rtol
     leaves a factor of some thousand for sums over the outputs.
     """
