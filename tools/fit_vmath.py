@@ -12,7 +12,7 @@ mp.mp.dps = 60
 
 
 def remez(f, weight, lo, hi, powers, iterations=40):
-    """Coefficients c of sum c[i] x^powers[i] that minimise max |weight(x) (f(x) - p(x))| on [lo, hi], and that maximum."""
+    """The sum of c[i] x^powers[i] nearest to f on [lo, hi] in the weighted maximum norm: c, and its distance."""
     n = len(powers)
     grid_size = 40 * (n + 2)
     grid = [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * mp.mpf(i) / grid_size) for i in range(grid_size + 1)]
@@ -32,7 +32,10 @@ def remez(f, weight, lo, hi, powers, iterations=40):
             b[row] = fg[j]
         solution = mp.lu_solve(a, b)
         c = [solution[i] for i in range(n)]
-        err = [w * (y - sum(ci * x**p for ci, p in zip(c, powers))) for x, y, w in zip(grid, fg, wg)]
+        err = [
+            w * (y - sum(ci * x**p for ci, p in zip(c, powers, strict=True)))
+            for x, y, w in zip(grid, fg, wg, strict=True)
+        ]
         # Alternating extrema of the error: the largest of each run of one sign, then the n + 1 consecutive largest.
         runs = []
         for j, e in enumerate(err):
@@ -62,11 +65,8 @@ def fit(name, f, weight, lo, hi, degree, kind):
     )
     print(f"// {name}: 2^{float(mp.log(worst, 2)):.1f}, rounded 2^{float(mp.log(after, 2)):.1f}")
     for x in rounded:
-        print(
-            f"{np.format_float_positional(np.float32(float(x)), unique=True)}f,"
-            if kind == "float"
-            else f"{float(x)!r},"
-        )
+        single = np.format_float_positional(np.float32(float(x)), unique=True) + "f"
+        print(single if kind == "float" else repr(float(x)), end=",\n")
 
 
 def series(direct, terms, cut):
@@ -93,6 +93,23 @@ def log_r(z):
     return (mp.log((1 + s) / (1 - s)) / s - 2) / z
 
 
+def log_r2(z):
+    """log_r without its first term 2/3, over z."""
+    if z < mp.mpf("1e-4"):
+        return sum(2 * z ** (i - 1) / mp.mpf(2 * i + 3) for i in range(1, 60))
+    return (log_r(z) - mp.mpf(2) / 3) / z
+
+
+def sin_s(z):
+    """sin(x) = x + x z S(z), z = x^2."""
+    return sum(mp.mpf(-1) ** (i + 1) * z**i / mp.factorial(2 * i + 3) for i in range(30))
+
+
+def cos_c(z):
+    """cos(x) = 1 - z / 2 + z^2 C(z), z = x^2."""
+    return sum(mp.mpf(-1) ** i * z**i / mp.factorial(2 * i + 4) for i in range(30))
+
+
 def erf_p(z):
     """erf(x) = x + x P(z), z = x^2."""
     x = mp.sqrt(z)
@@ -113,6 +130,11 @@ FITS = {
     ),
     "log_r": lambda d, k: fit(
         "atanh: 2 s + s z r(z)", log_r, lambda z: z / (2 + z * log_r(z)), "1e-8", "0.02945", d, k
+    ),
+    "log_r2": lambda d, k: fit("atanh: 2/3 + z r2(z)", log_r2, lambda z: z, "1e-8", "0.02945", d, k),
+    "sin": lambda d, k: fit("sin: x + x z s(z)", sin_s, lambda z: z / (1 + z * sin_s(z)), "1e-8", "0.62", d, k),
+    "cos": lambda d, k: fit(
+        "cos: 1 - z/2 + z^2 c(z)", cos_c, lambda z: z * z / (1 - z / 2 + z * z * cos_c(z)), "1e-8", "0.62", d, k
     ),
     "erf_small": lambda d, k: fit("erf: x + x p(x^2)", erf_p, lambda z: 1 / (1 + erf_p(z)), "0", "0.88", d, k),
     "erf_large": lambda d, k: fit(

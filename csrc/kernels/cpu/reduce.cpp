@@ -1,14 +1,181 @@
 #include "kernels/reduce.h"
 
-#include "kernels/cpu/parallel.h"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/reduce_inl.h"
+#include "kernels/cpu/reduce_parts.h"
 #include "kernels/cpu/tables.h"
 
 namespace lamella::LAMELLA_NS {
+namespace {
 
-void fill(ReduceKernels<float>&) {}
+// Operands of which the first `full` lie as the input and the others as the output.
+BroadcastDims operand_dims(const ReduceDims& d, int full) {
+  BroadcastDims b;
+  b.rank = d.rank;
+  int64_t stride = 1, kept = 1;
+  for (int i = d.rank - 1; i >= 0; --i) {
+    b.dims[i] = d.dims[i];
+    for (int k = 0; k < BroadcastDims::kMaxOperands; ++k)
+      b.strides[k][i] = k < full ? stride : (d.reduced[i] ? 0 : kept);
+    stride *= d.dims[i];
+    if (!d.reduced[i]) kept *= d.dims[i];
+  }
+  return b;
+}
+
+int64_t product(const ReduceDims& d, bool reduced) {
+  int64_t n = 1;
+  for (int i = 0; i < d.rank; ++i)
+    if (d.reduced[i] == reduced) n *= d.dims[i];
+  return n;
+}
+
+template <class T>
+Map<T> square_map() {
+  return make_map<T, 1, 4>(0.3, [](const Vec<T>* v, const Vec<T>*) { return v[0] * v[0]; });
+}
+
+template <class T>
+size_t reduce_workspace(const ReduceParams<T>& p, int) {
+  return reduce_workspace_bytes<T>(p.dims);
+}
+
+template <class T>
+void reduce(const Context& ctx, const ReduceParams<T>& p) {
+  T* workspace = static_cast<T*>(ctx.workspace);
+  const ArraySource<T> source{p.x};
+  Finish finish;
+  switch (p.fn) {
+    case Reduce::kMean:
+      finish.divisor = static_cast<double>(product(p.dims, true));
+      [[fallthrough]];
+    case Reduce::kSum:
+      return reduce_all<SumOf>(ctx, p.dims, source, p.y, workspace, finish);
+    case Reduce::kMax:
+      return reduce_all<MaxOf>(ctx, p.dims, source, p.y, workspace, finish);
+    case Reduce::kMin:
+      return reduce_all<MinOf>(ctx, p.dims, source, p.y, workspace, finish);
+    case Reduce::kNorm:
+      finish.root = true;
+      [[fallthrough]];
+    case Reduce::kSumSquares:
+    case Reduce::kCount: {
+      const BroadcastDims dims = operand_dims(p.dims, 1);
+      const void* in[] = {p.x};
+      return map_sum(ctx, square_map<T>(), dims, p.dims.reduced, in, p.y, workspace, finish);
+    }
+  }
+}
+
+template <class T>
+size_t reduce_backward_workspace(const ReduceBackwardParams<T>& p, int) {
+  if (p.fn != Reduce::kMax && p.fn != Reduce::kMin) return 0;
+  return reduce_workspace_bytes<T>(p.dims) + static_cast<size_t>(product(p.dims, false)) * sizeof(T);
+}
+
+template <class T>
+LAMELLA_INLINE Mask<T> same(Vec<T> a, Vec<T> b) {
+  return eq(a, b) | (is_nan(a) & is_nan(b));
+}
+
+template <class T>
+void reduce_backward(const Context& ctx, const ReduceBackwardParams<T>& p) {
+  using V = Vec<T>;
+  switch (p.fn) {
+    case Reduce::kSum:
+    case Reduce::kMean: {
+      const T scale = p.fn == Reduce::kSum ? T(1) : static_cast<T>(1.0 / static_cast<double>(product(p.dims, true)));
+      const BroadcastDims dims = operand_dims(p.dims, 0);
+      const void* in[] = {p.dy};
+      const Map<T> map = make_map<T, 1, 4>(0.3, [](const V* v, const V* s) { return s[0] * v[0]; });
+      return broadcast_map(ctx, map, dims, in, p.dx, scale);
+    }
+    case Reduce::kMax:
+    case Reduce::kMin: {
+      // How many elements share each extremum, then their shares.
+      T* count = static_cast<T*>(ctx.workspace);
+      T* partials = count + product(p.dims, false);
+      const BroadcastDims dims = operand_dims(p.dims, 1);
+      const void* in[] = {p.x, p.y, p.dy, count};
+      const Map<T> equal =
+          make_map<T, 2, 4>(0.4, [](const V* v, const V*) { return select(same(v[0], v[1]), V(T(1)), V::zero()); });
+      map_sum(ctx, equal, dims, p.dims.reduced, in, count, partials);
+      const Map<T> map =
+          make_map<T, 4, 4>(0.5, [](const V* v, const V*) { return select(same(v[0], v[1]), v[2] / v[3], V::zero()); });
+      return broadcast_map(ctx, map, dims, in, p.dx);
+    }
+    case Reduce::kSumSquares: {
+      const BroadcastDims dims = operand_dims(p.dims, 1);
+      const void* in[] = {p.x, p.dy};
+      const Map<T> map = make_map<T, 2, 4>(0.4, [](const V* v, const V*) { return (v[0] + v[0]) * v[1]; });
+      return broadcast_map(ctx, map, dims, in, p.dx);
+    }
+    case Reduce::kNorm:
+    case Reduce::kCount: {
+      const BroadcastDims dims = operand_dims(p.dims, 1);
+      const void* in[] = {p.x, p.y, p.dy};
+      const Map<T> map = make_map<T, 3, 4>(
+          0.4, [](const V* v, const V*) { return select(eq(v[1], V::zero()), V::zero(), v[0] * (v[2] / v[1])); });
+      return broadcast_map(ctx, map, dims, in, p.dx);
+    }
+  }
+}
+
+template <class T>
+size_t var_workspace(const VarParams<T>& p, int) {
+  return reduce_workspace_bytes<T>(p.dims);
+}
+
+template <class T>
+void var(const Context& ctx, const VarParams<T>& p) {
+  T* workspace = static_cast<T*>(ctx.workspace);
+  const double n = static_cast<double>(product(p.dims, true));
+  Finish mean, finish;
+  mean.divisor = n;
+  reduce_all<SumOf>(ctx, p.dims, ArraySource<T>{p.x}, p.mean, workspace, mean);
+  finish.divisor = n > p.ddof ? n - p.ddof : 0;
+  finish.root = p.root;
+  const BroadcastDims dims = operand_dims(p.dims, 1);
+  const void* in[] = {p.x, p.mean};
+  const Map<T> map = make_map<T, 2, 4>(0.3, [](const Vec<T>* v, const Vec<T>*) {
+    const Vec<T> d = v[0] - v[1];
+    return d * d;
+  });
+  map_sum(ctx, map, dims, p.dims.reduced, in, p.var, workspace, finish);
+}
+
+// dvar/dx = 2 (x - mean) / (n - ddof); the root's is that over 2 root, and 0 where nothing varies.
+template <class T>
+void var_backward(const Context& ctx, const VarParams<T>& p) {
+  using V = Vec<T>;
+  const double n = static_cast<double>(product(p.dims, true));
+  const T scale = static_cast<T>((p.root ? 1.0 : 2.0) / (n > p.ddof ? n - p.ddof : 0));
+  const BroadcastDims dims = operand_dims(p.dims, 1);
+  const void* in[] = {p.x, p.mean, p.dy, p.var};
+  const Map<T> plain = make_map<T, 3, 4>(0.4, [](const V* v, const V* s) { return (v[0] - v[1]) * (s[0] * v[2]); });
+  const Map<T> root = make_map<T, 4, 4>(0.5, [](const V* v, const V* s) {
+    return select(eq(v[3], V::zero()), V::zero(), (v[0] - v[1]) * (s[0] * v[2] / v[3]));
+  });
+  broadcast_map(ctx, p.root ? root : plain, dims, in, p.dx, scale);
+}
+
+template <class T>
+void fill_kernels(ReduceKernels<T>& k) {
+  k.reduce_workspace = reduce_workspace<T>;
+  k.reduce = reduce<T>;
+  k.reduce_backward_workspace = reduce_backward_workspace<T>;
+  k.reduce_backward = reduce_backward<T>;
+  k.var_workspace = var_workspace<T>;
+  k.var = var<T>;
+  k.var_backward = var_backward<T>;
+  fill_arg(k);
+  fill_sum_squares(k);
+}
+
+}  // namespace
+
+void fill(ReduceKernels<float>& k) { fill_kernels(k); }
 #if defined(LAMELLA_ISA_PORTABLE)
-void fill(ReduceKernels<double>&) {}
+void fill(ReduceKernels<double>& k) { fill_kernels(k); }
 #endif
 
 }  // namespace lamella::LAMELLA_NS

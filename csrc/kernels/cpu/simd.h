@@ -391,13 +391,10 @@ LAMELLA_INLINE Vec<T> to_float(IVec<T> a) {
 }
 template <class T>
 LAMELLA_INLINE Vec<T> round(Vec<T> a) {
-  // Adding 1.5 * 2^mantissa pushes the fraction out of the word; beyond 2^(mantissa-1) a float has no fraction to
-  // round.
-  constexpr T kMagic = sizeof(T) == 4 ? T(12582912.0) : T(6755399441055744.0);
-  constexpr T kLimit = sizeof(T) == 4 ? T(4194304.0) : T(2251799813685248.0);
-  const Vec<T> magic(kMagic);
-  const Vec<T> r = (a + magic) - magic;
-  return select(lt(max(a, Vec<T>(T(0)) - a), Vec<T>(kLimit)), r, a);
+  // Adding 2^mantissa to |a| pushes the fraction out of the word; from there on a float has no fraction to round.
+  constexpr T kMagic = sizeof(T) == 4 ? T(8388608.0) : T(4503599627370496.0);
+  const Vec<T> magic(kMagic), m = abs(a);
+  return copysign(select(lt(m, magic), (m + magic) - magic, m), a);
 }
 template <class T>
 LAMELLA_INLINE IVec<T> to_int(Vec<T> a) {  // nearest even

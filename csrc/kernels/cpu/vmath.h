@@ -269,5 +269,139 @@ LAMELLA_INLINE Vec<double> verf(Vec<double> x) {
 }
 #endif
 
+// ---- sine and cosine -------------------------------------------------------------------------------------------
+
+// Beyond this the float reduction runs out of bits; the C library takes over, lane by lane.
+constexpr float kTrigMax = 8192.0f;
+
+template <class F>
+LAMELLA_INLINE Vec<float> by_lane(Vec<float> x, const F& f) {
+  float lanes[Vec<float>::W];
+  x.store(lanes);
+  for (int i = 0; i < Vec<float>::W; ++i) lanes[i] = f(lanes[i]);
+  return Vec<float>::load(lanes);
+}
+
+// sin(x + quarters * pi/2).
+LAMELLA_INLINE Vec<float> sin_quarters(Vec<float> x, int32_t quarters) {
+  using V = Vec<float>;
+  constexpr float sine[] = {-0.16666667f, 0.008333329f, -0.00019839293f, 0.0000027179299f};
+  constexpr float cosine[] = {0.041666646f, -0.00138873f, 0.00002443126f};
+  const V magic(MathConst<float>::kRoundMagic);
+  const V t = fma(x, V(0.63661977236758134308f), magic);
+  const V n = t - magic;
+  // pi/2 in three parts of 11 bits, whose products with n < 2^13 are exact, and the rest.
+  V r = fnma(n, V(0x1.92p0f), x);
+  r = fnma(n, V(0x1.fb4p-12f), r);
+  const V part = n * V(0x1.444p-24f);
+  const V above = r;
+  r = above - part;
+  const V rl = fnma(n, V(0x1.68c234p-39f), (above - r) - part);  // what r lost, and the rest
+  const V z = r * r;
+  const V s = r + fma(r * z, polynomial(z, sine), rl);
+  const V c = fma(z * z, polynomial(z, cosine), fnma(r, rl, fnma(V(0.5f), z, V(1.0f))));
+  const IVec<float> q = as_int(t) + IVec<float>(quarters);
+  const V y = select(eq(q & IVec<float>(1), IVec<float>(0)), s, c);
+  return as_float(as_int(y) ^ shl<30>(q & IVec<float>(2)));
+}
+
+LAMELLA_INLINE Vec<float> vsin(Vec<float> x) {
+  if (!lt(abs(x), Vec<float>(kTrigMax)).all()) return by_lane(x, [](float v) { return __builtin_sinf(v); });
+  const Vec<float> y = sin_quarters(x, 0);
+  return select(lt(abs(x), Vec<float>(0x1p-12f)), x, y);  // keeps -0
+}
+LAMELLA_INLINE Vec<float> vcos(Vec<float> x) {
+  if (!lt(abs(x), Vec<float>(kTrigMax)).all()) return by_lane(x, [](float v) { return __builtin_cosf(v); });
+  return sin_quarters(x, 1);
+}
+#if defined(LAMELLA_ISA_PORTABLE)
+LAMELLA_INLINE Vec<double> vsin(Vec<double> x) {
+  for (int i = 0; i < Vec<double>::W; ++i) x.v[i] = __builtin_sin(x.v[i]);
+  return x;
+}
+LAMELLA_INLINE Vec<double> vcos(Vec<double> x) {
+  for (int i = 0; i < Vec<double>::W; ++i) x.v[i] = __builtin_cos(x.v[i]);
+  return x;
+}
+#endif
+
+// ---- power -----------------------------------------------------------------------------------------------------
+
+#if defined(LAMELLA_ISA_PORTABLE)
+LAMELLA_INLINE Vec<float> vpow(Vec<float> x, Vec<float> y) {
+  for (int i = 0; i < Vec<float>::W; ++i) x.v[i] = __builtin_powf(x.v[i], y.v[i]);
+  return x;
+}
+LAMELLA_INLINE Vec<double> vpow(Vec<double> x, Vec<double> y) {
+  for (int i = 0; i < Vec<double>::W; ++i) x.v[i] = __builtin_pow(x.v[i], y.v[i]);
+  return x;
+}
+#else
+// exp(y log x), the logarithm and the product as sums of two floats; needs a fused fma.
+LAMELLA_INLINE Vec<float> vpow(Vec<float> x, Vec<float> y) {
+  using V = Vec<float>;
+  using C = MathConst<float>;
+  const V zero = V::zero(), one(1.0f), half(0.5f), inf(C::kInf);
+  const V a = abs(x);
+  const Mask<float> subnormal = lt(a, V(C::kMinNormal));
+  const LogSplit<float> split = log_split(select(subnormal, a * V(C::kSubnormalScale), a));
+  const V k = to_float(split.k) - select(subnormal, V(float(C::kSubnormalShift)), zero);
+  // log m = 2 atanh(s), s = f / (2 + f) as s + sl, z = s^2 as z + zl.
+  const V f = split.m - one;
+  const V u = f + V(2.0f);
+  const V ul = f - (u - V(2.0f));
+  const V inv = one / u;
+  const V s = f * inv;
+  const V sl = fnma(s, ul, fnma(s, u, f)) * inv;
+  const V z = s * s;
+  const V zl = fma(s, s, neg(z)) + (s + s) * sl;
+  // t + tl = z (2/3 + z r2(z)), log m = (2 + t) s.
+  constexpr float r2[] = {0.4000009f, 0.2855301f, 0.23287843f};
+  const V third2(0x1.555556p-1f);
+  const V t = z * third2;
+  const V tl = fma(z, third2, neg(t)) + fma(zl, third2, z * fma(z, polynomial(z, r2), V(-1.9868214e-08f)));
+  const V st = s * t;
+  const V stl = fma(s, t, neg(st)) + fma(s, tl, sl * t);
+  const V s2 = s + s;
+  const V m1 = s2 + st;
+  const V m1l = (s2 - m1) + st + fma(V(2.0f), sl, stl);
+  const V kh = k * V(C::kLn2Hi);  // exact
+  const V sum = kh + m1;
+  const V v = sum - kh;
+  const V suml = ((kh - (sum - v)) + (m1 - v)) + fma(k, V(C::kLn2Lo), m1l);
+  V lh = sum + suml;
+  V ll = suml - (lh - sum);
+  lh = select(eq(a, zero), neg(inf), select(lt(a, inf), lh, a));  // also NaN
+  const V p = y * lh;
+  V pl = fma(y, lh, neg(p)) + y * ll;
+  pl = select(lt(abs(p), V(200.0f)), pl, zero);
+  // exp(p + pl).
+  const ExpSplit<float> e = exp_split(max(V(C::kExpMin), min(V(C::kExpMax), p)));
+  const V r = e.r + pl;
+  V result = scale_by_pow2(fma(r * r, exp_tail(r), r) + one, e);
+  // The sign of a negative base, and the cases where C's pow() departs from exp(y log x).
+  const V whole = round(y);
+  const Mask<float> integer = eq(whole, y);
+  const V half_y = half * y;
+  const Mask<float> odd = integer & !eq(round(half_y), half_y);
+  const IVec<float> sign = as_int(x) & as_int(V(-0.0f));
+  result = as_float(as_int(result) ^ select(odd, sign, IVec<float>(0)));
+  result = select(lt(x, zero) & lt(a, inf) & !integer & !is_nan(y) & lt(abs(y), inf), V(C::kInf - C::kInf), result);
+  return select(eq(y, zero) | eq(x, one) | (eq(x, V(-1.0f)) & eq(abs(y), inf)), one, result);
+}
+#endif
+
+// ---- rounding --------------------------------------------------------------------------------------------------
+
+template <class T>
+LAMELLA_INLINE Vec<T> vfloor(Vec<T> x) {
+  const Vec<T> r = round(x);
+  return copysign(r - select(gt(r, x), Vec<T>(T(1)), Vec<T>::zero()), x);
+}
+template <class T>
+LAMELLA_INLINE Vec<T> vceil(Vec<T> x) {
+  return neg(vfloor(neg(x)));
+}
+
 }  // namespace
 }  // namespace lamella::LAMELLA_NS

@@ -1,0 +1,413 @@
+// The reduction engine: a contiguous iteration space, some of its dimensions reduced, by a monoid, over values that are
+// either an array or computed block by block from several (Walk). Work is cut into blocks by the shape alone; a block's
+// partial result is formed with many accumulators, and partial results are combined pairwise.
+#pragma once
+
+#include "kernels/cpu/map_inl.h"
+#include "kernels/reduce.h"
+
+namespace lamella::LAMELLA_NS {
+namespace {
+
+struct SumOf {
+  template <class T>
+  static constexpr T identity() {
+    return T(0);
+  }
+  template <class V>
+  static LAMELLA_INLINE V combine(V a, V b) {
+    return a + b;
+  }
+};
+// NaN wins, as in NumPy.
+struct MaxOf {
+  template <class T>
+  static constexpr T identity() {
+    return static_cast<T>(-__builtin_inff());
+  }
+  template <class T>
+  static LAMELLA_INLINE Vec<T> combine(Vec<T> a, Vec<T> b) {
+    return select(is_nan(a), a, max(a, b));
+  }
+  static LAMELLA_INLINE float combine(float a, float b) { return a > b || a != a ? a : b; }
+  static LAMELLA_INLINE double combine(double a, double b) { return a > b || a != a ? a : b; }
+};
+struct MinOf {
+  template <class T>
+  static constexpr T identity() {
+    return static_cast<T>(__builtin_inff());
+  }
+  template <class T>
+  static LAMELLA_INLINE Vec<T> combine(Vec<T> a, Vec<T> b) {
+    return select(is_nan(a), a, min(a, b));
+  }
+  static LAMELLA_INLINE float combine(float a, float b) { return a < b || a != a ? a : b; }
+  static LAMELLA_INLINE double combine(double a, double b) { return a < b || a != a ? a : b; }
+};
+
+constexpr int64_t kReduceBuffer = 4096;  // elements that a computed source gives at a time
+constexpr int64_t kReduceCols = 512;     // columns accumulated together: eight rows of them fill the buffer
+constexpr int64_t kFoldWidth = 128;      // narrower rows are taken several at a time
+constexpr int64_t kRowBlock = 8192;      // contiguous elements of one partial result
+constexpr int64_t kColBlock = 32768;     // elements of one partial row
+
+template <class T>
+struct ArraySource {
+  const T* x;
+  static constexpr double kNs = 0.2;
+  static constexpr bool kDirect = true;
+  LAMELLA_INLINE const T* get(int64_t begin, int64_t, T*) const { return x + begin; }
+};
+template <class T>
+struct MapSource {
+  const Walk<T>* walk;
+  MapFn<T> fn;
+  const T* scalars;
+  static constexpr double kNs = 0.6;
+  static constexpr bool kDirect = false;
+  LAMELLA_INLINE const T* get(int64_t begin, int64_t n, T* buffer) const {
+    walk->run(fn, begin, begin + n, buffer, scalars);
+    return buffer;
+  }
+};
+
+// How a total becomes the result.
+struct Finish {
+  double divisor = 1;
+  bool root = false;
+  template <class T>
+  LAMELLA_INLINE T operator()(T total) const {
+    if (divisor != 1) total = static_cast<T>(total / divisor);
+    if (root) total = sizeof(T) == 4 ? T(__builtin_sqrtf(static_cast<float>(total))) : T(__builtin_sqrt(total));
+    return total;
+  }
+};
+
+// Reduces n contiguous elements.
+template <class Op, class T>
+LAMELLA_NOINLINE T reduce_run(const T* p, int64_t n) {
+  using V = Vec<T>;
+  constexpr int W = V::W;
+  constexpr T e = Op::template identity<T>();
+  T total = e;
+  int64_t i = 0;
+  if (n >= W) {
+    V a[8];
+    for (int u = 0; u < 8; ++u) a[u] = V(e);
+    for (; i + 8 * W <= n; i += 8 * W) {
+#pragma GCC unroll 8
+      for (int u = 0; u < 8; ++u) a[u] = Op::combine(a[u], V::load(p + i + u * W));
+    }
+#pragma GCC unroll 8
+    for (int u = 0; u < 7; ++u) {
+      if (i + W > n) break;
+      a[u] = Op::combine(a[u], V::load(p + i));
+      i += W;
+    }
+    for (int u = 0; u < 4; ++u) a[u] = Op::combine(a[u], a[u + 4]);
+    T lanes[W];
+    Op::combine(Op::combine(a[0], a[2]), Op::combine(a[1], a[3])).store(lanes);
+    for (int half = W / 2; half > 0; half /= 2)
+      for (int u = 0; u < half; ++u) lanes[u] = Op::combine(lanes[u], lanes[u + half]);
+    total = lanes[0];
+  }
+  for (; i < n; ++i) total = Op::combine(total, p[i]);
+  return total;
+}
+
+// acc[j] = acc[j] op (the `rows` rows of p at j), eight rows in a tree at a time.
+template <class Op, class T>
+LAMELLA_NOINLINE void reduce_rows(const T* p, int64_t ld, int64_t rows, int64_t cols, T* acc) {
+  using V = Vec<T>;
+  constexpr int W = V::W;
+  int64_t r = 0;
+  for (; r + 8 <= rows; r += 8, p += 8 * ld) {
+    int64_t j = 0;
+    for (; j + W <= cols; j += W) {
+      const T* q = p + j;
+      const V a = Op::combine(V::load(q), V::load(q + ld));
+      const V b = Op::combine(V::load(q + 2 * ld), V::load(q + 3 * ld));
+      const V c = Op::combine(V::load(q + 4 * ld), V::load(q + 5 * ld));
+      const V d = Op::combine(V::load(q + 6 * ld), V::load(q + 7 * ld));
+      Op::combine(V::load(acc + j), Op::combine(Op::combine(a, b), Op::combine(c, d))).store(acc + j);
+    }
+    for (; j < cols; ++j) {
+      const T* q = p + j;
+      const T a = Op::combine(q[0], q[ld]), b = Op::combine(q[2 * ld], q[3 * ld]);
+      const T c = Op::combine(q[4 * ld], q[5 * ld]), d = Op::combine(q[6 * ld], q[7 * ld]);
+      acc[j] = Op::combine(acc[j], Op::combine(Op::combine(a, b), Op::combine(c, d)));
+    }
+  }
+  for (; r < rows; ++r, p += ld) {
+    int64_t j = 0;
+    for (; j + W <= cols; j += W) Op::combine(V::load(acc + j), V::load(p + j)).store(acc + j);
+    for (; j < cols; ++j) acc[j] = Op::combine(acc[j], p[j]);
+  }
+}
+
+// The shape of the work, from the dimensions alone.
+struct ReducePlan {
+  // Kept and reduced dimensions other than the last, outermost first, with their strides in the flat order.
+  int kept_rank = 0, reduced_rank = 0;
+  int64_t kept_dims[ReduceDims::kMaxRank], kept_strides[ReduceDims::kMaxRank];
+  int64_t reduced_dims[ReduceDims::kMaxRank], reduced_strides[ReduceDims::kMaxRank];
+  bool last_kept = false;
+  int64_t inner = 1;     // length of the last dimension
+  int64_t outputs = 1;   // product of kept_dims
+  int64_t segments = 1;  // product of reduced_dims
+  // Last reduced: `blocks` partial results per output, each of `group` segments or of one `piece` of a segment.
+  // Last kept: `blocks` partial rows per output row, each of `group` rows; `col_blocks` pieces of a row.
+  int64_t blocks = 1, group = 1, piece = 0, pieces = 1, col_blocks = 1;
+  bool empty = false;
+
+  explicit ReducePlan(const ReduceDims& d) {
+    int64_t stride = 1;
+    int last = d.rank - 1;
+    if (d.rank > 0) {
+      inner = d.dims[last];
+      last_kept = !d.reduced[last];
+      stride = inner;
+    } else {
+      last_kept = true;
+    }
+    for (int i = last - 1; i >= 0; --i) {
+      if (d.reduced[i]) {
+        ++reduced_rank;
+        segments *= d.dims[i];
+      } else {
+        ++kept_rank;
+        outputs *= d.dims[i];
+      }
+    }
+    int k = kept_rank, r = reduced_rank;
+    for (int i = last - 1; i >= 0; --i) {
+      if (d.reduced[i]) {
+        reduced_dims[--r] = d.dims[i];
+        reduced_strides[r] = stride;
+      } else {
+        kept_dims[--k] = d.dims[i];
+        kept_strides[k] = stride;
+      }
+      stride *= d.dims[i];
+    }
+    empty = segments == 0 || (!last_kept && inner == 0);
+    if (empty || outputs == 0 || inner == 0) return;
+    if (last_kept) {
+      const int64_t width = inner < kReduceCols ? inner : kReduceCols;
+      group = kColBlock / width;
+      if (group > segments) group = segments;
+      blocks = (segments + group - 1) / group;
+      col_blocks = (inner + kReduceCols - 1) / kReduceCols;
+    } else if (inner > kRowBlock) {
+      piece = kRowBlock;
+      pieces = (inner + piece - 1) / piece;
+      blocks = segments * pieces;
+    } else {
+      group = kRowBlock / inner;
+      if (group > segments) group = segments;
+      blocks = (segments + group - 1) / group;
+    }
+  }
+  size_t partials() const { return blocks == 1 ? 0 : static_cast<size_t>(outputs * blocks * (last_kept ? inner : 1)); }
+
+  static int64_t offset(int64_t index, int rank, const int64_t* dims, const int64_t* strides) {
+    int64_t o = 0;
+    for (int i = rank - 1; i >= 0; --i) {
+      o += index % dims[i] * strides[i];
+      index /= dims[i];
+    }
+    return o;
+  }
+  int64_t kept_offset(int64_t index) const { return offset(index, kept_rank, kept_dims, kept_strides); }
+  int64_t reduced_offset(int64_t index) const { return offset(index, reduced_rank, reduced_dims, reduced_strides); }
+};
+
+template <class T>
+size_t reduce_workspace_bytes(const ReduceDims& d) {
+  return ReducePlan(d).partials() * sizeof(T);
+}
+
+// Partial row `b` of output row `o`, columns [col, col + cols).
+template <class Op, class T, class Source>
+LAMELLA_INLINE void column_block(const ReducePlan& plan, const Source& source, int64_t o, int64_t b, int64_t col,
+                                 int64_t cols, T* buffer, T* to) {
+  alignas(64) T acc[kReduceCols];
+  const int64_t base = plan.kept_offset(o) + col;
+  int64_t row = b * plan.group;
+  const int64_t end = row + plan.group < plan.segments ? row + plan.group : plan.segments;
+  const bool whole = cols == plan.inner;
+  // Narrow rows are summed `fold` side by side while they are neighbours in memory, and added up at the end.
+  const int64_t fold = whole && cols < kFoldWidth ? kFoldWidth / cols : 1;
+  const int64_t width = fold * cols;
+  for (int64_t j = 0; j < width; ++j) acc[j] = Op::template identity<T>();
+  // Rows of the innermost reduced dimension follow one another: dimensions alternate, so nothing lies between.
+  const int64_t run_max = plan.reduced_rank > 0 ? plan.reduced_dims[plan.reduced_rank - 1] : 1;
+  while (row < end) {
+    const int64_t at = row % run_max;
+    const int64_t run = run_max - at < end - row ? run_max - at : end - row;
+    const int64_t begin = base + plan.reduced_offset(row);
+    row += run;
+    if (Source::kDirect || whole) {
+      // A computed source gives as many whole rows as fit the buffer.
+      const int64_t step = Source::kDirect ? run : (kReduceBuffer / width) * fold;
+      for (int64_t r = 0; r < run; r += step) {
+        const int64_t rows = step < run - r ? step : run - r;
+        const T* p = source.get(begin + r * plan.inner, rows * cols, buffer);
+        reduce_rows<Op>(p, whole ? width : plan.inner, rows / fold, width, acc);
+        const int64_t rest = rows % fold;
+        if (rest > 0) reduce_rows<Op>(p + (rows - rest) * cols, 0, 1, rest * cols, acc);
+      }
+    } else {
+      for (int64_t r = 0; r < run; r += 8) {
+        const int64_t rows = run - r < 8 ? run - r : 8;
+        for (int64_t i = 0; i < rows; ++i) source.get(begin + (r + i) * plan.inner, cols, buffer + i * cols);
+        reduce_rows<Op>(buffer, cols, rows, cols, acc);
+      }
+    }
+  }
+  for (int64_t f = 1; f < fold; ++f)
+    for (int64_t j = 0; j < cols; ++j) acc[j] = Op::combine(acc[j], acc[f * cols + j]);
+  for (int64_t j = 0; j < cols; ++j) to[j] = acc[j];
+}
+
+template <class Op, class T, class Source>
+LAMELLA_INLINE T contiguous(const Source& source, int64_t begin, int64_t n, T* buffer) {
+  if constexpr (Source::kDirect) return reduce_run<Op>(source.get(begin, n, buffer), n);
+  T total = Op::template identity<T>();
+  for (int64_t i = 0; i < n; i += kReduceBuffer) {
+    const int64_t len = n - i < kReduceBuffer ? n - i : kReduceBuffer;
+    total = Op::combine(total, reduce_run<Op>(source.get(begin + i, len, buffer), len));
+  }
+  return total;
+}
+
+// Partial result `b` of output `o`.
+template <class Op, class T, class Source>
+LAMELLA_INLINE T row_block(const ReducePlan& plan, const Source& source, int64_t o, int64_t b, T* buffer) {
+  const int64_t base = plan.kept_offset(o);
+  if (plan.piece > 0) {
+    const int64_t at = b % plan.pieces * plan.piece;
+    const int64_t len = plan.piece < plan.inner - at ? plan.piece : plan.inner - at;
+    return contiguous<Op>(source, base + plan.reduced_offset(b / plan.pieces) + at, len, buffer);
+  }
+  T total = Op::template identity<T>();
+  int64_t s = b * plan.group;
+  const int64_t end = s + plan.group < plan.segments ? s + plan.group : plan.segments;
+  for (; s < end; ++s)
+    total = Op::combine(total, contiguous<Op>(source, base + plan.reduced_offset(s), plan.inner, buffer));
+  return total;
+}
+
+// y is contiguous over the kept dimensions; `workspace` holds reduce_workspace_bytes().
+template <class Op, class T, class Source>
+LAMELLA_NOINLINE void reduce_all(const Context& ctx, const ReduceDims& dims, const Source& source, T* y, T* workspace,
+                                 Finish finish) {
+  const ReducePlan plan(dims);
+  const int64_t width = plan.last_kept ? plan.inner : 1;
+  if (plan.outputs * width == 0) return;
+  if (plan.empty) {
+    for (int64_t i = 0; i < plan.outputs * width; ++i) y[i] = finish(Op::template identity<T>());
+    return;
+  }
+  const bool single = plan.blocks == 1;
+  T* partial = single ? y : workspace;
+  const double ns = Source::kNs * (sizeof(T) / 4);
+
+  if (plan.last_kept) {
+    const int64_t cols_max = plan.inner < kReduceCols ? plan.inner : kReduceCols;
+    const int64_t work = plan.group * cols_max;
+    const int64_t tasks = plan.outputs * plan.blocks * plan.col_blocks;
+    parallel_range(ctx, tasks, (grain(ns) + work - 1) / work, [&](int64_t begin, int64_t end, int) {
+      alignas(64) T buffer[Source::kDirect ? 1 : kReduceBuffer];
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t c = t % plan.col_blocks, b = t / plan.col_blocks % plan.blocks;
+        const int64_t o = t / plan.col_blocks / plan.blocks;
+        const int64_t col = c * kReduceCols;
+        const int64_t cols = plan.inner - col < kReduceCols ? plan.inner - col : kReduceCols;
+        T* to = partial + (o * plan.blocks + b) * plan.inner + col;
+        column_block<Op>(plan, source, o, b, col, cols, buffer, to);
+        if (single)
+          for (int64_t j = 0; j < cols; ++j) to[j] = finish(to[j]);
+      }
+    });
+    if (single) return;
+    const int64_t combine = plan.blocks * cols_max;
+    const int64_t step = (grain(ns) + combine - 1) / combine;
+    parallel_range(ctx, plan.outputs * plan.col_blocks, step, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t o = t / plan.col_blocks, col = t % plan.col_blocks * kReduceCols;
+        const int64_t cols = plan.inner - col < kReduceCols ? plan.inner - col : kReduceCols;
+        T* p = partial + o * plan.blocks * plan.inner + col;
+        for (int64_t s = 1; s < plan.blocks; s *= 2)
+          for (int64_t b = 0; b + s < plan.blocks; b += 2 * s)
+            reduce_rows<Op>(p + (b + s) * plan.inner, 0, 1, cols, p + b * plan.inner);
+        T* to = y + o * plan.inner + col;
+        for (int64_t j = 0; j < cols; ++j) to[j] = finish(p[j]);
+      }
+    });
+    return;
+  }
+
+  const int64_t work = plan.piece > 0 ? plan.piece : plan.group * plan.inner;
+  // Short rows that follow one another come from a computed source many at a time.
+  const bool gather = !Source::kDirect && plan.kept_rank <= 1 && plan.segments == 1 && plan.inner <= kReduceBuffer / 2;
+  parallel_range(ctx, plan.outputs * plan.blocks, (grain(ns) + work - 1) / work, [&](int64_t begin, int64_t end, int) {
+    alignas(64) T buffer[Source::kDirect ? 1 : kReduceBuffer];
+    if (gather) {
+      const int64_t rows = kReduceBuffer / plan.inner;
+      for (int64_t t = begin; t < end; t += rows) {
+        const int64_t n = end - t < rows ? end - t : rows;
+        const T* p = source.get(t * plan.inner, n * plan.inner, buffer);
+        for (int64_t i = 0; i < n; ++i) y[t + i] = finish(reduce_run<Op>(p + i * plan.inner, plan.inner));
+      }
+      return;
+    }
+    for (int64_t t = begin; t < end; ++t) {
+      const T total = row_block<Op>(plan, source, t / plan.blocks, t % plan.blocks, buffer);
+      partial[t] = single ? finish(total) : total;
+    }
+  });
+  if (single) return;
+  parallel_range(ctx, plan.outputs, grain(ns * plan.blocks), [&](int64_t begin, int64_t end, int) {
+    for (int64_t o = begin; o < end; ++o) {
+      T* p = partial + o * plan.blocks;
+      for (int64_t s = 1; s < plan.blocks; s *= 2)
+        for (int64_t b = 0; b + s < plan.blocks; b += 2 * s) p[b] = Op::combine(p[b], p[b + s]);
+      y[o] = finish(p[0]);
+    }
+  });
+}
+
+// Marks the dimensions that operand k is broadcast over; true if there are any.
+LAMELLA_INLINE bool broadcast_over(const BroadcastDims& dims, int k, bool* reduced) {
+  bool any = false;
+  for (int i = 0; i < dims.rank; ++i) any |= reduced[i] = dims.strides[k][i] == 0;
+  return any;
+}
+
+// The same dimensions with neighbours that are both kept or both reduced taken as one.
+LAMELLA_INLINE ReduceDims reduce_dims(const BroadcastDims& dims, const bool* reduced) {
+  ReduceDims r;
+  for (int i = 0; i < dims.rank; ++i) {
+    if (r.rank > 0 && r.reduced[r.rank - 1] == reduced[i]) {
+      r.dims[r.rank - 1] *= dims.dims[i];
+    } else {
+      r.dims[r.rank] = dims.dims[i];
+      r.reduced[r.rank++] = reduced[i];
+    }
+  }
+  return r;
+}
+
+// Sums f(operands) over the dimensions of `dims` that are marked.
+template <class T>
+LAMELLA_NOINLINE void map_sum(const Context& ctx, const Map<T>& map, const BroadcastDims& dims, const bool* reduced,
+                              const void* const* in, T* y, T* workspace, Finish finish = {}, T s0 = 0, T s1 = 0) {
+  const Walk<T> walk(dims, map.operands, in);
+  const T scalars[2] = {s0, s1};
+  const MapSource<T> source{&walk, map.fn, scalars};
+  reduce_all<SumOf>(ctx, reduce_dims(dims, reduced), source, y, workspace, finish);
+}
+
+}  // namespace
+}  // namespace lamella::LAMELLA_NS
