@@ -291,9 +291,7 @@ class Layer(Module):
         if value is None or isinstance(value, Tensor):
             return value
         array = as_array(value)
-        if array.dtype.kind == "f" and array.dtype.name != self.compute_dtype:
-            array = array.astype(self.compute_dtype)
-        elif array.dtype.kind in "iub" and not self._takes_integers():
+        if (array.dtype.kind == "f" and array.dtype.name != self.compute_dtype) or (array.dtype.kind in "iub" and not self._takes_integers()):
             array = array.astype(self.compute_dtype)
         return wrap(array)
 
