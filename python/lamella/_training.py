@@ -157,7 +157,9 @@ class Engine:
         finally:
             _phase.losses = before
 
-    def loss(self, y: Sequence[Tensor], outputs: Sequence[Tensor], weight: Tensor | None, penalties: list[Tensor]) -> Tensor:
+    def loss(
+        self, y: Sequence[Tensor], outputs: Sequence[Tensor], weight: Tensor | None, penalties: list[Tensor]
+    ) -> Tensor:
         """The scalar that training minimises."""
         fns = self.model._losses_for(len(outputs))
         if len(y) != sum(f is not None for f in fns):
@@ -199,7 +201,13 @@ class Engine:
 
     def step_for(self, data: Data, batch: int, mode: str) -> _Step | None:
         """The plan for batches of this size; None where the model cannot be traced. mode: train, evaluate, predict."""
-        key = (mode, batch, self._state_key(mode), *((a.shape[1:], a.dtype.name) for a in data.arrays), data.weight is None)
+        key = (
+            mode,
+            batch,
+            self._state_key(mode),
+            *((a.shape[1:], a.dtype.name) for a in data.arrays),
+            data.weight is None,
+        )
         if key not in self._steps:
             if len(self._steps) > 64:  # many shapes: variable-length batches
                 self._steps.clear()
@@ -361,7 +369,9 @@ def batches(rows: int, batch: int) -> list[tuple[int, int]]:
 class EpochRunner:
     """One epoch over arrays, in slices short enough for progress bars, callbacks and Ctrl-C."""
 
-    def __init__(self, engine: Engine, callbacks: Any, progress: Callable[[int, dict[str, float]], None] | None) -> None:
+    def __init__(
+        self, engine: Engine, callbacks: Any, progress: Callable[[int, dict[str, float]], None] | None
+    ) -> None:
         self.engine, self.callbacks, self.progress = engine, callbacks, progress
         self.loss, self.samples, self.step = 0.0, 0, 0
 

@@ -48,7 +48,9 @@ class CallbackList:
             c.set_model(model)
             c.set_params(params)
         self.callbacks = list(callbacks)
-        self.needs_batches = any(getattr(type(c), h) is not getattr(Callback, h) for c in callbacks for h in _BATCH_HOOKS)
+        self.needs_batches = any(
+            getattr(type(c), h) is not getattr(Callback, h) for c in callbacks for h in _BATCH_HOOKS
+        )
 
     def __getattr__(self, hook: str) -> Any:
         if not hook.startswith("on_"):
@@ -101,7 +103,9 @@ class _Watcher(Callback):
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{type(self).__name__}: mode: expected 'auto', 'min' or 'max', got {mode!r}")
-        rising = mode == "max" or (mode == "auto" and any(k in monitor for k in ("acc", "auc", "precision", "recall", "f1")))
+        rising = mode == "max" or (
+            mode == "auto" and any(k in monitor for k in ("acc", "auc", "precision", "recall", "f1"))
+        )
         self.monitor = monitor
         self._sign = 1.0 if rising else -1.0
         self._min_delta = abs(min_delta)
@@ -245,7 +249,9 @@ class ProgbarLogger(Callback):
             from tqdm import tqdm
 
             title = f"Epoch {epoch + 1}/{self.params['epochs']}"
-            self._bar = tqdm(total=self.params.get("steps"), desc=title, unit="step", dynamic_ncols=True, mininterval=0.1)
+            self._bar = tqdm(
+                total=self.params.get("steps"), desc=title, unit="step", dynamic_ncols=True, mininterval=0.1
+            )
 
     def progress(self, steps: int, logs: dict[str, float]) -> None:
         """Show that `steps` more steps are done."""
@@ -269,4 +275,6 @@ class ProgbarLogger(Callback):
 
 def format_logs(logs: dict[str, float], separator: str = ", ") -> str:
     """`loss=0.1234, accuracy=0.9876`"""
-    return separator.join(f"{k}={v:.4f}" if np.isfinite(v) and abs(v) < 1e4 else f"{k}={v:.4g}" for k, v in logs.items())
+    return separator.join(
+        f"{k}={v:.4f}" if np.isfinite(v) and abs(v) < 1e4 else f"{k}={v:.4g}" for k, v in logs.items()
+    )

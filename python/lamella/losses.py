@@ -44,7 +44,9 @@ class Loss:
     reduction : {"sum_over_batch_size", "mean", "sum", "none"}
     """
 
-    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None) -> None:
+    def __init__(
+        self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None
+    ) -> None:
         if reduction not in _REDUCTIONS:
             raise unknown_name("loss: reduction", reduction, [r for r in _REDUCTIONS if r])
         if dtype not in (None, "float32"):
@@ -107,7 +109,9 @@ class _CrossEntropy(_Native):
         if axis != -1:
             raise NotImplementedError(f"{type(self).__name__}: axis: expected -1, got {axis}")
         if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"{type(self).__name__}: label_smoothing: expected a number in [0, 1], got {label_smoothing}")
+            raise ValueError(
+                f"{type(self).__name__}: label_smoothing: expected a number in [0, 1], got {label_smoothing}"
+            )
         self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
 
     def _attrs(self) -> dict[str, Any]:
@@ -238,12 +242,16 @@ def _per_sample(loss: Loss, y_true: Any, y_pred: Any) -> Tensor:
     return values if len(values.shape) < len(y_pred.shape) or len(y_pred.shape) < 2 else values.mean(-1)
 
 
-def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, ignore_class: Any = None) -> Tensor:
+def sparse_categorical_crossentropy(
+    y_true: Any, y_pred: Any, from_logits: bool = False, ignore_class: Any = None
+) -> Tensor:
     """One value per sample; see SparseCategoricalCrossentropy."""
     return SparseCategoricalCrossentropy(from_logits, ignore_class, reduction="none")(y_true, y_pred)
 
 
-def categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0) -> Tensor:
+def categorical_crossentropy(
+    y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0
+) -> Tensor:
     """One value per sample; see CategoricalCrossentropy."""
     return CategoricalCrossentropy(from_logits, label_smoothing, reduction="none")(y_true, y_pred)
 

@@ -286,7 +286,9 @@ class Model(Layer):
             if validation_split and validation_data is None:
                 cut = int(data.rows * (1 - validation_split))
                 if cut == 0 or cut == data.rows:
-                    raise ValueError(f"fit: validation_split: {validation_split} of {data.rows} samples leaves an empty part")
+                    raise ValueError(
+                        f"fit: validation_split: {validation_split} of {data.rows} samples leaves an empty part"
+                    )
                 validation_data = data.take(slice(cut, None))
                 data = data.take(slice(0, cut))
         elif class_weight is not None:
@@ -569,7 +571,9 @@ class Model(Layer):
 
     def get_config(self) -> dict[str, Any]:
         if self._graph is None:
-            raise NotImplementedError(f"{type(self).__name__}: get_config: a subclassed model must define it to be saved")
+            raise NotImplementedError(
+                f"{type(self).__name__}: get_config: a subclassed model must define it to be saved"
+            )
         return {"name": self.name, "trainable": self._trainable, **self._graph.config()}
 
     @classmethod
@@ -845,7 +849,9 @@ class _Functional:
 
 def _layer_classes(custom_objects: dict[str, type] | None = None) -> dict[str, type]:
     found: dict[str, type] = {
-        name: cls for name in layers.__all__ if isinstance(cls := getattr(layers, name), type) and issubclass(cls, Layer)
+        name: cls
+        for name in layers.__all__
+        if isinstance(cls := getattr(layers, name), type) and issubclass(cls, Layer)
     }
     return {**found, "Sequential": Sequential, "Model": Model, "Functional": Model, **(custom_objects or {})}
 
@@ -886,4 +892,3 @@ def _restore_optimizer(model: Model, tensors: dict[str, np.ndarray], description
         if slots and all(a is not None and a.shape == p.shape for a in slots):
             for have, new in zip(optimizer.states([p])[0], slots, strict=True):
                 have[...] = new
-

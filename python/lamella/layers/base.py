@@ -291,7 +291,9 @@ class Layer(Module):
         if value is None or isinstance(value, Tensor):
             return value
         array = as_array(value)
-        if (array.dtype.kind == "f" and array.dtype.name != self.compute_dtype) or (array.dtype.kind in "iub" and not self._takes_integers()):
+        if (array.dtype.kind == "f" and array.dtype.name != self.compute_dtype) or (
+            array.dtype.kind in "iub" and not self._takes_integers()
+        ):
             array = array.astype(self.compute_dtype)
         return wrap(array)
 
@@ -450,7 +452,9 @@ class Layer(Module):
 
     def _only_call(self) -> _Call:
         if len(self._calls) != 1:
-            raise AttributeError(f"{self.name}: expected a layer called once on symbolic inputs, got {len(self._calls)} calls")
+            raise AttributeError(
+                f"{self.name}: expected a layer called once on symbolic inputs, got {len(self._calls)} calls"
+            )
         return self._calls[0]
 
     # -- configuration --

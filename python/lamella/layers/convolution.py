@@ -61,7 +61,9 @@ class _Conv(WeightedLayer):
     def build(self, input_shape: Any) -> None:
         c = input_shape[-1]
         if len(input_shape) != self._rank + 2 or c is None:
-            raise ValueError(f"{self.name}: input: expected {self._rank + 2} dimensions with known channels, got {input_shape}")
+            raise ValueError(
+                f"{self.name}: input: expected {self._rank + 2} dimensions with known channels, got {input_shape}"
+            )
         if c % self.groups:
             raise ValueError(f"{self.name}: input: expected channels divisible by groups ({self.groups}), got {c}")
         self._add_kernel((*self.kernel_size, c // self.groups, self.filters), self.filters)
@@ -191,8 +193,10 @@ class Conv2DTranspose(WeightedLayer):
         self.strides = pair(strides, "Conv2DTranspose: strides")
         self.dilation_rate = pair(dilation_rate, "Conv2DTranspose: dilation_rate")
         self.padding = _padding("Conv2DTranspose", padding, ("valid", "same"))
-        self.output_padding = None if output_padding is None else tuple(
-            (output_padding,) * 2 if isinstance(output_padding, int) else output_padding
+        self.output_padding = (
+            None
+            if output_padding is None
+            else tuple((output_padding,) * 2 if isinstance(output_padding, int) else output_padding)
         )
 
     def build(self, input_shape: Any) -> None:

@@ -347,8 +347,10 @@ class ZeroPadding2D(Layer):
         super().__init__(**kwargs)
         if data_format not in (None, "channels_last"):
             raise NotImplementedError(f"ZeroPadding2D: data_format: expected 'channels_last', got {data_format!r}")
-        p = ((padding, padding), (padding, padding)) if isinstance(padding, int) else tuple(
-            (q, q) if isinstance(q, int) else tuple(q) for q in padding
+        p = (
+            ((padding, padding), (padding, padding))
+            if isinstance(padding, int)
+            else tuple((q, q) if isinstance(q, int) else tuple(q) for q in padding)
         )
         if len(p) != 2 or any(len(q) != 2 or min(q) < 0 for q in p):
             raise ValueError(f"ZeroPadding2D: padding: expected sizes >= 0, got {padding!r}")

@@ -115,7 +115,9 @@ class BatchNormalization(_Normalization):
         # A frozen layer keeps to its running statistics, as in Keras.
         batch = training and self._trainable
         attrs = {"momentum": self.momentum, "eps": self.epsilon, "use_running_stats": not batch}
-        return apply(op("batch_norm", attrs), inputs, *self._affine(), self.moving_mean, self.moving_variance, training=batch)
+        return apply(
+            op("batch_norm", attrs), inputs, *self._affine(), self.moving_mean, self.moving_variance, training=batch
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {
