@@ -88,13 +88,16 @@ class _Native(Loss):
         weight = None if sample_weight is None else _tensor(sample_weight, y_pred)
         return self._apply(attrs, y_pred, y_true, weight)
 
+    def _op_name(self) -> str:
+        return self._op
+
     def _apply(self, attrs: dict[str, Any], y_pred: Tensor, y_true: Tensor, weight: Tensor | None) -> Tensor:
         inputs = (y_pred, y_true) if weight is None else (y_pred, y_true, weight)
-        return apply(op(self._op, attrs), *inputs)
+        return apply(op(self._op_name(), attrs), *inputs)
 
 
 class _CrossEntropy(_Native):
-    _op = "cross_entropy"
+    _ops = ("cross_entropy", "softmax_cross_entropy")  # from probabilities, from logits
 
     def __init__(
         self,
@@ -114,8 +117,15 @@ class _CrossEntropy(_Native):
             )
         self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
 
+    def _op_name(self) -> str:
+        return self._ops[self.from_logits]
+
     def _attrs(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+        return {"label_smoothing": self.label_smoothing}
+
+    def _apply(self, attrs: dict[str, Any], y_pred: Tensor, y_true: Tensor, weight: Tensor | None) -> Tensor:
+        inputs = (y_pred, y_true) if weight is None else (y_pred, y_true, None, weight)  # the third: class weights
+        return apply(op(self._op_name(), attrs), *inputs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
@@ -164,7 +174,7 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
         self.ignore_class = ignore_class
 
     def _attrs(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits, "ignore_index": self.ignore_class}
+        return {"ignore_index": self.ignore_class}
 
     def _prepare(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         rank = len(y_pred.shape)
@@ -187,7 +197,8 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
 class BinaryCrossentropy(_CrossEntropy):
     """``-y log(p) - (1 - y) log(1 - p)``, the mean over the last axis."""
 
-    _op = "binary_cross_entropy"
+    _ops = ("bce_loss", "bce_with_logits_loss")
+    _apply = _Native._apply
 
     def _prepare(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return as_float(match_rank(y_true, y_pred), y_pred)
