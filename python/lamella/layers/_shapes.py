@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import _cpu
-from .._trace import Symbol
+from .._trace import Tracer
 from .base import KerasTensor, Layer, _phase, map_structure
 
 # Two sizes for each unknown dimension; what differs between the two traces is unknown in the output.
@@ -13,7 +12,7 @@ _TRIALS = (2, 3), (37, 43)
 
 
 def _trace(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], trial: int) -> Any:
-    graph = _cpu.Graph()
+    tracer = Tracer()
     count = 0
 
     def symbol(leaf: Any) -> Any:
@@ -24,7 +23,7 @@ def _trace(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], trial: i
             d if d is not None else _TRIALS[0][trial] if i == 0 else _TRIALS[1][trial] for i, d in enumerate(leaf.shape)
         )
         count += 1
-        return Symbol.input(graph, f"input_{count}", leaf.dtype, shape)
+        return tracer.input(f"input_{count}", shape, leaf.dtype)
 
     out = layer(*map_structure(symbol, list(args)), **map_structure(symbol, kwargs))
     return map_structure(lambda t: (tuple(t.shape), t.dtype.name), out)
