@@ -86,7 +86,8 @@ _FUNCTIONS: dict[str, Any] = {
     "softplus": softplus, "softsign": softsign, "swish": silu, "tanh": tanh,
 }  # fmt: skip
 
-# Those that a dense or convolution kernel applies in its epilogue, by the ops' name and parameter.
+# Those that a dense or convolution kernel applies in its epilogue, by the ops' name and parameter. Not sigmoid: plans
+# join it with the cross-entropy that follows, or put it into the epilogue themselves.
 FUSABLE: dict[Any, tuple[str, float | None]] = {
     linear: ("identity", None), relu: ("relu", None), relu6: ("relu6", None), elu: ("elu", 1.0), selu: ("selu", None),
     leaky_relu: ("leaky_relu", 0.2), sigmoid: ("sigmoid", None), tanh: ("tanh", None), softplus: ("softplus", None),
