@@ -195,7 +195,7 @@ def remainder(a: Any, b: Any) -> Tensor:
 
 
 def compare(name: str, a: Tensor, b: Any) -> Tensor:
-    """A bool tensor (uint8 when traced): a `name` b with "equal", "not_equal", "less", "less_equal", "greater" or "greater_equal"."""
+    """A bool tensor (uint8 when traced) of the comparison with NumPy's name: "equal", "less_equal", ..."""
     if name == "equal" and b is None:
         return ag.wrap(np.zeros(a.shape, bool))
     a, b = _operands(a, b)
