@@ -358,7 +358,7 @@ class ZeroPadding2D(Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         (top, bottom), (left, right) = self.padding
-        return apply(op("pad", {"pads": (0, 0, top, bottom, left, right, 0, 0)}), inputs)
+        return apply(op("pad", {"padding": (0, 0, top, bottom, left, right, 0, 0)}), inputs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "padding": [list(p) for p in self.padding]}
