@@ -1,1 +1,0 @@
-"""Lamella and other frameworks side by side: ``python -m bench.peers``."""

@@ -1,1 +1,0 @@
-"""Data loading, and what else is not a model."""
