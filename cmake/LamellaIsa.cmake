@@ -23,6 +23,17 @@ function(lamella_add_isa_kernels prefix)
     list(APPEND flags_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
 
+  # Sanitizers multiply the size of kernels that inline everything: at -O3, with a check per load and a scope per vector,
+  # one file takes an hour to compile. Bounds and overflow checks stay. Linked last, for the last option wins.
+  add_library(${prefix}_sanitize INTERFACE)
+  if(LAMELLA_SANITIZE)
+    target_compile_options(${prefix}_sanitize INTERFACE -O1)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT LAMELLA_SANITIZE STREQUAL "thread")
+      target_compile_options(${prefix}_sanitize INTERFACE -fno-sanitize-address-use-after-scope
+                                                          -fno-sanitize=null,alignment,object-size)
+    endif()
+  endif()
+
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/kernels/cpu/*.cpp)
   set(objects "")
   set(definitions "")
@@ -32,7 +43,7 @@ function(lamella_add_isa_kernels prefix)
     endif()
     string(TOUPPER ${isa} upper)
     add_library(${prefix}_${isa} OBJECT ${sources})
-    target_link_libraries(${prefix}_${isa} PRIVATE lamella_flags)
+    target_link_libraries(${prefix}_${isa} PRIVATE lamella_flags ${prefix}_sanitize)
     target_compile_definitions(${prefix}_${isa} PRIVATE LAMELLA_NS=${isa} LAMELLA_ISA_${upper}=1)
     # -ffp-contract=off: fma happens where the source says so, so that every path of a kernel rounds alike.
     target_compile_options(${prefix}_${isa} PRIVATE ${flags_${isa}} $<$<NOT:$<CONFIG:Debug>>:-O3> -ffp-contract=off

@@ -14,12 +14,14 @@ namespace lamella {
 
 namespace {
 
-// Reads up to two whitespace-separated words of a control file; false if there is no such file.
+// Reads up to two whitespace-separated words of a control file; false if there is no such file or it is empty.
 bool read_words(const std::string& path, std::string& first, std::string& second) {
   std::ifstream file(path);
   first.clear();
   second.clear();
-  return static_cast<bool>(file >> first) && (file >> second || true);
+  if (!(file >> first)) return false;
+  file >> second;
+  return true;
 }
 
 // quota / period, or 0 for no limit: v2 writes "max", v1 writes -1.

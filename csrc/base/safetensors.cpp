@@ -178,6 +178,7 @@ void refuse_duplicates(std::vector<std::string_view> names, const char* argument
 void check_writable(const std::vector<NamedTensor>& tensors,
                     const std::vector<std::pair<std::string, std::string>>& metadata) {
   std::vector<std::string_view> names;
+  names.reserve(tensors.size());
   for (const NamedTensor& t : tensors) {
     if (t.name == kMetadata || t.name.find('\0') != std::string::npos)
       fail_value("safetensors", "tensor name", "no NUL inside and not the reserved '__metadata__'", "'" + t.name + "'");
@@ -186,6 +187,7 @@ void check_writable(const std::vector<NamedTensor>& tensors,
   }
   refuse_duplicates(std::move(names), "tensors");
   std::vector<std::string_view> keys;
+  keys.reserve(metadata.size());
   for (const auto& entry : metadata) keys.push_back(entry.first);
   refuse_duplicates(std::move(keys), "metadata");
 }
@@ -277,6 +279,7 @@ void safetensors_write(const std::string& path, const std::vector<NamedTensor>& 
   check_writable(tensors, metadata);
   // Wide dtypes first: without holes that is what keeps every tensor aligned.
   std::vector<const NamedTensor*> order;
+  order.reserve(tensors.size());
   for (const NamedTensor& t : tensors) order.push_back(&t);
   std::stable_sort(order.begin(), order.end(), [](const NamedTensor* a, const NamedTensor* b) {
     return dtype_size(a->view.dtype) > dtype_size(b->view.dtype);

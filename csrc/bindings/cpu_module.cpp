@@ -5,6 +5,7 @@
 #include "base/thread_pool.h"
 #include "bindings/convert.h"
 #include "bindings/cpu_graph.h"
+#include "bindings/cpu_io.h"
 #include "bindings/cpu_op.h"
 #include "bindings/cpu_optimizer.h"
 #include "bindings/cpu_plan.h"
@@ -78,6 +79,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_graph(m);
   bind_optimizer(m);
   bind_plan(m);
+  bind_io(m);
 }
 
 }  // namespace lamella::python

@@ -13,7 +13,8 @@ struct SampleArrays {
   Samples samples;
 };
 
-SampleArrays samples_of(const Plan& plan, const py::sequence& data, const py::object& order) {
+SampleArrays samples_of(const Plan& plan, const py::sequence& data, const py::object& order, int64_t begin,
+                        int64_t steps) {
   SampleArrays s;
   for (py::handle h : data) {
     s.keep.push_back(dense(h, "plan", "data"));
@@ -29,8 +30,15 @@ SampleArrays samples_of(const Plan& plan, const py::sequence& data, const py::ob
     s.samples.order = v.as<int64_t>();
     s.samples.rows = v.shape[0];
   }
-  check_samples(plan, s.samples);
+  check_samples(plan, s.samples, begin, steps);
   return s;
+}
+
+// Runs of steps add their results up: only scalars can be.
+void check_scalars(const Plan& plan) {
+  for (const TensorView& r : plan.results()) {
+    if (r.size() != 1 || !is_float(r.dtype)) fail_value("plan", "results", "floating-point scalars", r.spec().str());
+  }
 }
 
 py::tuple totals_tuple(const StepTotals& t) { return py::make_tuple(t.results, t.samples, t.first_nan_step); }
@@ -64,10 +72,11 @@ py::tuple train(Plan& plan, const py::sequence& data, const py::object& order, i
                 const py::array_t<double, py::array::c_style | py::array::forcecast>& learning_rates,
                 const py::object& lr_scales, const py::object& weight_decays) {
   if (plan.gradients().empty()) fail_value("plan", "train", "a plan compiled for training", "one for inference");
+  check_scalars(plan);
   if (learning_rates.size() != steps) {
     fail_value("plan", "learning_rates", std::to_string(steps) + " numbers", std::to_string(learning_rates.size()));
   }
-  const SampleArrays s = samples_of(plan, data, order);
+  const SampleArrays s = samples_of(plan, data, order, begin, steps);
   std::vector<ParamSlot> slots = to_slots(optimizer, params, params, states, lr_scales, weight_decays);
   if (slots.size() != plan.gradients().size()) {
     fail_value("plan", "params", std::to_string(plan.gradients().size()) + " arrays", std::to_string(slots.size()));
@@ -107,6 +116,14 @@ void bind_plan(py::module_& m) {
             return ids;
           },
           "Value ids of the parameters that training updates.")
+      .def_property_readonly(
+          "results",
+          [](const Plan& p) {
+            std::vector<TensorSpec> specs;
+            for (const TensorView& r : p.results()) specs.push_back(r.spec());
+            return from_specs(specs);
+          },
+          "(dtype, shape) of each result.")
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
       .def_property_readonly("step_count", &Plan::step_count)
       .def("invalidate_prepared", &Plan::invalidate_prepared, "Call after parameters of an inference plan changed.")
@@ -130,7 +147,8 @@ void bind_plan(py::module_& m) {
       .def(
           "evaluate",
           [](Plan& plan, const py::sequence& data, const py::object& order, int64_t begin, int64_t steps) {
-            const SampleArrays s = samples_of(plan, data, order);
+            const SampleArrays s = samples_of(plan, data, order, begin, steps);
+            check_scalars(plan);
             StepTotals totals;
             {
               py::gil_scoped_release release;
@@ -143,7 +161,7 @@ void bind_plan(py::module_& m) {
       .def(
           "predict",
           [](Plan& plan, const py::sequence& data, int64_t begin, int64_t steps, const py::sequence& outputs) {
-            const SampleArrays s = samples_of(plan, data, py::none());
+            const SampleArrays s = samples_of(plan, data, py::none(), begin, steps);
             std::vector<TensorView> out;
             for (py::handle h : outputs) out.push_back(writable_view(h, "plan", "outputs"));
             if (out.size() != plan.results().size()) {

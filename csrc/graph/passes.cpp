@@ -57,6 +57,7 @@ class GraphRewriter {
     for (size_t i = 0; i < size(); ++i)
       if (!removed_[i]) kept.push_back(std::move(g_.nodes_[i]));
     g_.nodes_ = std::move(kept);
+    removed_.assign(size(), false);
     index();
   }
 
@@ -174,7 +175,8 @@ OpPtr loss_on_logits(const Op& loss, const Op& last, int rank) {
   }
   if (name == nullptr) return nullptr;
   Json::Object kept;
-  for (const auto& [key, value] : loss.attrs().as_object())
+  const Json attrs = loss.attrs();
+  for (const auto& [key, value] : attrs.as_object())
     if (key != "epsilon") kept.emplace_back(key, value);
   return OpRegistry::instance().make(name, kept);
 }

@@ -61,19 +61,17 @@ void add_results(const Plan& plan, int64_t step, StepTotals& totals) {
   totals.samples += batch_of(plan);
 }
 
-void check_range(const Plan& plan, const Samples& samples, int64_t begin, int64_t steps) {
-  if (begin < 0 || steps < 0 || begin + steps * batch_of(plan) > samples.rows) {
-    fail_value("plan", "begin, steps", "rows within the " + std::to_string(samples.rows) + " samples",
-               std::to_string(begin) + " and " + std::to_string(steps) + " of " + std::to_string(batch_of(plan)));
-  }
-}
-
 }  // namespace
 
-void check_samples(const Plan& plan, const Samples& samples) {
+void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int64_t steps) {
   const auto& specs = plan.input_specs();
   if (samples.arrays.size() != specs.size()) {
     fail_value("plan", "data", std::to_string(specs.size()) + " arrays", std::to_string(samples.arrays.size()));
+  }
+  const int64_t end = begin + steps * batch_of(plan);
+  if (begin < 0 || steps < 0 || end > samples.rows) {
+    fail_value("plan", "begin, steps", "rows within the " + std::to_string(samples.rows) + " samples",
+               std::to_string(begin) + " and " + std::to_string(steps) + " of " + std::to_string(batch_of(plan)));
   }
   for (size_t i = 0; i < specs.size(); ++i) {
     const TensorView& a = samples.arrays[i];
@@ -88,7 +86,7 @@ void check_samples(const Plan& plan, const Samples& samples) {
     if (samples.order == nullptr && a.shape[0] != samples.rows) {
       fail_value("plan", argument, std::to_string(samples.rows) + " rows", std::to_string(a.shape[0]));
     }
-    for (int64_t r = 0; samples.order != nullptr && r < samples.rows; ++r) {
+    for (int64_t r = begin; samples.order != nullptr && r < end; ++r) {
       if (samples.order[r] < 0 || samples.order[r] >= a.shape[0]) {
         fail_value("plan", "order", "row numbers in [0, " + std::to_string(a.shape[0]) + ")",
                    std::to_string(samples.order[r]));
@@ -100,7 +98,6 @@ void check_samples(const Plan& plan, const Samples& samples) {
 void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
                  std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
                  StepTotals& totals) {
-  check_range(plan, samples, begin, steps);
   Feeder feeder(plan, samples);
   for (int64_t s = 0; s < steps; ++s) {
     feeder.run(begin + s * batch_of(plan));
@@ -111,7 +108,6 @@ void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t step
 }
 
 void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals) {
-  check_range(plan, samples, begin, steps);
   Feeder feeder(plan, samples);
   for (int64_t s = 0; s < steps; ++s) {
     feeder.run(begin + s * batch_of(plan));
@@ -121,7 +117,6 @@ void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t s
 
 void predict_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps,
                    std::span<const TensorView> outputs) {
-  check_range(plan, samples, begin, steps);
   Feeder feeder(plan, samples);
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t row = begin + s * batch_of(plan);

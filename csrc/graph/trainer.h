@@ -23,8 +23,9 @@ struct StepTotals {
   int64_t first_nan_step = -1;  // first step of this call whose loss was NaN or infinite
 };
 
-// Throws Error(kValue) unless every array has `rows` rows that fit the plan's inputs (uint8 may feed a float input).
-void check_samples(const Plan& plan, const Samples& samples);
+// Throws Error(kValue) unless the arrays' rows fit the plan's inputs (uint8 may feed a float input) and the rows for
+// `steps` steps from `begin` exist.
+void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int64_t steps);
 
 // Runs `steps` steps from row `begin`; each takes as many rows as the plan's inputs have. learning_rates: one per step.
 // `first_step` counts optimizer steps from 1. slots: one per plan.gradients(), in that order.

@@ -1,18 +1,35 @@
 """The raw kernels on NumPy arrays, for people who want only those.
 
 Every function takes C-contiguous float32 or float64 arrays (others are copied to that layout, never to another dtype),
-returns new arrays, and writes into `out` where that is given.
+returns new arrays, and writes into `out` where that is given. A family of kernels is imported when one of its functions
+is first used.
 """
 
 from importlib import import_module as _import_module
 from pkgutil import iter_modules as _iter_modules
+from typing import Any as _Any
 
 from . import _kernels
 
-__all__: list[str] = []
-for _module in _iter_modules(_kernels.__path__):
-    if not _module.name.startswith("_"):
-        _family = _import_module(f"{_kernels.__name__}.{_module.name}")
-        for _name in _family.__all__:
-            globals()[_name] = getattr(_family, _name)
-            __all__.append(_name)
+_families = [m.name for m in _iter_modules(_kernels.__path__) if not m.name.startswith("_")]
+
+
+def _functions(family: str) -> dict[str, _Any]:
+    module = _import_module(f"{_kernels.__name__}.{family}")
+    return {name: getattr(module, name) for name in module.__all__}
+
+
+def __getattr__(name: str) -> _Any:
+    if name == "__all__":
+        return [n for family in _families for n in _functions(family)]
+    if not name.startswith("__"):
+        for family in _families:
+            found = _functions(family)
+            if name in found:
+                globals().update(found)
+                return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__getattr__("__all__"))

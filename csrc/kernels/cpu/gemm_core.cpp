@@ -1,38 +1,14 @@
-// The macro kernel over panels, and the whole product on one thread.
+// The macro kernel over panels, and products on one thread.
 #include "kernels/cpu/gemm_core.h"
 
 #include "kernels/cpu/gemm_micro.h"
+#include "kernels/cpu/gemm_plan.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
 
 // Columns of B packed at once: a packed block of kKC x kNC stays in L3.
 constexpr int64_t kNC = 2048;
-
-constexpr int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int64_t round_up(int64_t a, int64_t to) { return (a + to - 1) / to * to; }
-
-template <class T>
-LAMELLA_INLINE TileOut<T> tile_out(T* c, int64_t ldc, const GemmEpilogue<T>& e) {
-  TileOut<T> out{c, ldc, 0, 0, e.alpha, e.beta, static_cast<T>(e.act.alpha), e.bias};
-  if (e.alpha != T(1)) out.flags |= kTileAlpha;
-  if (e.beta != T(0)) out.flags |= kTileReadC;
-  if (e.bias != nullptr) out.flags |= kTileBias;
-  switch (e.act.act) {
-    case Act::kRelu:
-      out.flags |= kTileRelu;
-      break;
-    case Act::kRelu6:
-      out.flags |= kTileRelu6;
-      break;
-    case Act::kLeakyRelu:
-      out.flags |= kTileLeaky;
-      break;
-    default:
-      break;
-  }
-  return out;
-}
 
 template <class T, int NV, int Rows>
 LAMELLA_INLINE void macro_panels(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const T* b, int64_t b_panel,
@@ -56,10 +32,12 @@ LAMELLA_INLINE void macro_panels(int64_t m, int64_t n, int64_t kc, const GemmA<T
     out.n = width;
     const T* pa = a.a;
     for (int64_t i = 0; i < m; i += a.mr, pa += a.panel) {
+      const int64_t rows = min64(a.mr, m - i);
       out.c = c + i * out.ldc + j;
-      fn[min64(a.mr, m - i) - 1](kc, pa, sa, b, ldb, out);
+      fn[rows - 1](kc, pa, sa, b, ldb, out);
+      if (out.flags & kTilePass) gemm_activate(rows, width, out.c, out.ldc, out.act);
     }
-    out.bias += out.flags & kTileBias ? NV * W : 0;
+    out.bias = offset(out.bias, NV * W);
   }
 }
 
@@ -74,45 +52,53 @@ LAMELLA_INLINE void macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, c
     macro_panels<T, NV, GemmTile<T>::kMR>(m, n, kc, a, b.b, b.panel, b.ld, c, out);
 }
 
-// How a product is run; a function of the shape and the strides only.
 template <class T>
-struct Plan {
-  int64_t kc, mr, mc, nc;
-  bool pack_a, pack_b;
-  int64_t rs_a, cs_a;
-};
-
-template <class T>
-Plan<T> make_plan(const GemmParams<T>& p, bool prepacked) {
-  Plan<T> plan;
+GemmPlan make_plan(const GemmParams<T>& p, bool prepacked) {
+  constexpr int64_t W = Vec<T>::W;
+  GemmPlan plan;
+  plan.path = GemmPath::kTiles;
   plan.kc = gemm_kc<T>(p.k);
   plan.mr = gemm_mr<T>(p.m);
-  plan.mc = min64(p.m, GemmTile<T>::kMC / plan.mr * plan.mr);
-  // A stride that only a single row or step uses may be taken for 1.
+  plan.mc = p.m <= GemmTile<T>::kMC ? p.m : GemmTile<T>::kMC / plan.mr * plan.mr;
   plan.rs_a = p.m == 1 ? 1 : p.rs_a;
   plan.cs_a = p.k == 1 && plan.rs_a != 1 ? 1 : p.cs_a;
   const bool a_plain = plan.rs_a == 1 || plan.cs_a == 1;
-  const bool b_plain = p.cs_b == 1 || p.n == 1;
+  const bool b_rows = p.cs_b == 1 || p.n == 1, b_columns = p.rs_b == 1;
   plan.pack_a = !a_plain || (p.n >= 256 && p.m >= 4 * kGemmMR<T> && p.k >= 64);
-  plan.pack_b = !prepacked && (!b_plain || (p.m >= 4 * kGemmMR<T> && p.k * p.n >= 65536));
+  plan.pack_b = !b_rows || (p.m >= 4 * kGemmMR<T> && p.k * p.n >= 65536);
   plan.nc = plan.pack_b ? min64(round_up(p.n, kGemmNR<T>), kNC) : p.n;
+  if (prepacked) {
+    plan.pack_b = false;
+    return plan;
+  }
+  // Dots: the rows of A and the columns of B are contiguous, or the one that is not is small.
+  const bool few_rows = p.m <= GemmTile<T>::kDotMax && b_columns && (p.cs_a == 1 || p.m <= 4);
+  const bool few_columns = p.n <= 4 && p.cs_a == 1;
+  if (p.k >= 2 * W && (few_rows || few_columns)) {
+    plan.path = GemmPath::kDots;
+    plan.pack_a = p.cs_a != 1;
+    plan.pack_b = p.rs_b != 1;
+  } else if (b_rows && p.m <= 3 && p.n >= 8 * W && p.k >= 16 && p.k * p.n >= 32768) {
+    plan.path = GemmPath::kRows;
+    plan.pack_a = plan.pack_b = false;
+  }
   return plan;
 }
 
 template <class T>
-int64_t pack_a_elements(const Plan<T>& plan) {
+int64_t range_elements(const GemmParams<T>&, const GemmPlan& plan) {
   return plan.pack_a ? gemm_pack_a_size<T>(plan.mc, plan.mr, plan.kc) : 0;
 }
 
-// C of columns [j, j + n) += the k block at p0, for all rows. b: that block of B, its first column being column j.
+// One k block of rows [i0, i1) and columns [j, j + n). b: that block of B, its first column being column j.
 template <class T>
-void k_block(const GemmParams<T>& p, const Plan<T>& plan, int64_t j, int64_t n, int64_t p0, const GemmB<T>& b,
-             T* pack_a) {
+void k_block(const GemmParams<T>& p, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j, int64_t n, int64_t p0,
+             const GemmB<T>& b, T* pack_a) {
   const int64_t kc = min64(plan.kc, p.k - p0);
   GemmEpilogue<T> e = gemm_epilogue(p, p0 == 0, p0 + kc >= p.k);
-  if (e.bias != nullptr) e.bias += j;
-  for (int64_t i = 0; i < p.m; i += plan.mc) {
-    const int64_t mc = min64(plan.mc, p.m - i);
+  e.bias = offset(e.bias, j);
+  for (int64_t i = i0; i < i1; i += plan.mc) {
+    const int64_t mc = min64(plan.mc, i1 - i);
     const T* a = p.a + i * plan.rs_a + p0 * plan.cs_a;
     GemmA<T> panels = gemm_plain_a(a, plan.rs_a, plan.cs_a, plan.mr);
     if (plan.pack_a) {
@@ -124,26 +110,82 @@ void k_block(const GemmParams<T>& p, const Plan<T>& plan, int64_t j, int64_t n, 
 }
 
 template <class T>
-size_t serial_workspace(const GemmParams<T>& p) {
-  const Plan<T> plan = make_plan(p, false);
-  const int64_t pack_b = plan.pack_b ? gemm_pack_b_size<T>(plan.nc, plan.kc) : 0;
-  return static_cast<size_t>(pack_a_elements(plan) + pack_b) * sizeof(T);
+void tiles_range(const GemmParams<T>& p, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                 const T* packed, int64_t pack_j, int64_t pack_n, T* workspace) {
+  const int64_t width = round_up(pack_n, kGemmNR<T>);
+  int64_t p0 = 0;
+  do {  // once even when k is 0: C is still to be written
+    const int64_t kc = min64(plan.kc, p.k - p0);
+    const GemmB<T> b = packed != nullptr ? gemm_packed_b(packed + p0 * width + (j0 - pack_j) * kc, kc)
+                                         : gemm_plain_b(p.b + p0 * p.rs_b + j0, p.rs_b);
+    k_block(p, plan, i0, i1, j0, j1 - j0, p0, b, workspace);
+    p0 += plan.kc;
+  } while (p0 < p.k);
 }
 
 template <class T>
-void serial_one(const GemmParams<T>& p, const Plan<T>& plan, T* pack_a, T* pack_b) {
+int64_t dots_elements(const GemmParams<T>& p, const GemmPlan& plan) {
+  return ((plan.pack_a ? p.m : 0) + (plan.pack_b ? p.n : 0)) * p.k;
+}
+
+// The rows of A, then the columns of B, those that the plan wants contiguous.
+template <class T>
+void dots_pack(const GemmParams<T>& p, const GemmPlan& plan, T* packed) {
+  if (plan.pack_a) {
+    gemm_pack_a(p.k, p.m, p.a, p.cs_a, p.rs_a, p.k, packed);
+    packed += p.m * p.k;
+  }
+  if (plan.pack_b) gemm_pack_a(p.k, p.n, p.b, p.rs_b, p.cs_b, p.k, packed);
+}
+
+template <class T>
+void dots_range(const GemmParams<T>& params, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                const T* packed) {
+  GemmParams<T> p = params;
+  if (plan.pack_a) {
+    p.a = packed;
+    p.rs_a = p.k;
+    packed += p.m * p.k;
+  }
+  if (plan.pack_b) {
+    p.b = packed;
+    p.cs_b = p.k;
+  }
+  gemm_dots(p, i0, i1, j0, j1);
+}
+
+template <class T>
+void range(const GemmParams<T>& p, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+           const T* packed, int64_t pack_j, int64_t pack_n, T* workspace) {
+  switch (plan.path) {
+    case GemmPath::kTiles:
+      return tiles_range(p, plan, i0, i1, j0, j1, packed, pack_j, pack_n, workspace);
+    case GemmPath::kRows:
+      return gemm_rows(p, plan.kc, j0, j1);
+    case GemmPath::kDots:
+      return dots_range(p, plan, i0, i1, j0, j1, packed);
+  }
+}
+
+template <class T>
+int64_t serial_elements(const GemmParams<T>& p, const GemmPlan& plan) {
+  if (plan.path == GemmPath::kDots) return dots_elements(p, plan);
+  return range_elements(p, plan) + (plan.pack_b ? gemm_pack_b_size<T>(plan.nc, plan.kc) : 0);
+}
+
+template <class T>
+void serial_one(const GemmParams<T>& p, const GemmPlan& plan, T* workspace) {
+  if (plan.path == GemmPath::kDots) dots_pack(p, plan, workspace);
+  if (plan.path != GemmPath::kTiles || !plan.pack_b)
+    return range(p, plan, 0, p.m, 0, p.n, plan.path == GemmPath::kDots ? workspace : nullptr, 0, p.n, workspace);
+  T* pack_b = workspace + range_elements(p, plan);
   for (int64_t j = 0; j < p.n; j += plan.nc) {
     const int64_t n = min64(plan.nc, p.n - j);
     int64_t p0 = 0;
     do {  // once even when k is 0: C is still to be written
-      const T* b = p.b + p0 * p.rs_b + j * p.cs_b;
       const int64_t kc = min64(plan.kc, p.k - p0);
-      GemmB<T> panels = gemm_plain_b(b, p.rs_b);
-      if (plan.pack_b) {
-        gemm_pack_b(kc, n, b, p.rs_b, p.cs_b, pack_b);
-        panels = gemm_packed_b(pack_b, kc);
-      }
-      k_block(p, plan, j, n, p0, panels, pack_a);
+      gemm_pack_b(kc, n, p.b + p0 * p.rs_b + j * p.cs_b, p.rs_b, p.cs_b, pack_b);
+      k_block(p, plan, 0, p.m, j, n, p0, gemm_packed_b(pack_b, kc), workspace);
       p0 += plan.kc;
     } while (p0 < p.k);
   }
@@ -152,21 +194,14 @@ void serial_one(const GemmParams<T>& p, const Plan<T>& plan, T* pack_a, T* pack_
 template <class T>
 void serial(const GemmParams<T>& params, void* workspace) {
   if (params.m <= 0 || params.n <= 0) return;
-  const Plan<T> plan = make_plan(params, false);
-  T* pack_a = static_cast<T*>(workspace);
-  T* pack_b = pack_a + pack_a_elements(plan);
+  const GemmPlan plan = make_plan(params, false);
   GemmParams<T> p = params;
   for (int64_t i = 0; i < params.batch; ++i) {
-    serial_one(p, plan, pack_a, pack_b);
+    serial_one(p, plan, static_cast<T*>(workspace));
     p.a += params.batch_stride_a;
     p.b += params.batch_stride_b;
     p.c += params.batch_stride_c;
   }
-}
-
-template <class T>
-int64_t prepacked_size(int64_t n, int64_t k) {
-  return round_up(n, kGemmNR<T>) * k;
 }
 
 template <class T>
@@ -176,46 +211,51 @@ void prepack(int64_t n, int64_t k, const T* b, int64_t rs, int64_t cs, T* packed
 }
 
 template <class T>
-size_t prepacked_workspace(const GemmParams<T>& p) {
-  return static_cast<size_t>(pack_a_elements(make_plan(p, true))) * sizeof(T);
-}
-
-template <class T>
 void serial_prepacked(const GemmParams<T>& p, const T* packed, int64_t begin, int64_t end, void* workspace) {
   if (p.m <= 0 || begin >= end) return;
-  const Plan<T> plan = make_plan(p, true);
-  const int64_t width = round_up(p.n, kGemmNR<T>);
-  int64_t p0 = 0;
-  do {
-    const int64_t kc = min64(plan.kc, p.k - p0);
-    k_block(p, plan, begin, end - begin, p0, gemm_packed_b(packed + p0 * width + begin * kc, kc),
-            static_cast<T*>(workspace));
-    p0 += plan.kc;
-  } while (p0 < p.k);
+  tiles_range(p, make_plan(p, true), 0, p.m, begin, end, packed, 0, p.n, static_cast<T*>(workspace));
 }
 
 }  // namespace
 
-#define LAMELLA_GEMM_CORE(T)                                                                                 \
-  void gemm_macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc, \
-                  const GemmEpilogue<T>& e) {                                                                \
-    macro(m, n, kc, a, b, c, ldc, e);                                                                        \
-  }                                                                                                          \
-  size_t gemm_serial_workspace(const GemmParams<T>& params) { return serial_workspace(params); }             \
-  void gemm_serial(const GemmParams<T>& params, void* workspace) { serial(params, workspace); }              \
-  int64_t gemm_prepacked_size(const T*, int64_t n, int64_t k) { return prepacked_size<T>(n, k); }            \
-  void gemm_prepack_b(int64_t n, int64_t k, const T* b, int64_t rs, int64_t cs, T* packed) {                 \
-    prepack(n, k, b, rs, cs, packed);                                                                        \
-  }                                                                                                          \
-  size_t gemm_prepacked_workspace(const GemmParams<T>& params) { return prepacked_workspace(params); }       \
-  void gemm_serial_prepacked(const GemmParams<T>& params, const T* packed, int64_t begin, int64_t end,       \
-                             void* workspace) {                                                              \
-    serial_prepacked(params, packed, begin, end, workspace);                                                 \
+#define LAMELLA_GEMM(T)                                                                                              \
+  void gemm_macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc,         \
+                  const GemmEpilogue<T>& e) {                                                                        \
+    macro(m, n, kc, a, b, c, ldc, e);                                                                                \
+  }                                                                                                                  \
+  GemmPlan gemm_plan(const GemmParams<T>& params, bool prepacked) { return make_plan(params, prepacked); }           \
+  int64_t gemm_range_elements(const GemmParams<T>& params, const GemmPlan& plan) {                                   \
+    return plan.path == GemmPath::kTiles ? range_elements(params, plan) : 0;                                         \
+  }                                                                                                                  \
+  int64_t gemm_dots_elements(const GemmParams<T>& params, const GemmPlan& plan) {                                    \
+    return dots_elements(params, plan);                                                                              \
+  }                                                                                                                  \
+  void gemm_dots_pack(const GemmParams<T>& params, const GemmPlan& plan, T* packed) {                                \
+    dots_pack(params, plan, packed);                                                                                 \
+  }                                                                                                                  \
+  void gemm_range(const GemmParams<T>& params, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1, \
+                  const T* packed, int64_t pack_j, int64_t pack_n, T* workspace) {                                   \
+    range(params, plan, i0, i1, j0, j1, packed, pack_j, pack_n, workspace);                                          \
+  }                                                                                                                  \
+  size_t gemm_serial_workspace(const GemmParams<T>& params) {                                                        \
+    return static_cast<size_t>(serial_elements(params, make_plan(params, false))) * sizeof(T);                       \
+  }                                                                                                                  \
+  void gemm_serial(const GemmParams<T>& params, void* workspace) { serial(params, workspace); }                      \
+  int64_t gemm_prepacked_size(const T*, int64_t n, int64_t k) { return round_up(n, kGemmNR<T>) * k; }                \
+  void gemm_prepack_b(int64_t n, int64_t k, const T* b, int64_t rs, int64_t cs, T* packed) {                         \
+    prepack(n, k, b, rs, cs, packed);                                                                                \
+  }                                                                                                                  \
+  size_t gemm_prepacked_workspace(const GemmParams<T>& params) {                                                     \
+    return static_cast<size_t>(range_elements(params, make_plan(params, true))) * sizeof(T);                         \
+  }                                                                                                                  \
+  void gemm_serial_prepacked(const GemmParams<T>& params, const T* packed, int64_t begin, int64_t end,               \
+                             void* workspace) {                                                                      \
+    serial_prepacked(params, packed, begin, end, workspace);                                                         \
   }
 
-LAMELLA_GEMM_CORE(float)
+LAMELLA_GEMM(float)
 #if defined(LAMELLA_ISA_PORTABLE)
-LAMELLA_GEMM_CORE(double)
+LAMELLA_GEMM(double)
 #endif
 
 }  // namespace lamella::LAMELLA_NS

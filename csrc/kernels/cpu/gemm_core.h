@@ -12,29 +12,33 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
-// Register tile kMR x kNR (kNV vectors wide), blocks kKC (depth) and kMC (rows of a packed A block, in half of L2).
-// kWideMR: up to so many rows, tiles are 2 * kNV vectors wide, for longer runs along the rows of B.
+// The sizes that depend on the ISA level.
+//   kMR x kNV vectors: register tile      kKC: depth of a k block      kMC: rows of a packed A block (in half of L2)
+//   kWideMR: up to so many rows, tiles on unpacked B are 2 * kNV vectors wide, for longer runs along its rows
+//   kDotRows: rows of a tile of dot products (by 4 columns)
+//   kDotMax: up to so many rows, products of contiguous rows with contiguous columns are dot products along k
+//   kGflops: what one core does, roughly: for deciding what is worth a thread
 template <class T>
 struct GemmTile;
 #if defined(LAMELLA_ISA_AVX512)
 template <>
 struct GemmTile<float> {
-  static constexpr int kMR = 14, kNV = 2, kKC = 384, kMC = 224, kWideMR = 6;
+  static constexpr int kMR = 14, kNV = 2, kKC = 384, kMC = 224, kWideMR = 6, kDotRows = 4, kDotMax = 16, kGflops = 100;
 };
 #elif defined(LAMELLA_ISA_AVX2)
 template <>
 struct GemmTile<float> {
-  static constexpr int kMR = 6, kNV = 2, kKC = 256, kMC = 192, kWideMR = 3;
+  static constexpr int kMR = 6, kNV = 2, kKC = 256, kMC = 192, kWideMR = 3, kDotRows = 3, kDotMax = 9, kGflops = 80;
 };
 #elif defined(__aarch64__)
 template <class T>
 struct GemmTile {
-  static constexpr int kMR = 8, kNV = 2, kKC = 256, kMC = 128, kWideMR = 4;
+  static constexpr int kMR = 8, kNV = 2, kKC = 256, kMC = 128, kWideMR = 4, kDotRows = 4, kDotMax = 8, kGflops = 20;
 };
 #else
 template <class T>
 struct GemmTile {
-  static constexpr int kMR = 4, kNV = 2, kKC = 256, kMC = 128, kWideMR = 2;
+  static constexpr int kMR = 4, kNV = 2, kKC = 256, kMC = 128, kWideMR = 2, kDotRows = 2, kDotMax = 4, kGflops = 12;
 };
 #endif
 
@@ -47,15 +51,17 @@ inline constexpr int kGemmNR = GemmTile<T>::kNV* Vec<T>::W;
 template <class T>
 constexpr int64_t gemm_kc(int64_t k) {
   constexpr int64_t kMax = GemmTile<T>::kKC;
+  if (k <= kMax) return k > 0 ? k : 1;
   const int64_t blocks = (k + kMax - 1) / kMax;
-  return blocks <= 1 ? (k > 0 ? k : 1) : ((k + blocks - 1) / blocks + 7) / 8 * 8;
+  return ((k + blocks - 1) / blocks + 7) / 8 * 8;
 }
 // Height of the row panels for m rows: equal panels of at most kMR, so that no panel is left with a row or two.
 template <class T>
 constexpr int64_t gemm_mr(int64_t m) {
   constexpr int64_t kMax = kGemmMR<T>;
+  if (m <= kMax) return m > 0 ? m : 1;
   const int64_t panels = (m + kMax - 1) / kMax;
-  return panels <= 1 ? (m > 0 ? m : 1) : (m + panels - 1) / panels;
+  return (m + panels - 1) / panels;
 }
 
 }  // namespace

@@ -4,46 +4,11 @@
 
 #include <utility>
 
-#include "kernels/cpu/gemm_core.h"
+#include "kernels/cpu/gemm_epilogue.h"
+#include "kernels/cpu/unroll_inl.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
-
-template <int I>
-struct Index {
-  static constexpr int value = I;
-};
-template <class F, int... I>
-LAMELLA_INLINE void unroll_each(const F& f, std::integer_sequence<int, I...>) {
-  (f(Index<I>{}), ...);
-}
-// f(Index<0>{}), ..., f(Index<N-1>{}): indices are constants, so that arrays of vectors stay in registers.
-template <int N, class F>
-LAMELLA_INLINE void unroll(const F& f) {
-  unroll_each(f, std::make_integer_sequence<int, N>{});
-}
-#define LAMELLA_UNROLLED(i) [&](auto i) __attribute__((always_inline))
-
-enum TileFlags : uint32_t {
-  kTileAlpha = 1,
-  kTileReadC = 2,
-  kTileBias = 4,
-  kTileRelu = 8,
-  kTileRelu6 = 16,
-  kTileLeaky = 32,
-  kTileAct = kTileRelu | kTileRelu6 | kTileLeaky,
-};
-
-// Where a tile goes and what is applied on the way.
-template <class T>
-struct TileOut {
-  T* c;
-  int64_t ldc;
-  int64_t n;  // columns of C that exist: in ((NV-1)*W, NV*W)
-  uint32_t flags;
-  T alpha, beta, slope;
-  const T* bias;
-};
 
 // a: row i, step p at a[i*sa + p] (RowA) or a[i + p*sa]. b: step p at b[p*ldb], NV vectors. Tail: the last vector holds
 // less than W columns.
@@ -54,8 +19,15 @@ void micro_tile(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, con
   const int64_t last = out.n - (NV - 1) * W;
   V acc[MR][NV];
   unroll<MR>(LAMELLA_UNROLLED(i) { unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = V::zero(); }); });
-#pragma GCC unroll 4
-  for (int64_t p = 0; p < kc; ++p) {
+  // Rows are addressed from every fourth one, in ways the compiler may not merge: one base register and MR multiples of
+  // sa would not fit the general registers.
+  constexpr int kBases = RowA ? (MR + 3) / 4 : 1;
+  const T* base[kBases];
+  unroll<kBases>(LAMELLA_UNROLLED(g) {
+    base[g.value] = a + 4 * g.value * sa;
+    if constexpr (kBases > 1) asm("" : "+r"(base[g.value]));
+  });
+  const auto step = [&]() __attribute__((always_inline)) {
     V row[NV];
     unroll<NV>(LAMELLA_UNROLLED(j) {
       if constexpr (Tail && j.value == NV - 1)
@@ -64,11 +36,18 @@ void micro_tile(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, con
         row[j.value] = V::load(b + j.value * W);
     });
     unroll<MR>(LAMELLA_UNROLLED(i) {
-      const V x(RowA ? a[i.value * sa] : a[i.value]);
+      const V x(RowA ? base[i.value / 4][i.value % 4 * sa] : base[0][i.value]);
       unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = fma(x, row[j.value], acc[i.value][j.value]); });
     });
-    a += RowA ? 1 : sa;
+    unroll<kBases>(LAMELLA_UNROLLED(g) { base[g.value] += RowA ? 1 : sa; });
     b += ldb;
+  };
+  if constexpr (MR * NV >= 8) {  // large bodies hide the loop; unrolling them would only fill the instruction cache
+#pragma GCC unroll 1
+    for (int64_t p = 0; p < kc; ++p) step();
+  } else {
+#pragma GCC unroll 4
+    for (int64_t p = 0; p < kc; ++p) step();
   }
 
   T* c = out.c;
@@ -100,11 +79,11 @@ void micro_tile(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, con
       unroll<NV>(LAMELLA_UNROLLED(j) { bias[j.value] = load(out.bias, j); });
       each([&](V x, auto, auto j) __attribute__((always_inline)) { return x + bias[j.value]; });
     }
-    if (flags & kTileAct) {  // NaN passes through: max and min give their second operand then
+    if (flags & kTileLinear) {  // NaN passes through: max and min give their second operand then
       const V zero = V::zero();
       if (flags & kTileLeaky) {
         const V slope(out.slope);
-        each([&](V x, auto, auto) __attribute__((always_inline)) { return select(gt(x, zero), x, slope * x); });
+        each([&](V x, auto, auto) __attribute__((always_inline)) { return select(lt(x, zero), slope * x, x); });
       } else {
         each([&](V x, auto, auto) __attribute__((always_inline)) { return max(zero, x); });
         if (flags & kTileRelu6) each([&](V x, auto, auto) __attribute__((always_inline)) { return min(V(T(6)), x); });

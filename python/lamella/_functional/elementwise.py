@@ -124,7 +124,7 @@ def _in_order(x: Tensor, back: tuple[int, ...]) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _named(name: str) -> Any:
+def named_op(name: str) -> Any:
     return make_op(name)
 
 
@@ -134,8 +134,8 @@ def _binary(name: str, of_integers: Any, doc: str) -> Any:
         if a.dtype.kind != "f":
             return ag.wrap(np.asarray(of_integers(_known(name, a), _known(name, b))))
         if a._phys is None and b._phys is None:
-            return ag.apply(_named(name), a, b)
-        return _run(_named(name), a, b)
+            return ag.apply(named_op(name), a, b)
+        return _run(named_op(name), a, b)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -195,10 +195,12 @@ def remainder(a: Any, b: Any) -> Tensor:
 
 
 def compare(name: str, a: Tensor, b: Any) -> Tensor:
-    """A bool tensor: a `name` b with "equal", "not_equal", "less", "less_equal", "greater" or "greater_equal"."""
+    """A bool tensor (uint8 when traced) of the comparison with NumPy's name: "equal", "less_equal", ..."""
     if name == "equal" and b is None:
         return ag.wrap(np.zeros(a.shape, bool))
     a, b = _operands(a, b)
+    if (a._data is None or b._data is None) and a.dtype.kind == "f":
+        return ag.apply(named_op(name), a, b)
     return ag.wrap(np.asarray(getattr(np, name)(_known(name, a), _known(name, b))))
 
 
@@ -220,7 +222,7 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     a, b = _operands(a, b)
     if a.dtype.kind != "f":
         return ag.wrap(np.where(_known("where", condition), _known("where", a), _known("where", b)))
-    return ag.apply(_named("where"), condition, a, b)
+    return ag.apply(named_op("where"), condition, a, b)
 
 
 # --- one operand -------------------------------------------------------------------------------------------------
@@ -240,7 +242,7 @@ def _unary(name: str, doc: str, of_integers: Any = None) -> Any:
             x = _float(x)
         if x._phys is not None:
             return on_memory(function, x)
-        return ag.apply(_named(name), x)
+        return ag.apply(named_op(name), x)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -268,7 +270,7 @@ __all__ += ["ceil", "floor"]
 
 
 @lru_cache(maxsize=128)
-def _clip_op(low: float | None, high: float | None) -> Any:
+def clip_op(low: float | None, high: float | None) -> Any:
     return make_op("clip", {"min": low, "max": high})
 
 
@@ -289,7 +291,7 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return x if max is None else minimum(x, max)
     if x.dtype.kind != "f":
         return ag.wrap(np.clip(_known("clamp", x), min, max))
-    op = _clip_op(None if min is None else float(min), None if max is None else float(max))
+    op = clip_op(None if min is None else float(min), None if max is None else float(max))
     return on_memory(lambda m: ag.apply(op, m), x)
 
 

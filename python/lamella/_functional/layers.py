@@ -8,7 +8,20 @@ from typing import Any
 from .. import autograd as ag
 from .._kernels._call import op as make_op
 
-__all__ = ["conv", "conv_op", "dense", "embedding", "matmul"]
+__all__ = [
+    "batch_norm",
+    "conv",
+    "dense",
+    "dropout",
+    "embedding",
+    "group_norm",
+    "layer_norm",
+    "matmul",
+    "pad",
+    "pool",
+    "recurrent",
+    "upsample",
+]
 
 Tensor = Any
 
@@ -108,3 +121,147 @@ def embedding_op(padding_idx: int | None = None) -> Any:
 def embedding(indices: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Rows of `weight` (rows, dim) by index; row `padding_idx` gets no gradient."""
     return ag.apply(embedding_op(padding_idx), indices, weight)
+
+
+# --- pooling, padding, resizing ----------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def _pool_op(name: str, attrs: tuple[tuple[str, Any], ...]) -> Any:
+    return make_op(name, dict(attrs))
+
+
+def pool(name: str, x: Tensor, **attrs: Any) -> Tensor:
+    """Pooling by the name of its op, over (n, ..., c).
+
+    Parameters
+    ----------
+    name : str
+        "max_pool2d", "avg_pool1d", "adaptive_avg_pool2d", "global_max_pool", ...
+    x : Tensor
+    **attrs
+        The op's attributes: window, stride, padding, ... (see `lamella.kernels`).
+    """
+    return ag.apply(_pool_op(name, tuple(attrs.items())), x)
+
+
+@lru_cache(maxsize=256)
+def _pad_op(sides: tuple[tuple[int, int], ...], value: float) -> Any:
+    return make_op("pad", {"padding": [n for side in sides for n in side], "value": value})
+
+
+def pad(x: Tensor, sides: Any, value: float = 0.0) -> Tensor:
+    """Add `sides[i] = (before, after)` elements to dimension i."""
+    return ag.apply(_pad_op(tuple(tuple(s) for s in sides), float(value)), x)
+
+
+@lru_cache(maxsize=64)
+def _upsample_op(size: tuple[int, int], mode: str) -> Any:
+    return make_op("upsample2d", {"size": size, "mode": mode})
+
+
+def upsample(x: Tensor, size: tuple[int, int], mode: str = "nearest") -> Tensor:
+    """Enlarge (n, h, w, c) by whole factors; mode "nearest" or "bilinear"."""
+    return ag.apply(_upsample_op(tuple(size), mode), x)
+
+
+# --- normalisation, dropout --------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _batch_norm_op(momentum: float, eps: float, frozen: bool) -> Any:
+    return make_op("batch_norm", {"momentum": momentum, "epsilon": eps, "use_running": frozen})
+
+
+def batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel (the last dimension) by its mean and variance.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., c)
+    weight, bias : Tensor, shape (c,), optional
+    running_mean, running_var : Tensor, shape (c,), optional
+        Updated in training, used otherwise.
+    training : bool
+        Whether the statistics are the batch's.
+    momentum : float
+        Share of the batch's statistics in the running ones.
+    eps : float
+        Added to the variance.
+    """
+    op = _batch_norm_op(float(momentum), float(eps), not training)
+    return ag.apply(op, x, weight, bias, running_mean, running_var, training=training)
+
+
+@lru_cache(maxsize=256)
+def _layer_norm_op(dims: int, eps: float) -> Any:
+    return make_op("layer_norm", {"dims": dims, "epsilon": eps})
+
+
+def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, dims: int = 1, eps: float = 1e-5) -> Tensor:
+    """Normalise over the last `dims` dimensions."""
+    return ag.apply(_layer_norm_op(dims, float(eps)), x, weight, bias)
+
+
+@lru_cache(maxsize=256)
+def _group_norm_op(groups: int, eps: float) -> Any:
+    return make_op("group_norm", {"groups": groups, "epsilon": eps})
+
+
+def group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float = 1e-5) -> Tensor:
+    """Normalise each sample over its positions and a group of its channels (the last dimension)."""
+    return ag.apply(_group_norm_op(groups, float(eps)), x, weight, bias)
+
+
+@lru_cache(maxsize=64)
+def _dropout_op(rate: float) -> Any:
+    return make_op("dropout", {"rate": rate})
+
+
+def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
+    """Zero elements with probability `rate` and scale the others by 1 / (1 - rate); nothing unless training."""
+    if x._data is not None and (not training or rate == 0):
+        return x
+    if x._phys is not None:
+        from .shape import permute
+
+        return permute(dropout(x._phys[0], rate, training), x._phys[1])
+    return ag.apply(_dropout_op(float(rate)), x, training=training)
+
+
+# --- recurrent layers --------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _rnn_op(name: str, attrs: tuple[tuple[str, Any], ...]) -> Any:
+    return make_op(name, dict(attrs))
+
+
+def recurrent(name: str, *inputs: Tensor | None, **attrs: Any) -> tuple[Tensor, ...]:
+    """A recurrent layer over whole sequences, by the name of its op.
+
+    Parameters
+    ----------
+    name : {"simple_rnn", "lstm", "gru"}
+    *inputs : Tensor or None
+        x (n, t, c), then w_ih (c, G*h), w_hh (h, G*h), b_ih, b_hh, h0 (and c0 for "lstm") of the first direction, the
+        mask, and those of the second direction.
+    **attrs
+        The op's attributes: bidirectional, reverse, time_major, return_sequences, ...
+
+    Returns
+    -------
+    tuple of Tensor
+        The sequence of outputs where it is wanted, then h (and c) of each direction.
+    """
+    out = ag.apply(_rnn_op(name, tuple(attrs.items())), *inputs)
+    return out if isinstance(out, tuple) else (out,)

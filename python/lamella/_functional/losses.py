@@ -129,9 +129,9 @@ def element_loss(
     target = cast(target, x.dtype)
     op = _loss_op(name, tuple(sorted(attrs.items())))
     if weight is None and extra is None:
-        if x._phys is not None and target._phys is not None and x._phys[1] == target._phys[1]:
-            if attrs.get("reduction", "mean") != "none":
-                return ag.apply(op, x._phys[0], target._phys[0])
+        a, b = x._phys, target._phys
+        if a is not None and b is not None and a[1] == b[1] and attrs.get("reduction", "mean") != "none":
+            return ag.apply(op, a[0], b[0])
         return ag.apply(op, x, target)
     if extra is None:
         return ag.apply(op, x, target, weight)

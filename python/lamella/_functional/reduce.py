@@ -25,7 +25,6 @@ __all__ = [
     "mean",
     "min",
     "norm",
-    "prod",
     "softmax",
     "std",
     "sum",
@@ -93,13 +92,6 @@ def mean(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     if x.dtype.kind != "f":
         raise TypeError(f"mean: expected a float tensor, got {x.dtype}; use float()")
     return _reduce("mean", x, dim, keepdim)
-
-
-def prod(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """The product of all elements, or over some dimensions."""
-    if x.dtype.kind != "f":
-        return _numpy_reduce(np.prod, "prod", x, dim, keepdim)
-    return _reduce("prod", x, dim, keepdim)
 
 
 def var(x: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:

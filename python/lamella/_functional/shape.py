@@ -315,13 +315,18 @@ class _CastBackward:
         return [grads[0].astype(self.dtype)]
 
 
+@lru_cache(maxsize=16)
+def _cast_op(dtype: str) -> Any:
+    return make_op("cast", {"dtype": dtype})
+
+
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """A tensor of another dtype; a float's gradient comes back in the dtype of `x`."""
     dtype = np.dtype(dtype)
     if dtype == x.dtype:
         return x
     if x._data is None:
-        x._refuse(f"a conversion from {x.dtype} to {dtype}")
+        return ag.apply(_cast_op(dtype.name), x)
     data = x._data.astype(dtype)
     return _copied(x, data, _CastBackward(x.dtype)) if dtype.kind == "f" else ag.wrap(data)
 

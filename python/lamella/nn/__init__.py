@@ -1,6 +1,42 @@
 """Layers and losses in PyTorch's idiom."""
 
+from . import functional, init, utils
+from .activation import *  # noqa: F403
+from .activation import __all__ as _activation
+from .container import *  # noqa: F403
+from .container import __all__ as _container
+from .conv import *  # noqa: F403
+from .conv import __all__ as _conv
+from .embedding import Embedding
+from .linear import Flatten, Identity, Linear, Unflatten
+from .loss import *  # noqa: F403
+from .loss import __all__ as _loss
 from .module import Module
+from .normalization import *  # noqa: F403
+from .normalization import __all__ as _normalization
 from .parameter import Buffer, Parameter
+from .pooling import *  # noqa: F403
+from .pooling import __all__ as _pooling
+from .rnn import *  # noqa: F403
+from .rnn import __all__ as _rnn
 
-__all__ = ["Buffer", "Module", "Parameter"]
+__all__ = [
+    "Buffer",
+    "Embedding",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "Module",
+    "Parameter",
+    "Unflatten",
+    "functional",
+    "init",
+    "utils",
+    *_activation,
+    *_container,
+    *_conv,
+    *_loss,
+    *_normalization,
+    *_pooling,
+    *_rnn,
+]

@@ -1,0 +1,1 @@
+"""Lamella and other frameworks side by side: ``python -m bench.peers``."""

@@ -1,0 +1,86 @@
+"""Timing in turns: every peer gets a short sample, round after round, so that all see the same machine."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_now = time.perf_counter
+
+
+@dataclass
+class Timing:
+    """Seconds per call."""
+
+    median: float
+    least: float
+    spread: float  # (third quartile - first quartile) / median
+    foreign: float  # share of a core that others took while measuring
+
+
+def _busy() -> float:
+    """CPU seconds of the whole machine, steal included; 0 where the kernel does not tell."""
+    try:
+        with open("/proc/stat") as f:
+            fields = [int(v) for v in f.readline().split()[1:9]]
+    except OSError:
+        return 0.0
+    return (fields[0] + fields[1] + fields[2] + fields[5] + fields[6] + fields[7]) / os.sysconf("SC_CLK_TCK")
+
+
+def _own() -> float:
+    t = os.times()
+    return t.user + t.system
+
+
+def _calls_for(fn: Callable[[], object], seconds: float) -> int:
+    """How many calls last about so long; warms up on the way."""
+    start = _now()
+    n = 0
+    while n < 3 or _now() - start < 0.2:
+        fn()
+        n += 1
+        if n >= 2 and _now() - start > 3:
+            break
+    start = _now()
+    k = max(1, n // 4)
+    for _ in range(k):
+        fn()
+    return max(1, min(200_000, int(seconds * k / max(_now() - start, 1e-9))))
+
+
+def in_turns(
+    peers: dict[str, Callable[[], object]], seconds: float = 0.06, rounds: int = 9, quiet: float = 0.15, tries: int = 3
+) -> dict[str, Timing]:
+    """Time each peer's callable; a set of rounds is repeated while other processes were busy, the quietest is kept."""
+    calls = {name: _calls_for(fn, seconds) for name, fn in peers.items()}
+    best: tuple[float, dict[str, list[float]]] | None = None
+    for _ in range(tries):
+        samples: dict[str, list[float]] = {name: [] for name in peers}
+        wall, busy, own = _now(), _busy(), _own()
+        for _ in range(rounds):
+            for name, fn in peers.items():
+                time.sleep(0.002)  # lets another runtime's spinning threads go to sleep
+                fn()
+                start = _now()
+                for _ in range(calls[name]):
+                    fn()
+                samples[name].append((_now() - start) / calls[name])
+        wall, busy, own = _now() - wall, _busy() - busy, _own() - own
+        foreign = max(0.0, busy - own) / wall
+        if best is None or foreign < best[0]:
+            best = foreign, samples
+        if foreign <= quiet:
+            break
+    assert best is not None
+    foreign, samples = best
+    out = {}
+    for name, values in samples.items():
+        values.sort()
+        median = statistics.median(values)
+        quartile = len(values) // 4
+        out[name] = Timing(median, values[0], (values[-1 - quartile] - values[quartile]) / median, foreign)
+    return out

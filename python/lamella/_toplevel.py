@@ -1,0 +1,191 @@
+"""Everything that `lamella` offers under PyTorch's names, gathered on first use (see `lamella.__getattr__`)."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any, NoReturn
+
+import numpy as np
+
+# ruff: noqa: F401  everything imported here is offered
+from ._creation import *  # noqa: F403
+from ._creation import __all__ as _creation
+from ._device import device
+from ._functional.elementwise import (
+    abs,
+    add,
+    ceil,
+    clamp,
+    cos,
+    div,
+    erf,
+    exp,
+    expm1,
+    floor,
+    log,
+    log1p,
+    logical_not,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    pow,
+    reciprocal,
+    relu,
+    remainder,
+    round,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    square,
+    sub,
+    tanh,
+    where,
+)
+from ._functional.joining import cat
+from ._functional.layers import matmul
+from ._functional.reduce import (
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    log_softmax,
+    max,
+    mean,
+    min,
+    norm,
+    softmax,
+    std,
+    sum,
+    var,
+)
+from ._functional.shape import chunk, flatten, permute, reshape, split, squeeze, stack, transpose, unsqueeze
+from ._random import Generator, manual_seed
+from .autograd import (
+    Tensor,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+
+concat = concatenate = cat
+clip = clamp
+mm = bmm = matmul
+multiply = mul
+subtract = sub
+divide = true_divide = div
+absolute = abs
+negative = neg
+
+float32 = float = np.dtype(np.float32)
+float64 = double = np.dtype(np.float64)
+int8 = np.dtype(np.int8)
+int16 = short = np.dtype(np.int16)
+int32 = int = np.dtype(np.int32)
+int64 = long = np.dtype(np.int64)
+uint8 = np.dtype(np.uint8)
+bool = np.dtype(np.bool_)
+
+
+def is_tensor(obj: Any) -> builtins.bool:
+    """Whether this is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def numel(input: Tensor) -> builtins.int:
+    """The number of elements."""
+    return input.numel()
+
+
+def dot(input: Tensor, other: Tensor) -> Tensor:
+    """The sum of the products of two vectors."""
+    if len(input.shape) != 1 or len(other.shape) != 1:
+        raise RuntimeError(f"dot: expected two vectors, got shapes {input.shape} and {other.shape}")
+    return matmul(input, other)
+
+
+def t(input: Tensor) -> Tensor:
+    """The transposed matrix."""
+    return input.t()
+
+
+def isnan(input: Tensor) -> Tensor:
+    """Whether each element is NaN."""
+    return input.isnan()
+
+
+def eq(input: Tensor, other: Any) -> Tensor:
+    """Elementwise equality."""
+    return input.eq(other)
+
+
+def equal(input: Tensor, other: Tensor) -> builtins.bool:
+    """Whether two tensors have the same shape and elements."""
+    return np.array_equal(input._data, other._data)
+
+
+def allclose(
+    input: Tensor, other: Tensor, rtol: builtins.float = 1e-05, atol: builtins.float = 1e-08, equal_nan: Any = False
+) -> builtins.bool:
+    """Whether two tensors agree within |input - other| <= atol + rtol * |other|."""
+    return np.allclose(input._data, other._data, rtol=rtol, atol=atol, equal_nan=equal_nan)
+
+
+def numpy_error(name: str) -> NoReturn:
+    """Point to the safe formats."""
+    raise NotImplementedError(
+        f"{name}: pickled files are not supported, since loading them can run any code; "
+        "use lamella.io.safetensors (save_file, load_file), or Model.save"
+    )
+
+
+def save(obj: Any, f: Any) -> NoReturn:
+    """Refused: see `lamella.io.safetensors`."""
+    numpy_error("save")
+
+
+def load(f: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    """Refused: see `lamella.io.safetensors`."""
+    numpy_error("load")
+
+
+def get_default_dtype() -> np.dtype:
+    """The dtype of tensors made from Python floats."""
+    return float32
+
+
+class _Cuda:
+    """What programs ask before they use a GPU."""
+
+    @staticmethod
+    def is_available() -> builtins.bool:
+        """False: the CUDA module is not built."""
+        return False
+
+    @staticmethod
+    def device_count() -> builtins.int:
+        """0: the CUDA module is not built."""
+        return 0
+
+    @staticmethod
+    def manual_seed_all(seed: builtins.int) -> None:
+        """There are no devices to seed."""
+
+
+cuda = _Cuda()
+
+__all__ = [
+    *_creation,
+    *(
+        name
+        for name, value in list(globals().items())
+        if not name.startswith("_")
+        and name not in ("annotations", "autograd", "builtins", "np", "Any", "NoReturn", "numpy_error", "_creation")
+    ),
+]

@@ -1,0 +1,151 @@
+"""Finding, downloading and reading data files; nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import pickle
+import struct
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_TIMEOUT = 30.0
+
+
+def folder() -> Path:
+    """Where data sets live."""
+    return Path(os.environ.get("LAMELLA_DATA") or Path.home() / ".lamella" / "datasets")
+
+
+def find(names: Iterable[str], also: Iterable[Path] = ()) -> Path | None:
+    """The first of the names that exists in the data folder or one of the other folders."""
+    names = list(names)
+    for base in (folder(), *also):
+        for name in names:
+            if (base / name).exists():
+                return base / name
+    return None
+
+
+def download(url: str, name: str, sha256: str, unpacked: bool = False) -> Path:
+    """Download into the data folder; the file appears only if its checksum is right.
+
+    Parameters
+    ----------
+    url, name, sha256 : str
+    unpacked : bool
+        Whether the checksum is that of the data inside the gzip file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it cannot be had; the message says where to put it by hand.
+    ValueError
+        If the checksum differs.
+    """
+    target = folder() / name
+    hint = f"put {name} into {folder()} (or set LAMELLA_DATA to the folder that holds it); it is at {url}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as e:
+        raise FileNotFoundError(f"{name}: not found, and {folder()} cannot be written ({e}): {hint}") from e
+    try:
+        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+            while block := response.read(1 << 20):
+                out.write(block)
+        found = _sha256(Path(part), unpacked)
+        if found != sha256:
+            raise ValueError(f"{name}: the download has the wrong SHA-256 ({found}, expected {sha256})")
+        os.replace(part, target)
+    except (OSError, urllib.error.URLError, EOFError) as e:
+        raise FileNotFoundError(f"{name}: not found, and the download failed ({e}): {hint}") from e
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)
+    return target
+
+
+def _sha256(path: Path, unpacked: bool) -> str:
+    digest = hashlib.sha256()
+    with gzip.open(path) if unpacked else path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An array of unsigned bytes from an IDX file, gzip-compressed or not."""
+    try:
+        raw = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as e:
+        raise ValueError(f"{path}: damaged gzip file: {e}") from e
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08" or not 1 <= raw[3] <= 4:
+        raise ValueError(f"{path}: not an IDX file of unsigned bytes")
+    rank = raw[3]
+    start = 4 + 4 * rank
+    if len(raw) < start:
+        raise ValueError(f"{path}: truncated")
+    shape = struct.unpack(f">{rank}I", raw[4:start])
+    if len(raw) - start != int(np.prod(shape, dtype=object)):
+        raise ValueError(f"{path}: expected {shape} bytes of data, got {len(raw) - start}")
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
+
+
+IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def read_idx_folder(base: Path) -> list[np.ndarray] | None:
+    """Train images and labels, test images and labels, if all four files are there."""
+    paths = [next((p for p in (base / f"{n}.gz", base / n) if p.exists()), None) for n in IDX_NAMES]
+    return None if None in paths else [read_idx(p) for p in paths if p is not None]
+
+
+def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
+    """Arrays of an .npz file; pickled objects are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as f:
+            missing = [k for k in keys if k not in f.files]
+            if missing:
+                raise ValueError(f"{path}: expected arrays {', '.join(keys)}, missing {', '.join(missing)}")
+            return [f[k] for k in keys]
+    except (OSError, EOFError, KeyError) as e:
+        raise ValueError(f"{path}: damaged: {e}") from e
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads pickles that hold containers and NumPy arrays, and refuses to call anything else."""
+
+    _ALLOWED = {
+        ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"),
+        ("numpy", "dtype"), ("_codecs", "encode"), ("numpy._core.numeric", "_frombuffer"),
+        ("numpy.core.numeric", "_frombuffer"),
+    }  # fmt: skip
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"refused to load {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core") if _new_numpy() else module, name)
+
+
+def _new_numpy() -> bool:
+    return int(np.__version__.split(".")[0]) >= 2
+
+
+def read_pickled_arrays(data: bytes, where: str) -> dict[Any, Any]:
+    """A pickled dict of arrays and lists."""
+    try:
+        found = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+    except Exception as e:  # a hostile pickle can raise anything
+        raise ValueError(f"{where}: not a readable data file: {e}") from e
+    if not isinstance(found, dict):
+        raise ValueError(f"{where}: expected a dict, got {type(found).__name__}")
+    return found

@@ -1,0 +1,546 @@
+"""Layer: a Module in Keras' idiom, built at its first call; KerasTensor: what functional models are made of."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import initializers, regularizers
+from ..autograd import Tensor, as_array, wrap
+from ..nn.module import Module
+from ..nn.parameter import Parameter
+
+__all__ = ["Input", "InputLayer", "KerasTensor", "Layer"]
+
+
+class _Phase(threading.local):
+    """What an outermost call decides for the layers inside it."""
+
+    depth = 0
+    training = False
+    losses: list[Any] | None = None  # activity penalties collected on the way
+    masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
+
+
+_phase = _Phase()
+_names: dict[str, int] = {}
+
+
+def unique_name(base: str) -> str:
+    """`base`, `base_1`, `base_2`, ... in the order of asking."""
+    n = _names.get(base, 0)
+    _names[base] = n + 1
+    return base if n == 0 else f"{base}_{n}"
+
+
+def reset_names() -> None:
+    """Start counting layer names again (as `clear_session` does)."""
+    _names.clear()
+
+
+def snake_case(name: str) -> str:
+    """`MaxPooling2D` -> `max_pooling2d`."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def flatten(structure: Any) -> list[Any]:
+    """The leaves of nested lists, tuples and dicts."""
+    if isinstance(structure, (list, tuple)):
+        return [leaf for item in structure for leaf in flatten(item)]
+    if isinstance(structure, dict):
+        return [leaf for item in structure.values() for leaf in flatten(item)]
+    return [structure]
+
+
+def map_structure(fn: Any, structure: Any) -> Any:
+    """The same nesting with `fn` applied to every leaf."""
+    if isinstance(structure, (list, tuple)):
+        return type(structure)([map_structure(fn, item) for item in structure])
+    if isinstance(structure, dict):
+        return {k: map_structure(fn, v) for k, v in structure.items()}
+    return fn(structure)
+
+
+def pair(value: Any, what: str) -> tuple[int, int]:
+    """An int or a pair of them as a pair of positive ints."""
+    items = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(items) != 2 or any(not isinstance(v, (int, np.integer)) or v < 1 for v in items):
+        raise ValueError(f"{what}: expected a positive int or two of them, got {value!r}")
+    return int(items[0]), int(items[1])
+
+
+class KerasTensor:
+    """A tensor to come: shape (with None for unknown sizes), dtype, and the layer call that makes it."""
+
+    def __init__(self, shape: Sequence[int | None], dtype: str = "float32", name: str | None = None) -> None:
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype).name
+        self.name = name or unique_name("keras_tensor")
+        self.layer: Layer | None = None
+        self.call: _Call | None = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def _merge(self, layer: str, other: Any, swap: bool = False) -> Any:
+        from . import merge
+
+        if not isinstance(other, KerasTensor):
+            raise TypeError(f"KerasTensor: expected another KerasTensor, got {type(other).__name__}")
+        return getattr(merge, layer)()([other, self] if swap else [self, other])
+
+    def __add__(self, other: Any) -> Any:
+        return self._merge("Add", other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._merge("Subtract", other)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._merge("Multiply", other)
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+
+class _Call:
+    """One call of a layer on KerasTensors."""
+
+    def __init__(self, layer: Layer, args: Any, kwargs: dict[str, Any]) -> None:
+        self.layer, self.args, self.kwargs = layer, args, kwargs
+        self.outputs: list[KerasTensor] = []
+
+
+class Layer(Module):
+    """The base of Keras-style layers: `build` makes the weights at the first call, `call` computes.
+
+    Parameters
+    ----------
+    name : str, optional
+        Unique name; by default made from the class name.
+    trainable : bool
+        Whether training changes the weights.
+    dtype : str, optional
+        "float32" (default) or "float64".
+    activity_regularizer : Regularizer or str, optional
+        Penalty on the output, added to the training loss.
+    input_shape : tuple of int, optional
+        Shape of one sample: lets a model be built before it sees data. `input_dim=n` means ``(n,)``.
+    batch_input_shape, batch_shape : tuple, optional
+        The same with the batch dimension in front.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        activity_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        shape = kwargs.pop("input_shape", None)
+        if "input_dim" in kwargs:
+            shape = (kwargs.pop("input_dim"),)
+        if "input_length" in kwargs and shape is not None:
+            shape = (kwargs.pop("input_length"), *shape)
+        for key in ("batch_input_shape", "batch_shape"):
+            if key in kwargs:
+                shape = tuple(kwargs.pop(key))[1:]
+        if kwargs:
+            raise TypeError(f"{type(self).__name__}: unknown arguments: {', '.join(sorted(kwargs))}")
+        self.name = name or unique_name(snake_case(type(self).__name__))
+        self.compute_dtype = np.dtype(dtype or "float32").name
+        if self.compute_dtype not in ("float32", "float64"):
+            raise TypeError(f"{self.name}: dtype: expected float32 or float64, got {dtype!r}")
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.built = False
+        self._trainable = bool(trainable)
+        self._sample_shape = None if shape is None else tuple(shape)
+        self._regularized: list[tuple[Any, Parameter]] = []
+        self._weight_order: list[str] = []
+        self._calls: list[_Call] = []
+
+    # -- for subclasses --
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of this shape (None for unknown sizes); subclasses use `add_weight`."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output from tensors. May take `training` and `mask`."""
+        raise NotImplementedError(f"{type(self).__name__}: call is not defined")
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The mask of the output; by default the input's."""
+        return previous_mask
+
+    def add_weight(
+        self,
+        shape: Sequence[int] = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> Parameter:
+        """Make a weight.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        initializer : str or Initializer
+            Default: "glorot_uniform" for trainable weights, else "zeros".
+        dtype : str, optional
+            Default: the layer's.
+        trainable : bool
+            False for running statistics and the like.
+        name : str
+        regularizer : str or Regularizer, optional
+        constraint : None
+            Constraints are not supported.
+
+        Returns
+        -------
+        Parameter
+        """
+        if constraint is not None:
+            raise NotImplementedError(f"{self.name}: constraint: constraints are not supported")
+        shape = tuple(int(d) for d in shape)
+        if any(d < 0 for d in shape):
+            raise ValueError(f"{self.name}: shape: expected sizes >= 0, got {shape}")
+        init = initializers.get(initializer or ("glorot_uniform" if trainable else "zeros"))
+        value = np.ascontiguousarray(init(shape, dtype or self.compute_dtype))
+        if value.shape != shape:
+            raise ValueError(f"{self.name}: initializer: expected an array of shape {shape}, got {value.shape}")
+        weight = Parameter(value, requires_grad=trainable and self._trainable)
+        name = name or f"weight_{len(self._weight_order)}"
+        self.register_parameter(name, weight)
+        weight_trainable = self.__dict__.setdefault("_weight_trainable", {})
+        weight_trainable[name] = trainable
+        self._weight_order.append(name)
+        penalty = regularizers.get(regularizer)
+        if penalty is not None:
+            self._regularized.append((penalty, weight))
+        return weight
+
+    # -- calling --
+
+    def __call__(self, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        leaves = flatten([list(args), kwargs])
+        if any(isinstance(leaf, KerasTensor) for leaf in leaves):
+            if training is not None:
+                kwargs["training"] = training
+            return self._call_symbolic(args, kwargs)
+        if not args:
+            raise TypeError(f"{self.name}: expected at least one input")
+        args = tuple(map_structure(self._to_tensor, a) for a in args)
+        outermost = _phase.depth == 0
+        before = _phase.training
+        if outermost:
+            _phase.masks = {}
+            _phase.training = False
+        if training is not None:
+            _phase.training = bool(training)
+        _phase.depth += 1
+        try:
+            if not self.built:
+                self._build(map_structure(lambda t: tuple(t.shape), args[0]))
+            options = self._options()
+            if "training" in options:
+                kwargs["training"] = _phase.training
+            if mask is None:
+                mask = self._mask_of(args[0])
+            if "mask" in options:
+                kwargs["mask"] = None if mask is None else mask
+            out = self.call(*args, **kwargs)
+            self._keep_mask(args[0], out, mask)
+            if self.activity_regularizer is not None and _phase.losses is not None:
+                for t in flatten(out):
+                    _phase.losses.append(self.activity_regularizer(t) * (1.0 / max(int(t.shape[0]), 1)))
+            return out
+        finally:
+            _phase.depth -= 1
+            _phase.training = before
+            if outermost:
+                _phase.masks = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The same as calling the layer."""
+        return self(*args, **kwargs)
+
+    def _options(self) -> frozenset[str]:
+        """Which of `training` and `mask` this layer's call takes."""
+        cls = type(self)
+        known = cls.__dict__.get("_call_options")
+        if known is None:
+            import inspect
+
+            names = inspect.signature(cls.call).parameters
+            known = frozenset(n for n in ("training", "mask") if n in names)
+            cls._call_options = known  # type: ignore[attr-defined]
+        return known
+
+    def _to_tensor(self, value: Any) -> Any:
+        if value is None or isinstance(value, Tensor):
+            return value
+        array = as_array(value)
+        if (array.dtype.kind == "f" and array.dtype.name != self.compute_dtype) or (
+            array.dtype.kind in "iub" and not self._takes_integers()
+        ):
+            array = array.astype(self.compute_dtype)
+        return wrap(array)
+
+    def _takes_integers(self) -> bool:
+        return False
+
+    def _mask_of(self, inputs: Any) -> Any:
+        if not _phase.masks:
+            return None
+        masks = [_phase.masks.get(id(t), (None, None))[1] for t in flatten(inputs)]
+        if all(m is None for m in masks):
+            return None
+        return masks if isinstance(inputs, (list, tuple)) else masks[0]
+
+    def _keep_mask(self, inputs: Any, out: Any, mask: Any) -> None:
+        new = self.compute_mask(inputs, mask)
+        if new is not None and _phase.masks is not None:
+            for t in flatten(out)[:1]:
+                _phase.masks[id(t)] = (t, new)
+
+    def _build(self, input_shape: Any) -> None:
+        batchless = map_structure_shape(input_shape)
+        self.build(batchless)
+        self.built = True
+        self.__dict__.setdefault("_build_shape", batchless)
+
+    def _call_symbolic(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from ._shapes import output_specs
+
+        if not self.built:
+            self._build(map_structure(lambda t: t.shape, args[0]))
+        specs = output_specs(self, args, kwargs)
+        call = _Call(self, args, kwargs)
+
+        def output(spec: tuple[tuple[int | None, ...], str]) -> KerasTensor:
+            t = KerasTensor(*spec)
+            t.layer, t.call = self, call
+            call.outputs.append(t)
+            return t
+
+        self._calls.append(call)
+        if isinstance(specs, list):
+            return [output(s) for s in specs]
+        return output(specs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The output's shape for an input of this shape (batch dimension included, None for unknown sizes)."""
+        from ._shapes import output_specs
+
+        tensors = map_structure_shape(input_shape, lambda s: KerasTensor(s, self._input_dtype()))
+        if not self.built:
+            self._build(input_shape)
+        specs = output_specs(self, (tensors,), {})
+        return [s[0] for s in specs] if isinstance(specs, list) else specs[0]
+
+    def _input_dtype(self) -> str:
+        return "int64" if self._takes_integers() else self.compute_dtype
+
+    # -- weights --
+
+    def _own_layers(self) -> Iterator[Module]:
+        yield from self.modules()
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All weights, in Keras' order: the trainable ones of every layer, then the others."""
+        return self.trainable_weights + self.non_trainable_weights
+
+    def _named_weights(self) -> Iterator[tuple[str, Parameter, bool]]:
+        """(path, weight, whether it is made to be trained) of this layer and those inside it, each once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules():
+            made = module.__dict__.get("_weight_trainable", {})
+            for name, p in module._parameters.items():
+                if p is not None and id(p) not in seen:
+                    seen.add(id(p))
+                    trainable = made.get(name, True)
+                    owner_trainable = not isinstance(module, Layer) or module._trainable
+                    yield (f"{path}.{name}" if path else name), p, trainable and owner_trainable
+
+    @property
+    def trainable_weights(self) -> list[Parameter]:
+        return [p for _, p, t in self._named_weights() if t]
+
+    @property
+    def non_trainable_weights(self) -> list[Parameter]:
+        return [p for _, p, t in self._named_weights() if not t]
+
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+    variables = weights
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, Layer):
+                module._trainable = bool(value)
+                made = module.__dict__.get("_weight_trainable", {})
+                for name, p in module._parameters.items():
+                    if p is not None:
+                        p.requires_grad = bool(value) and made.get(name, True)
+            else:
+                for p in module._parameters.values():
+                    if p is not None:
+                        p.requires_grad = bool(value)
+
+    def count_params(self) -> int:
+        """The number of elements of all weights."""
+        return sum(int(np.prod(p.shape)) for p in self.weights)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of the weights, in the order of `weights`."""
+        return [p._data.copy() for p in self.weights]
+
+    def set_weights(self, weights: Iterable[Any]) -> None:
+        """Overwrite the weights, in the order of `weights`."""
+        new, own = list(weights), self.weights
+        if len(new) != len(own):
+            raise ValueError(f"{self.name}: set_weights: expected {len(own)} arrays, got {len(new)}")
+        arrays = [as_array(a) for a in new]
+        for p, a in zip(own, arrays, strict=True):
+            if tuple(p.shape) != a.shape:
+                raise ValueError(f"{self.name}: set_weights: expected shape {tuple(p.shape)}, got {a.shape}")
+        for p, a in zip(own, arrays, strict=True):
+            p._data[...] = a
+
+    @property
+    def losses(self) -> list[Any]:
+        """The penalties on weights, as scalar tensors."""
+        out: list[Any] = []
+        for module in self.modules():
+            out.extend(penalty(p) for penalty, p in module.__dict__.get("_regularized", ()))
+        return out
+
+    @property
+    def input_shape(self) -> Any:
+        shape = self.__dict__.get("_build_shape")
+        if shape is None:
+            raise AttributeError(f"{self.name}: input_shape: the layer has not been called")
+        return shape
+
+    @property
+    def input(self) -> Any:
+        """The KerasTensor(s) of the layer's only call."""
+        return self._only_call().args[0]
+
+    @property
+    def output(self) -> Any:
+        """The KerasTensor(s) that the layer's only call made."""
+        outputs = self._only_call().outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _only_call(self) -> _Call:
+        if len(self._calls) != 1:
+            raise AttributeError(
+                f"{self.name}: expected a layer called once on symbolic inputs, got {len(self._calls)} calls"
+            )
+        return self._calls[0]
+
+    # -- configuration --
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs to make an equal layer without weights."""
+        config: dict[str, Any] = {"name": self.name, "trainable": self._trainable}
+        if self.compute_dtype != "float32":
+            config["dtype"] = self.compute_dtype
+        if self._sample_shape is not None:
+            config["input_shape"] = list(self._sample_shape)
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """A layer from what `get_config` gave."""
+        return cls(**config)
+
+    def extra_repr(self) -> str:
+        return f"name={self.name}, built={self.built}"
+
+
+def map_structure_shape(shape: Any, fn: Any = None) -> Any:
+    """Shapes with None as their batch size; lists of shapes stay lists. `fn` is applied to each."""
+    if isinstance(shape, list) or (shape and isinstance(shape[0], (tuple, list))):
+        return [map_structure_shape(s, fn) for s in shape]
+    fixed = (None, *tuple(shape)[1:])
+    return fixed if fn is None else fn(fixed)
+
+
+class InputLayer(Layer):
+    """Where a functional model's data come in."""
+
+    def __init__(
+        self,
+        shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if shape is None and "input_shape" in kwargs:
+            shape = kwargs.pop("input_shape")
+        if shape is None and "batch_shape" in kwargs:
+            batch_size, *shape = kwargs.pop("batch_shape")
+        if shape is None:
+            raise ValueError("Input: shape: expected the shape of one sample")
+        super().__init__(name=name or unique_name("input_layer"), **kwargs)
+        self._sample_shape = tuple(shape)
+        self.batch_size = batch_size
+        self.input_dtype = np.dtype(dtype or "float32").name
+        self.built = True
+        t = KerasTensor((batch_size, *shape), self.input_dtype, name=self.name)
+        t.layer, t.call = self, _Call(self, (), {})
+        t.call.outputs.append(t)
+        self._calls.append(t.call)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+    def _takes_integers(self) -> bool:
+        return np.dtype(self.input_dtype).kind in "iu"
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "shape": list(self._sample_shape or ()), "batch_size": self.batch_size,
+                "dtype": self.input_dtype}  # fmt: skip
+
+
+def Input(
+    shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    name: str | None = None,
+    **kwargs: Any,
+) -> KerasTensor:
+    """The start of a functional model.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one sample, without the batch dimension; None for unknown sizes.
+    batch_size : int, optional
+    dtype : str, optional
+        Default "float32"; integers for token ids.
+    name : str, optional
+    """
+    return InputLayer(shape, batch_size, dtype, name, **kwargs)._only_call().outputs[0]

@@ -1,0 +1,59 @@
+"""Between PyTorch's layouts and the kernels' own, without copies where the memory lies right already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._functional.shape import permute
+
+Tensor = Any
+
+NHWC = (0, 2, 3, 1)
+NCHW = (0, 3, 1, 2)
+NWC = (0, 2, 1)
+
+
+def to_nhwc(x: Tensor) -> Tensor:
+    """(n, c, h, w) as (n, h, w, c)."""
+    phys = x._phys
+    return phys[0] if phys is not None and phys[1] == NCHW else permute(x, NHWC)
+
+
+def from_nhwc(x: Tensor) -> Tensor:
+    """(n, h, w, c) as (n, c, h, w)."""
+    return permute(x, NCHW)
+
+
+def to_nwc(x: Tensor) -> Tensor:
+    """(n, c, w) as (n, w, c), and back."""
+    phys = x._phys
+    return phys[0] if phys is not None and phys[1] == NWC else permute(x, NWC)
+
+
+from_nwc = to_nwc
+
+
+def channels_last(x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """(n, c, ...) as (n, ..., c), and the permutation that leads back."""
+    rank = len(x.shape)
+    back = (0, rank - 1, *range(1, rank - 1))
+    phys = x._phys
+    if phys is not None and phys[1] == back:
+        return phys[0], back
+    return (permute(x, (0, *range(2, rank), 1)) if rank > 2 else x), back
+
+
+def pair(value: Any, op: str, argument: str, least: int = 0) -> tuple[int, int]:
+    """An integer or two of them, as two."""
+    items = (value, value) if hasattr(value, "__index__") else tuple(value)
+    if len(items) != 2 or not all(hasattr(v, "__index__") and int(v) >= least for v in items):
+        raise ValueError(f"{op}: {argument}: expected an integer >= {least} or two of them, got {value!r}")
+    return int(items[0]), int(items[1])
+
+
+def single(value: Any, op: str, argument: str, least: int = 0) -> int:
+    """An integer, bare or in a tuple of one."""
+    items = (value,) if hasattr(value, "__index__") else tuple(value)
+    if len(items) != 1 or not hasattr(items[0], "__index__") or int(items[0]) < least:
+        raise ValueError(f"{op}: {argument}: expected an integer >= {least}, got {value!r}")
+    return int(items[0])

@@ -1,0 +1,460 @@
+"""PyTorch's functions: images (n, c, h, w), weights (out, in, ...).
+
+Activations of layers that want (n, h, w, c) are shown as permuted views, so a chain of layers copies nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from .. import autograd as ag
+from .._functional import elementwise as _e
+from .._functional import layers as _layers
+from .._functional import losses as _losses
+from .._functional import reduce as _r
+from .._functional.elementwise import (
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    leaky_relu,
+    mish,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softsign,
+    tanh,
+)
+from .._functional.shape import broadcast_shape, expand, permute, unsqueeze
+from ._layout import channels_last, from_nhwc, from_nwc, pair, single, to_nhwc, to_nwc
+from ._pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    interpolate,
+    max_pool1d,
+    max_pool2d,
+    pad,
+)
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "gelu",
+    "group_norm",
+    "hardsigmoid",
+    "hardswish",
+    "huber_loss",
+    "interpolate",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "pad",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "softsign",
+    "tanh",
+]
+
+Tensor = Any
+
+
+# --- dense layers and convolutions -------------------------------------------------------------------------------
+
+_MATRIX = (1, 0)
+_KERNEL2D = (2, 3, 1, 0)  # (oc, c, kh, kw) as (kh, kw, c, oc)
+_KERNEL1D = (2, 1, 0)
+_dense_op = None
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight.T + bias, with weight of shape (out, in)."""
+    global _dense_op
+    if _dense_op is None:
+        _dense_op = _layers.dense_op()
+    phys = weight._phys
+    return ag.apply(_dense_op, input, phys[0] if phys is not None else permute(weight, _MATRIX), bias)
+
+
+def _padding(padding: Any, dims: int, op: str) -> Any:
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ValueError(f"{op}: padding: expected 'same', 'valid' or integers, got {padding!r}")
+        return padding
+    return pair(padding, op, "padding") if dims == 2 else single(padding, op, "padding")
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """2-D convolution of (n, c, h, w) with weight (oc, c / groups, kh, kw)."""
+    if len(input.shape) == 3:
+        return conv2d(unsqueeze(input, 0), weight, bias, stride, padding, dilation, groups)[0]
+    op = "conv2d"
+    if padding == "same" and pair(stride, op, "stride", 1) != (1, 1):
+        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {stride}")
+    conv_op = _layers.conv_op(
+        op,
+        pair(stride, op, "stride", 1),
+        _padding(padding, 2, op),
+        pair(dilation, op, "dilation", 1),
+        groups,
+    )
+    return from_nhwc(ag.apply(conv_op, to_nhwc(input), permute(weight, _KERNEL2D), bias))
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
+    """1-D convolution of (n, c, w) with weight (oc, c / groups, kw)."""
+    if len(input.shape) == 2:
+        return conv1d(unsqueeze(input, 0), weight, bias, stride, padding, dilation, groups)[0]
+    op = "conv1d"
+    if padding == "same" and single(stride, op, "stride", 1) != 1:
+        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {stride}")
+    conv_op = _layers.conv_op(
+        op,
+        single(stride, op, "stride", 1),
+        _padding(padding, 1, op),
+        single(dilation, op, "dilation", 1),
+        groups,
+    )
+    return from_nwc(ag.apply(conv_op, to_nwc(input), permute(weight, _KERNEL1D), bias))
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The adjoint of conv2d: (n, c, h, w) with weight (c, oc / groups, kh, kw)."""
+    if len(input.shape) == 3:
+        return conv_transpose2d(unsqueeze(input, 0), weight, bias, stride, padding, output_padding, groups, dilation)[0]
+    op = "conv_transpose2d"
+    conv_op = _layers.conv_op(
+        "conv2d_transpose",
+        pair(stride, op, "stride", 1),
+        pair(padding, op, "padding"),
+        pair(dilation, op, "dilation", 1),
+        groups,
+        output_padding=pair(output_padding, op, "output_padding"),
+    )
+    return from_nhwc(ag.apply(conv_op, to_nhwc(input), permute(weight, _KERNEL2D), bias))
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """The adjoint of conv1d: (n, c, w) with weight (c, oc / groups, kw)."""
+    if len(input.shape) == 2:
+        return conv_transpose1d(unsqueeze(input, 0), weight, bias, stride, padding, output_padding, groups, dilation)[0]
+    op = "conv_transpose1d"
+    conv_op = _layers.conv_op(
+        "conv1d_transpose",
+        single(stride, op, "stride", 1),
+        single(padding, op, "padding"),
+        single(dilation, op, "dilation", 1),
+        groups,
+        output_padding=single(output_padding, op, "output_padding"),
+    )
+    return from_nwc(ag.apply(conv_op, to_nwc(input), permute(weight, _KERNEL1D), bias))
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of weight (rows, dim) by index; row padding_idx gets no gradient."""
+    if padding_idx is not None and padding_idx < 0:
+        padding_idx += weight.shape[0]
+    return _layers.embedding(input, weight, padding_idx)
+
+
+# --- normalisation, dropout --------------------------------------------------------------------------------------
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of (n, c, ...) by its mean and variance over everything else."""
+    if not training and (running_mean is None or running_var is None):
+        raise ValueError("batch_norm: running_mean, running_var: needed when not training, got None")
+    x, back = channels_last(input)
+    y = _layers.batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
+    return permute(y, back) if len(back) > 2 else y
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise over the last dimensions, whose sizes are normalized_shape."""
+    shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)
+    if tuple(input.shape[len(input.shape) - len(shape) :]) != shape:
+        raise ValueError(f"layer_norm: input: expected last dimensions {shape}, got shape {input.shape}")
+    return _layers.layer_norm(input, weight, bias, len(shape), eps)
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Normalise each sample of (n, c, ...) over its positions and a group of its channels."""
+    x, back = channels_last(input)
+    y = _layers.group_norm(x, num_groups, weight, bias, eps)
+    return permute(y, back) if len(back) > 2 else y
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero elements with probability p and scale the others by 1 / (1 - p); nothing unless training."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p: expected a probability, got {p}")
+    return _layers.dropout(input, p, training)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """Divide by the p-norm over a dimension."""
+    return _e.div(input, _e.clamp(_r.norm(input, p, dim, True), min=eps))
+
+
+# --- activations -------------------------------------------------------------------------------------------------
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0)."""
+    return _e.relu(input)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta * x)) / beta."""
+    return _e.softplus(input) if beta == 1 else _e.div(_e.softplus(_e.mul(input, beta)), beta)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x))."""
+    return _e.neg(_e.softplus(_e.neg(input)))
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """exp(x) divided by its sum over a dimension."""
+    return _r.softmax(input if dtype is None else input.to(np.dtype(dtype)), _implicit(input) if dim is None else dim)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """The logarithm of softmax over a dimension."""
+    return _r.log_softmax(
+        input if dtype is None else input.to(np.dtype(dtype)), _implicit(input) if dim is None else dim
+    )
+
+
+def _implicit(input: Tensor) -> int:
+    warnings.warn("softmax: dim: choose it explicitly; the implicit choice is PyTorch's old one", stacklevel=3)
+    return 0 if len(input.shape) in (0, 1, 3) else 1
+
+
+# --- losses ------------------------------------------------------------------------------------------------------
+
+
+def _classes_last(x: Tensor) -> Tensor:
+    return channels_last(x)[0] if len(x.shape) > 2 else x
+
+
+def _label_args(reduction: str, ignore_index: int, target: Tensor, weight: Tensor | None) -> dict[str, Any]:
+    """PyTorch's mean over labels divides by the weights of those that count."""
+    labels = target.dtype.kind != "f"
+    mean = "weighted_mean" if labels else "mean"
+    return {
+        "weight": weight,
+        "reduction": mean if reduction == "mean" else reduction,
+        "ignore_index": ignore_index if labels else None,
+    }
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross-entropy of logits.
+
+    Parameters
+    ----------
+    input : Tensor, shape (n, classes) or (n, classes, ...) or (classes,)
+        Logits.
+    target : Tensor
+        Class indices of shape (n, ...), or probabilities of the input's shape.
+    weight : Tensor, optional
+        One factor per class.
+    ignore_index : int
+        Samples with this class index count for nothing.
+    reduction : {"mean", "sum", "none"}
+        "mean" divides by the weights of the samples that count.
+    label_smoothing : float
+        Share of the target that is spread evenly over the classes.
+    """
+    x = _classes_last(input)
+    if target.dtype.kind == "f" and target.shape == input.shape:
+        target = _classes_last(target)
+    args = _label_args(reduction, ignore_index, target, weight)
+    return _losses.cross_entropy(x, target, label_smoothing=label_smoothing, **args)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Cross-entropy of log-probabilities of shape (n, classes, ...)."""
+    return _losses.nll_loss(_classes_last(input), target, **_label_args(reduction, ignore_index, target, weight))
+
+
+def _equal_shapes(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    if input.shape == target.shape:
+        return input, target
+    shape = broadcast_shape(input.shape, target.shape)
+    warnings.warn(
+        f"{name}: target has shape {target.shape}, input {input.shape}: both are broadcast to {shape}, "
+        "which is rarely wanted",
+        stacklevel=3,
+    )
+    return expand(input, shape), expand(target, shape)
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """(input - target)^2."""
+    return _losses.mse_loss(*_equal_shapes("mse_loss", input, target), reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """|input - target|."""
+    return _losses.l1_loss(*_equal_shapes("l1_loss", input, target), reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Half the squared difference where it is within delta, linear beyond."""
+    return _losses.huber_loss(*_equal_shapes("huber_loss", input, target), reduction, delta)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """The Huber loss divided by beta; |input - target| for beta 0."""
+    input, target = _equal_shapes("smooth_l1_loss", input, target)
+    return _losses.smooth_l1_loss(input, target, reduction, beta)
+
+
+def _weights(weight: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
+    return weight if weight is None or weight.shape == shape else expand(weight, shape)
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """Cross-entropy of probabilities of two classes; logarithms are cut at -100."""
+    if input.shape != target.shape:
+        raise ValueError(f"binary_cross_entropy: target: expected shape {input.shape}, got {target.shape}")
+    return _losses.binary_cross_entropy(input, target, _weights(weight, input.shape), reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of logits of two classes; pos_weight scales the loss of the positive ones."""
+    if input.shape != target.shape:
+        raise ValueError(f"binary_cross_entropy_with_logits: target: expected shape {input.shape}, got {target.shape}")
+    weights = _weights(weight, input.shape)
+    return _losses.binary_cross_entropy_with_logits(input, target, weights, reduction, pos_weight)
+
+
+def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """Kullback-Leibler divergence of log-probabilities; reduction "batchmean" divides the sum by the batch size."""
+    if log_target:
+        target = _e.exp(target)
+    if reduction == "batchmean":
+        return _e.div(_losses.kl_div(input, target, "sum"), input.shape[0])
+    return _losses.kl_div(input, target, reduction)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Class indices as rows with one 1, of dtype int64."""
+    indices = tensor._data
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: expected an integer tensor, got {tensor.dtype}")
+    n = (int(indices.max()) + 1 if indices.size else 0) if num_classes == -1 else num_classes
+    if indices.size and (indices.min() < 0 or indices.max() >= n):
+        raise ValueError(f"one_hot: expected indices in [0, {n}), got {indices.min()} to {indices.max()}")
+    return ag.wrap(np.eye(n, dtype=np.int64)[indices])

@@ -1,0 +1,1 @@
+"""Data loading, and what else is not a model."""
