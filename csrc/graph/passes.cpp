@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 namespace lamella {
 
@@ -102,11 +103,16 @@ void fuse_activations(GraphRewriter& r, bool training) {
     if (r.node(i).op->name() == "activation" || own == nullptr || own->as_string() != "identity") continue;
     const Json act_attrs = act.op->attrs();
     const std::string name = act_attrs.at("activation").as_string();
-    const Activation a = activation_from_name("activation", name, act_attrs.at("alpha").as_double());
+    const Json* alpha = act_attrs.find("alpha");  // only where the activation has one
+    const Activation a = activation_from_name("activation", name, alpha ? alpha->as_double() : std::nan(""));
     if (training && !act_grad_from_output(a.act)) continue;  // the fused op would have to keep its input anyway
-    OpPtr fused =
-        OpRegistry::instance().make(std::string(r.node(i).op->name()),
-                                    with_attr(with_attr(attrs, "activation", name), "alpha", act_attrs.at("alpha")));
+    Json fused_attrs = with_attr(attrs, "activation", name);
+    if (attrs.find("alpha") != nullptr) {
+      fused_attrs = with_attr(std::move(fused_attrs), "alpha", a.alpha);
+    } else if (a.act != Act::kRelu) {
+      continue;  // ops without alpha (normalisation) fuse relu alone
+    }
+    OpPtr fused = OpRegistry::instance().make(std::string(r.node(i).op->name()), fused_attrs);
     const std::vector<int> out = act.out;
     r.remove(j);
     r.replace(static_cast<size_t>(i), std::move(fused), r.node(i).in, out);

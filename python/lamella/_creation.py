@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _random
+from . import _rng
 from . import autograd as ag
 from ._device import check_device
 from ._methods import _ints
@@ -160,14 +160,14 @@ def rand(
     *size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Uniform random numbers in [0, 1)."""
-    return _new(_random.uniform(_ints(size), 0.0, 1.0, _dtype(dtype), generator), requires_grad, device)
+    return _new(_rng.uniform(_ints(size), 0.0, 1.0, _dtype(dtype), generator), requires_grad, device)
 
 
 def randn(
     *size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Normal random numbers with mean 0 and standard deviation 1."""
-    return _new(_random.normal(_ints(size), 0.0, 1.0, _dtype(dtype), generator), requires_grad, device)
+    return _new(_rng.normal(_ints(size), 0.0, 1.0, _dtype(dtype), generator), requires_grad, device)
 
 
 def rand_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -193,11 +193,11 @@ def randint(
     """Random integers in [low, high): randint(high, size) or randint(low, high, size)."""
     if size is None:
         low, high, size = 0, low, high
-    rng = (generator or _random.default_generator).numpy()
+    rng = (generator or _rng.default_generator).numpy()
     kind = _dtype(dtype, np.int64)
     return _new(rng.integers(low, high, tuple(size)).astype(kind, copy=False), requires_grad, device)
 
 
 def randperm(n: builtins.int, *, generator: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
-    return _new(_random.permutation(n, generator).astype(_dtype(dtype, np.int64), copy=False), False, device)
+    return _new(_rng.permutation(n, generator).astype(_dtype(dtype, np.int64), copy=False), False, device)

@@ -20,6 +20,9 @@ class device:
         Which one of that type.
     """
 
+    type: str
+    index: int | None
+
     def __init__(self, type: Any, index: int | None = None) -> None:
         if isinstance(type, device):
             type, index = type.type, type.index

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -188,7 +188,7 @@ class TensorMethods:
         wanted = parse_to(args, dtype, device)
         if wanted is not None and wanted != self.dtype:
             return F.cast(self, wanted)
-        return self.clone() if copy else self
+        return self.clone() if copy else cast("Tensor", self)
 
     def type(self, dtype: Any) -> Tensor:
         """This tensor with another dtype."""
@@ -220,7 +220,7 @@ class TensorMethods:
 
     def cpu(self) -> Tensor:
         """This tensor: its memory is the host's."""
-        return self
+        return cast("Tensor", self)
 
     def cuda(self, device: Any = None) -> Tensor:
         """Refused: there is no CUDA module here."""

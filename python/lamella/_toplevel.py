@@ -64,7 +64,7 @@ from ._functional.reduce import (
     var,
 )
 from ._functional.shape import chunk, flatten, permute, reshape, split, squeeze, stack, transpose, unsqueeze
-from ._random import Generator, manual_seed
+from ._rng import Generator, manual_seed
 from .autograd import (
     Tensor,
     enable_grad,

@@ -217,7 +217,9 @@ def _symbols(structure: Any) -> list[Symbol]:
     raise NotTraceable(f"trace: an output of type {type(structure).__name__}, expected tensors")
 
 
-def trace(module: Callable[..., Any], specs: Sequence[tuple[Any, Sequence[int]]], training: bool = False) -> Traced:
+def trace(
+    module: Callable[..., Any], specs: Sequence[tuple[Any, Sequence[int]]], training: bool | None = None
+) -> Traced:
     """Run a module or function on symbols and record what it does.
 
     Parameters
@@ -226,8 +228,8 @@ def trace(module: Callable[..., Any], specs: Sequence[tuple[Any, Sequence[int]]]
         Takes one tensor per spec.
     specs : sequence of (dtype, shape)
         One per input; the first dimension is the batch.
-    training : bool
-        Whether a Module is in training mode while it is traced.
+    training : bool, optional
+        Puts a Module in this mode while it is traced; by default every part of it stays in its own.
 
     Returns
     -------
@@ -248,7 +250,8 @@ def trace(module: Callable[..., Any], specs: Sequence[tuple[Any, Sequence[int]]]
     tracer.name_parameters(module.named_buffers())
     modes = [(m, m.training) for m in module.modules()]
     try:
-        module.train(training)
+        if training is not None:
+            module.train(training)
         return _finish(tracer, inputs, module(*inputs))
     finally:
         for m, mode in modes:

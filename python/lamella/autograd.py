@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import itertools
-import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 
 from . import _cpu, _methods
+from ._grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from ._grad_mode import state as _mode
 
 __all__ = [
     "Function",
@@ -24,99 +25,6 @@ __all__ = [
     "no_grad",
     "set_grad_enabled",
 ]
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-# --- whether the tape records ------------------------------------------------------------------------------------
-
-
-class _Mode(threading.local):
-    grad = True
-
-
-_mode = _Mode()
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations on this thread are recorded."""
-    return _mode.grad
-
-
-class set_grad_enabled:
-    """Switch recording on or off: as a statement, a context manager or a decorator.
-
-    Parameters
-    ----------
-    mode : bool
-        True records, False does not.
-    """
-
-    def __init__(self, mode: bool) -> None:
-        self._wanted = bool(mode)
-        self._before = [_mode.grad]
-        _mode.grad = self._wanted
-
-    def __enter__(self) -> None:
-        self._before.append(_mode.grad)
-        _mode.grad = self._wanted
-
-    def __exit__(self, *exc: object) -> None:
-        self._before.pop()
-        _mode.grad = self._before[-1]
-
-    def __call__(self, fn: _F) -> _F:
-        _mode.grad = self._before[0]
-        return _decorate(fn, self._wanted)
-
-
-class _Switch:
-    """A context manager and decorator that sets recording and restores it; usable with and without parentheses."""
-
-    _wanted: bool
-
-    def __new__(cls, fn: Callable[..., Any] | None = None) -> Any:
-        return super().__new__(cls) if fn is None else _decorate(fn, cls._wanted)
-
-    def __enter__(self) -> None:
-        self._stack: list[bool] = [*getattr(self, "_stack", ()), _mode.grad]
-        _mode.grad = self._wanted
-
-    def __exit__(self, *exc: object) -> None:
-        _mode.grad = self._stack.pop()
-
-    def __call__(self, fn: _F) -> _F:
-        return _decorate(fn, self._wanted)
-
-
-def _decorate(fn: _F, wanted: bool) -> _F:
-    @functools.wraps(fn)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        before = _mode.grad
-        _mode.grad = wanted
-        try:
-            return fn(*args, **kwargs)
-        finally:
-            _mode.grad = before
-
-    return cast(_F, wrapped)
-
-
-class no_grad(_Switch):
-    """Nothing is recorded inside; a context manager and a decorator."""
-
-    _wanted = False
-
-
-class inference_mode(no_grad):
-    """The same as `no_grad`."""
-
-
-class enable_grad(_Switch):
-    """Operations are recorded inside, also within `no_grad`; a context manager and a decorator."""
-
-    _wanted = True
-
 
 # --- the tape ----------------------------------------------------------------------------------------------------
 
@@ -504,8 +412,8 @@ def _run(
     found: dict[tuple[Node, int], np.ndarray] = {}
     kept = {t._edge for t in targets if t._edge is not None} if targets is not None else set()
     for node in _tape(starts):
-        sums = grads.pop(node, None)
-        if sums is None:
+        sums = grads.pop(node, [])
+        if not sums:
             continue
         values = [None if s is None else s.value for s in sums]
         if node.retained is not None:
@@ -531,13 +439,14 @@ def _run(
                 continue
             if type(edge) is tuple:
                 source, index = edge
-                sums = grads.get(source)
-                if sums is None:
-                    sums = grads[source] = [None] * source.outputs
-                if sums[index] is None:
-                    sums[index] = _Sum(g, fresh and g.flags.c_contiguous and g.base is None)
+                before = grads.get(source)
+                if before is None:
+                    before = grads[source] = [None] * source.outputs
+                total = before[index]
+                if total is None:
+                    before[index] = _Sum(g, fresh and g.flags.c_contiguous and g.base is None)
                 else:
-                    sums[index].add(g)
+                    total.add(g)
             else:
                 give_leaf(edge, g, fresh)
     if targets is None:
@@ -605,87 +514,7 @@ def grad(
     )
 
 
-# --- ops written in Python ---------------------------------------------------------------------------------------
-
-
-class Context:
-    """What a `Function` hands from forward to backward."""
-
-    def __init__(self) -> None:
-        self.saved_tensors: tuple[Any, ...] = ()
-        self.needs_input_grad: tuple[bool, ...] = ()
-
-    def save_for_backward(self, *arrays: Any) -> None:
-        """Keep arrays until backward has run."""
-        self.saved_tensors = arrays
-
-
-class _FunctionBackward:
-    def __init__(self, cls: type[Function], ctx: Context, shapes: list[Any]) -> None:
-        self.cls, self.ctx, self.shapes = cls, ctx, shapes
-
-    def backward(self, grads: Sequence[np.ndarray | None], wanted: Sequence[bool]) -> list[np.ndarray | None]:
-        out = self.cls.backward(self.ctx, *grads)
-        out = out if isinstance(out, (tuple, list)) else (out,)
-        if len(out) != len(self.shapes):
-            raise RuntimeError(
-                f"{self.cls.__name__}.backward: expected {len(self.shapes)} gradients, one per argument of forward, "
-                f"got {len(out)}"
-            )
-        result: list[np.ndarray | None] = []
-        for i, (g, spec, want) in enumerate(zip(out, self.shapes, wanted, strict=True)):
-            if g is None or not want:
-                result.append(None)
-                continue
-            array = as_array(g, spec[1])
-            if array.shape != spec[0]:
-                raise RuntimeError(
-                    f"{self.cls.__name__}.backward: gradient {i}: expected shape {spec[0]}, got {array.shape}"
-                )
-            result.append(array.copy())  # the user may keep, or return twice, what came back
-        return result
-
-
-class Function:
-    """An op written in Python on NumPy arrays.
-
-    Subclass it with two static methods and call the class's `apply`:
-
-    - `forward(ctx, *args)` gets an array for every Tensor argument and other arguments as they are, and returns an
-      array or a tuple of arrays; it may call `ctx.save_for_backward(*arrays)` or set attributes on `ctx`.
-    - `backward(ctx, *grads)` gets one array (or None for zero) per output, and returns one array or None per argument.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *args: Any) -> Any:
-        raise NotImplementedError("Function: forward is not defined")
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        raise NotImplementedError("Function: backward is not defined")
-
-    @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """Run forward, and record it if a gradient may be asked of its result."""
-        ctx = Context()
-        tensors = [a if isinstance(a, Tensor) else None for a in args]
-        for t in tensors:
-            if t is not None and t._data is None:
-                t._refuse(f"the Python function {cls.__name__}")  # type: ignore[attr-defined]
-        ctx.needs_input_grad = tuple(t is not None and t._rg for t in tensors)
-        result = cls.forward(ctx, *(a if t is None else t._data for a, t in zip(args, tensors, strict=True)))
-        several = isinstance(result, (tuple, list))
-        arrays = [np.asarray(r) for r in (result if several else (result,))]
-        if _mode.grad and any(ctx.needs_input_grad):
-            fn = _FunctionBackward(cls, ctx, [None if t is None else (t.shape, t.dtype) for t in tensors])
-            edges = [None if t is None else _edge_of(t) for t in tensors]
-            node = Node(fn, edges, cls, len(arrays), True)
-            out = tuple(wrap(a, (node, i)) if _is_float(a.dtype) else wrap(a) for i, a in enumerate(arrays))
-        else:
-            out = tuple(wrap(a) for a in arrays)
-        return out if several else out[0]
-
-
 from . import functional as _functional  # noqa: E402  functional needs everything above, Tensor's methods need it
+from ._function import Function  # noqa: E402
 
 _methods.bind(_functional)

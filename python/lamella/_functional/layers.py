@@ -155,22 +155,26 @@ def pad(x: Tensor, sides: Any, value: float = 0.0) -> Tensor:
     return ag.apply(_pad_op(tuple(tuple(s) for s in sides), float(value)), x)
 
 
-@lru_cache(maxsize=64)
-def _upsample_op(size: tuple[int, int], mode: str) -> Any:
-    return make_op("upsample2d", {"size": size, "mode": mode})
+def upsample(x: Tensor, factors: tuple[int, int]) -> Tensor:
+    """Repeat the rows and columns of (n, h, w, c) by whole factors."""
+    from .joining import cat
 
-
-def upsample(x: Tensor, size: tuple[int, int], mode: str = "nearest") -> Tensor:
-    """Enlarge (n, h, w, c) by whole factors; mode "nearest" or "bilinear"."""
-    return ag.apply(_upsample_op(tuple(size), mode), x)
+    _, h, w, c = x.shape
+    rows, columns = factors
+    if columns > 1:
+        x = cat([x.reshape(-1, h, w, 1, c)] * columns, 3)
+    if rows > 1:
+        x = cat([x.reshape(-1, h, 1, w * columns, c)] * rows, 2)
+    return x.reshape(-1, h * rows, w * columns, c)
 
 
 # --- normalisation, dropout --------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=256)
-def _batch_norm_op(momentum: float, eps: float, frozen: bool) -> Any:
-    return make_op("batch_norm", {"momentum": momentum, "epsilon": eps, "use_running": frozen})
+def _batch_norm_op(momentum: float, eps: float, unbiased: bool, frozen: bool) -> Any:
+    attrs = {"momentum": momentum, "eps": eps, "unbiased_running_var": unbiased, "use_running_stats": frozen}
+    return make_op("batch_norm", attrs)
 
 
 def batch_norm(
@@ -180,8 +184,9 @@ def batch_norm(
     running_mean: Tensor | None,
     running_var: Tensor | None,
     training: bool,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
+    momentum: float = 0.99,
+    eps: float = 1e-3,
+    unbiased_running_var: bool = False,
 ) -> Tensor:
     """Normalise each channel (the last dimension) by its mean and variance.
 
@@ -194,17 +199,19 @@ def batch_norm(
     training : bool
         Whether the statistics are the batch's.
     momentum : float
-        Share of the batch's statistics in the running ones.
+        How much of the running statistics stays.
     eps : float
         Added to the variance.
+    unbiased_running_var : bool
+        Whether the running variance is that of the population, as in PyTorch.
     """
-    op = _batch_norm_op(float(momentum), float(eps), not training)
+    op = _batch_norm_op(float(momentum), float(eps), unbiased_running_var, not training)
     return ag.apply(op, x, weight, bias, running_mean, running_var, training=training)
 
 
 @lru_cache(maxsize=256)
 def _layer_norm_op(dims: int, eps: float) -> Any:
-    return make_op("layer_norm", {"dims": dims, "epsilon": eps})
+    return make_op("layer_norm", {"axes": dims, "eps": eps})
 
 
 def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, dims: int = 1, eps: float = 1e-5) -> Tensor:
@@ -214,7 +221,7 @@ def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, dims: int 
 
 @lru_cache(maxsize=256)
 def _group_norm_op(groups: int, eps: float) -> Any:
-    return make_op("group_norm", {"groups": groups, "epsilon": eps})
+    return make_op("group_norm", {"groups": groups, "eps": eps})
 
 
 def group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float = 1e-5) -> Tensor:
@@ -223,19 +230,26 @@ def group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | Non
 
 
 @lru_cache(maxsize=64)
-def _dropout_op(rate: float) -> Any:
-    return make_op("dropout", {"rate": rate})
+def _dropout_op(rate: float, noise_shape: tuple[int, ...] | None) -> Any:
+    return make_op("dropout", {"rate": rate, "noise_shape": noise_shape})
 
 
-def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
-    """Zero elements with probability `rate` and scale the others by 1 / (1 - rate); nothing unless training."""
-    if x._data is not None and (not training or rate == 0):
+def dropout(x: Tensor, rate: float, training: bool = True, noise_shape: tuple[int, ...] | None = None) -> Tensor:
+    """In training, zero elements at random and scale the others by 1 / (1 - rate).
+
+    Parameters
+    ----------
+    x : Tensor
+    rate : float
+        The probability of a zero.
+    training : bool
+        Without it nothing happens.
+    noise_shape : tuple of int, optional
+        One entry per dimension: 1 where all elements along it share their fate, -1 where each has its own.
+    """
+    if rate == 0 or not training:
         return x
-    if x._phys is not None:
-        from .shape import permute
-
-        return permute(dropout(x._phys[0], rate, training), x._phys[1])
-    return ag.apply(_dropout_op(float(rate)), x, training=training)
+    return ag.apply(_dropout_op(float(rate), noise_shape), x, training=training)
 
 
 # --- recurrent layers --------------------------------------------------------------------------------------------

@@ -267,11 +267,6 @@ def _sum_op(axes: tuple[int, ...]) -> Any:
     return make_op("sum", {"axes": axes, "keepdims": True})
 
 
-@lru_cache(maxsize=512)
-def _expand_op(shape: tuple[int, ...]) -> Any:
-    return make_op("expand", {"shape": shape})
-
-
 class _ExpandBackward:
     __slots__ = ("axes", "shape")
 
@@ -294,7 +289,9 @@ def expand(x: Tensor, sizes: Sequence[int]) -> Tensor:
         raise ValueError(f"expand: sizes: expected at least {len(x.shape)} dimensions, got {tuple(sizes)}")
     new = tuple(x.shape[i - extra] if s == -1 and i >= extra else s for i, s in enumerate(sizes))
     if x._data is None:
-        return ag.apply(_expand_op(new), x)
+        # Broadcasting in a graph is arithmetic's: add zeros that have the repeated dimensions alone.
+        zeros = np.zeros([d if i < extra or x.shape[i - extra] == 1 else 1 for i, d in enumerate(new)], x.dtype)
+        return ag.apply(make_op("add"), x, ag.wrap(zeros))
     try:
         data = np.broadcast_to(x._data, new)
     except ValueError:

@@ -220,14 +220,15 @@ def interpolate(
         The wanted size, a multiple of the input's.
     scale_factor : int or (int, int), optional
         The factor instead.
-    mode : {"nearest", "bilinear"}
+    mode : {"nearest"}
+        Others are not supported.
     align_corners : bool, optional
-        Must not be True.
+        Must be None: it has no meaning for "nearest".
     """
-    if mode not in ("nearest", "bilinear") or align_corners:
-        raise NotImplementedError(
-            f"interpolate: expected mode 'nearest' or 'bilinear' without align_corners, got {mode!r}, {align_corners}"
-        )
+    if mode != "nearest":
+        raise NotImplementedError(f"interpolate: mode: expected 'nearest', got {mode!r}")
+    if align_corners is not None:
+        raise ValueError(f"interpolate: align_corners: expected None with mode 'nearest', got {align_corners}")
     if len(input.shape) != 4:
         raise ValueError(f"interpolate: input: expected 4 dimensions, got shape {input.shape}")
     if (size is None) == (scale_factor is None):
@@ -243,4 +244,4 @@ def interpolate(
         if any(float(s) != int(s) for s in scales):
             raise NotImplementedError(f"interpolate: scale_factor: expected whole factors, got {scale_factor}")
         factors = pair(tuple(int(s) for s in scales), "interpolate", "scale_factor", 1)
-    return from_nhwc(_upsample(to_nhwc(input), factors, mode))
+    return from_nhwc(_upsample(to_nhwc(input), factors))

@@ -73,7 +73,7 @@ class Embedding(Module):
         table = ag.as_array(embeddings)
         if table.ndim != 2:
             raise ValueError(f"Embedding.from_pretrained: embeddings: expected 2 dimensions, got shape {table.shape}")
-        layer = cls(*table.shape, padding_idx=padding_idx, dtype=table.dtype)
+        layer = cls(table.shape[0], table.shape[1], padding_idx, dtype=table.dtype)
         layer.weight = Parameter(table, requires_grad=not freeze)
         return layer
 

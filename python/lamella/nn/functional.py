@@ -29,7 +29,7 @@ from .._functional.elementwise import (
     softsign,
     tanh,
 )
-from .._functional.shape import broadcast_shape, expand, permute, unsqueeze
+from .._functional.shape import broadcast_shape, expand, on_memory, permute, unsqueeze
 from ._layout import channels_last, from_nhwc, from_nwc, pair, single, to_nhwc, to_nwc
 from ._pool import (
     adaptive_avg_pool1d,
@@ -58,6 +58,8 @@ __all__ = [
     "conv_transpose2d",
     "cross_entropy",
     "dropout",
+    "dropout1d",
+    "dropout2d",
     "elu",
     "embedding",
     "gelu",
@@ -245,7 +247,8 @@ def batch_norm(
     if not training and (running_mean is None or running_var is None):
         raise ValueError("batch_norm: running_mean, running_var: needed when not training, got None")
     x, back = channels_last(input)
-    y = _layers.batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
+    # PyTorch's momentum is what enters the running statistics, the kernels' what stays.
+    y = _layers.batch_norm(x, weight, bias, running_mean, running_var, training, 1 - momentum, eps, True)
     return permute(y, back) if len(back) > 2 else y
 
 
@@ -276,7 +279,28 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     """Zero elements with probability p and scale the others by 1 / (1 - p); nothing unless training."""
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p: expected a probability, got {p}")
-    return _layers.dropout(input, p, training)
+    return on_memory(lambda x: _layers.dropout(x, p, training), input)
+
+
+def _channel_dropout(name: str, input: Tensor, p: float, training: bool, rank: int) -> Tensor:
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: p: expected a probability, got {p}")
+    if len(input.shape) == rank - 1:
+        return _channel_dropout(name, unsqueeze(input, 0), p, training, rank)[0]
+    if len(input.shape) != rank:
+        raise ValueError(f"{name}: input: expected {rank - 1} or {rank} dimensions, got shape {input.shape}")
+    x, back = channels_last(input)
+    return permute(_layers.dropout(x, p, training, (-1, *(1,) * (rank - 2), -1)), back)
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero whole channels of (n, c, w) with probability p."""
+    return _channel_dropout("dropout1d", input, p, training, 3)
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero whole channels of (n, c, h, w) with probability p."""
+    return _channel_dropout("dropout2d", input, p, training, 4)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _random
+from .. import _rng
 from .. import autograd as ag
 
 __all__ = [
@@ -38,12 +38,12 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform in [a, b)."""
-    return _fill(tensor, _random.uniform(tensor.shape, a, b, tensor.dtype, generator))
+    return _fill(tensor, _rng.uniform(tensor.shape, a, b, tensor.dtype, generator))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with this mean and standard deviation."""
-    return _fill(tensor, _random.normal(tensor.shape, mean, std, tensor.dtype, generator))
+    return _fill(tensor, _rng.normal(tensor.shape, mean, std, tensor.dtype, generator))
 
 
 def trunc_normal_(
@@ -52,12 +52,12 @@ def trunc_normal_(
     """Normal, with values outside [a, b] drawn again."""
     if not a < b:
         raise ValueError(f"trunc_normal_: expected a < b, got {a} and {b}")
-    values = _random.normal((tensor.numel(),), mean, std, tensor.dtype, generator)
+    values = _rng.normal((tensor.numel(),), mean, std, tensor.dtype, generator)
     for _ in range(1000):
         outside = np.flatnonzero((values < a) | (values > b))
         if not outside.size:
             return _fill(tensor, values.reshape(tensor.shape))
-        values[outside] = _random.normal((outside.size,), mean, std, tensor.dtype, generator)
+        values[outside] = _rng.normal((outside.size,), mean, std, tensor.dtype, generator)
     raise ValueError(f"trunc_normal_: [{a}, {b}] is too far from the mean {mean} with std {std}")
 
 
@@ -93,7 +93,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     center = tuple(d // 2 for d in shape[2:])
     for g in range(groups):
         for d in range(min(per_group, shape[1])):
-            values[(g * per_group + d, d, *center)] = 1
+            place = (g * per_group + d, d, *center)
+            values[place] = 1
     return _fill(tensor, values)
 
 
@@ -162,7 +163,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     if len(tensor.shape) < 2:
         raise ValueError(f"orthogonal_: expected at least 2 dimensions, got shape {tensor.shape}")
     rows, cols = tensor.shape[0], math.prod(tensor.shape[1:])
-    values = _random.normal((max(rows, cols), min(rows, cols)), 0.0, 1.0, np.float64, generator)
+    values = _rng.normal((max(rows, cols), min(rows, cols)), 0.0, 1.0, np.float64, generator)
     q, r = np.linalg.qr(values)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)
     return _fill(tensor, gain * (q if rows >= cols else q.T).reshape(tensor.shape))

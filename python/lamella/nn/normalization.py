@@ -251,19 +251,15 @@ class Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}"
 
 
-class _ChannelDropout(Dropout):
-    def forward(self, input: Any) -> Any:
-        if input._data is None:
-            input._refuse(type(self).__name__)
-        if not self.training or self.p == 0:
-            return input
-        ones = ag.wrap(np.ones((*input.shape[:2], *(1,) * (len(input.shape) - 2)), input.dtype))
-        return input * F.dropout(ones, self.p)
-
-
-class Dropout1d(_ChannelDropout):
+class Dropout1d(Dropout):
     """In training, zero whole channels of (n, c, w) with probability p."""
 
+    def forward(self, input: Any) -> Any:
+        return F.dropout1d(input, self.p, self.training)
 
-class Dropout2d(_ChannelDropout):
+
+class Dropout2d(Dropout):
     """In training, zero whole channels of (n, c, h, w) with probability p."""
+
+    def forward(self, input: Any) -> Any:
+        return F.dropout2d(input, self.p, self.training)

@@ -41,7 +41,7 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise KeyError(f"lr_scheduler: last_epoch: group {i} has no 'initial_lr' to go on from")
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]

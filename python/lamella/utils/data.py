@@ -8,13 +8,15 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from .. import _random
+from .. import _rng
 from .. import autograd as ag
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = [
     "BatchSampler",
@@ -137,7 +139,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
         sizes = [int(x) for x in lengths]
     if sum(sizes) != n:
         raise ValueError(f"random_split: lengths: expected a sum of {n} or of 1, got {list(lengths)}")
-    order = _random.permutation(n, generator).tolist()
+    order = _rng.permutation(n, generator).tolist()
     ends = list(itertools.accumulate(sizes))
     return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
@@ -211,8 +213,8 @@ class RandomSampler(Sampler[int]):
         """All indices at once, drawn anew."""
         n = len(self.data_source)
         if self.replacement:
-            return (self.generator or _random.default_generator).numpy().integers(0, n, self.num_samples)
-        rounds = [_random.permutation(n, self.generator) for _ in range(-(-self.num_samples // max(n, 1)))]
+            return (self.generator or _rng.default_generator).numpy().integers(0, n, self.num_samples)
+        rounds = [_rng.permutation(n, self.generator) for _ in range(-(-self.num_samples // max(n, 1)))]
         return np.concatenate(rounds)[: self.num_samples] if rounds else np.zeros(0, np.int64)
 
 
@@ -224,7 +226,7 @@ class SubsetRandomSampler(Sampler[int]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        return (self.indices[i] for i in _random.permutation(len(self.indices), self.generator).tolist())
+        return (self.indices[i] for i in _rng.permutation(len(self.indices), self.generator).tolist())
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -268,7 +270,7 @@ class WeightedRandomSampler(Sampler[int]):
 
     def order(self) -> np.ndarray:
         """All indices at once, drawn anew."""
-        rng = (self.generator or _random.default_generator).numpy()
+        rng = (self.generator or _rng.default_generator).numpy()
         p = self.weights / self.weights.sum()
         return rng.choice(len(p), self.num_samples, self.replacement, p)
 
@@ -469,6 +471,8 @@ class DataLoader(Generic[T]):
             yield self._load(key)
 
     def _fetch_ahead(self) -> Iterator[Any]:
+        from concurrent.futures import ThreadPoolExecutor
+
         numbers = itertools.count()
 
         def start() -> None:
