@@ -10,7 +10,7 @@
 
 namespace lamella {
 
-enum class Reduce : int32_t { kSum, kMean, kMax, kMin, kSumSquares, kNorm, kCount };
+enum class Reduce : int32_t { kSum, kMean, kMax, kMin, kProd, kSumSquares, kNorm, kCount };
 
 // A contiguous input seen as dims[0] x ... x dims[rank-1]; no dimension is 1 and neighbours alternate between kept and
 // reduced. rank 0: a single element, not reduced.

@@ -1,4 +1,4 @@
-// Ops: sum, mean, max, min, sum_squares, norm (the L2 norm), var, std over any set of axes; argmax, argmin.
+// Ops: sum, mean, max, min, prod, sum_squares, norm (the L2 norm), var, std over any set of axes; argmax, argmin.
 #include <array>
 #include <cstring>
 #include <utility>
@@ -40,11 +40,8 @@ struct ReduceName {
   Reduce fn;
   const char* name;
 };
-constexpr ReduceName kReduce[] = {{Reduce::kSum, "sum"},
-                                  {Reduce::kMean, "mean"},
-                                  {Reduce::kMax, "max"},
-                                  {Reduce::kMin, "min"},
-                                  {Reduce::kSumSquares, "sum_squares"},
+constexpr ReduceName kReduce[] = {{Reduce::kSum, "sum"},  {Reduce::kMean, "mean"}, {Reduce::kMax, "max"},
+                                  {Reduce::kMin, "min"},  {Reduce::kProd, "prod"}, {Reduce::kSumSquares, "sum_squares"},
                                   {Reduce::kNorm, "norm"}};
 static_assert(std::size(kReduce) == static_cast<size_t>(Reduce::kCount));
 
@@ -95,7 +92,7 @@ class ReduceOp final : public Op {
   }
   BackwardUses backward_uses() const override {
     if (fn_ == Reduce::kSum || fn_ == Reduce::kMean) return {0, 0};
-    return {1, fn_ == Reduce::kSumSquares ? 0u : 1u};
+    return {1, fn_ == Reduce::kSumSquares || fn_ == Reduce::kProd ? 0u : 1u};
   }
 
  private:

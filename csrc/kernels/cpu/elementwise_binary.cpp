@@ -126,7 +126,7 @@ void binary_backward(const Context& ctx, const BinaryBackwardParams<T>& p) {
       finish.divisor = p.fn == Binary::kSub && k == 1 ? -1 : 1;
       reduce_all<SumOf>(ctx, reduce_dims(dims, reduced), ArraySource<T>{p.dy}, to, workspace, finish);
     } else {
-      map_sum(ctx, map, dims, reduced, in, to, workspace);
+      map_reduce<SumOf>(ctx, map, dims, reduced, in, to, workspace);
     }
   }
 }

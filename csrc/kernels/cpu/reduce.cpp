@@ -54,6 +54,8 @@ void reduce(const Context& ctx, const ReduceParams<T>& p) {
       return reduce_all<MaxOf>(ctx, p.dims, source, p.y, workspace, finish);
     case Reduce::kMin:
       return reduce_all<MinOf>(ctx, p.dims, source, p.y, workspace, finish);
+    case Reduce::kProd:
+      return reduce_all<ProductOf>(ctx, p.dims, source, p.y, workspace, finish);
     case Reduce::kNorm:
       finish.root = true;
       [[fallthrough]];
@@ -61,15 +63,23 @@ void reduce(const Context& ctx, const ReduceParams<T>& p) {
     case Reduce::kCount: {
       const BroadcastDims dims = operand_dims(p.dims, 1);
       const void* in[] = {p.x};
-      return map_sum(ctx, square_map<T>(), dims, p.dims.reduced, in, p.y, workspace, finish);
+      return map_reduce<SumOf>(ctx, square_map<T>(), dims, p.dims.reduced, in, p.y, workspace, finish);
     }
   }
 }
 
 template <class T>
 size_t reduce_backward_workspace(const ReduceBackwardParams<T>& p, int) {
-  if (p.fn != Reduce::kMax && p.fn != Reduce::kMin) return 0;
-  return reduce_workspace_bytes<T>(p.dims) + static_cast<size_t>(product(p.dims, false)) * sizeof(T);
+  const size_t output = static_cast<size_t>(product(p.dims, false)) * sizeof(T);
+  switch (p.fn) {
+    case Reduce::kMax:
+    case Reduce::kMin:
+      return reduce_workspace_bytes<T>(p.dims) + output;
+    case Reduce::kProd:
+      return reduce_workspace_bytes<T>(p.dims) + 2 * output;
+    default:
+      return 0;
+  }
 }
 
 template <class T>
@@ -98,9 +108,30 @@ void reduce_backward(const Context& ctx, const ReduceBackwardParams<T>& p) {
       const void* in[] = {p.x, p.y, p.dy, count};
       const Map<T> equal =
           make_map<T, 2, 4>(0.4, [](const V* v, const V*) { return select(same(v[0], v[1]), V(T(1)), V::zero()); });
-      map_sum(ctx, equal, dims, p.dims.reduced, in, count, partials);
+      map_reduce<SumOf>(ctx, equal, dims, p.dims.reduced, in, count, partials);
       const Map<T> map =
           make_map<T, 4, 4>(0.5, [](const V* v, const V*) { return select(same(v[0], v[1]), v[2] / v[3], V::zero()); });
+      return broadcast_map(ctx, map, dims, in, p.dx);
+    }
+    case Reduce::kProd: {
+      // The product of the others: from the product of all but the zeros, and how many zeros there are.
+      T* rest = static_cast<T*>(ctx.workspace);
+      T* zeros = rest + product(p.dims, false);
+      T* partials = zeros + product(p.dims, false);
+      const BroadcastDims dims = operand_dims(p.dims, 1);
+      const void* in[] = {p.x, p.dy, rest, zeros};
+      const Map<T> skip =
+          make_map<T, 1, 4>(0.3, [](const V* v, const V*) { return select(eq(v[0], V::zero()), V(T(1)), v[0]); });
+      const Map<T> zero =
+          make_map<T, 1, 4>(0.3, [](const V* v, const V*) { return select(eq(v[0], V::zero()), V(T(1)), V::zero()); });
+      map_reduce<ProductOf>(ctx, skip, dims, p.dims.reduced, in, rest, partials);
+      map_reduce<SumOf>(ctx, zero, dims, p.dims.reduced, in, zeros, partials);
+      const Map<T> map = make_map<T, 4, 1>(0.5, [](const V* v, const V*) {
+        const Mask<T> is_zero = eq(v[0], V::zero());
+        const V others = select(is_zero, v[2], v[2] / v[0]);
+        const V zeros_among_others = v[3] - select(is_zero, V(T(1)), V::zero());
+        return v[1] * select(eq(zeros_among_others, V::zero()), others, V::zero());
+      });
       return broadcast_map(ctx, map, dims, in, p.dx);
     }
     case Reduce::kSumSquares: {
@@ -140,7 +171,7 @@ void var(const Context& ctx, const VarParams<T>& p) {
     const Vec<T> d = v[0] - v[1];
     return d * d;
   });
-  map_sum(ctx, map, dims, p.dims.reduced, in, p.var, workspace, finish);
+  map_reduce<SumOf>(ctx, map, dims, p.dims.reduced, in, p.var, workspace, finish);
 }
 
 // dvar/dx = 2 (x - mean) / (n - ddof); the root's is that over 2 root, and 0 where nothing varies.

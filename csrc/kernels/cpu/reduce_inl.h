@@ -19,6 +19,16 @@ struct SumOf {
     return a + b;
   }
 };
+struct ProductOf {
+  template <class T>
+  static constexpr T identity() {
+    return T(1);
+  }
+  template <class V>
+  static LAMELLA_INLINE V combine(V a, V b) {
+    return a * b;
+  }
+};
 // NaN wins, as in NumPy.
 struct MaxOf {
   template <class T>
@@ -83,11 +93,15 @@ struct Finish {
   }
 };
 
-// Reduces n contiguous elements.
+// Reduces n contiguous elements: halves, until no accumulator takes more than 32 terms in a row.
 template <class Op, class T>
 LAMELLA_NOINLINE T reduce_run(const T* p, int64_t n) {
   using V = Vec<T>;
   constexpr int W = V::W;
+  if (n > 32 * 8 * W) {
+    const int64_t half = n / 2 / (8 * W) * (8 * W);
+    return Op::combine(reduce_run<Op>(p, half), reduce_run<Op>(p + half, n - half));
+  }
   constexpr T e = Op::template identity<T>();
   T total = e;
   int64_t i = 0;
@@ -399,14 +413,14 @@ LAMELLA_INLINE ReduceDims reduce_dims(const BroadcastDims& dims, const bool* red
   return r;
 }
 
-// Sums f(operands) over the dimensions of `dims` that are marked.
-template <class T>
-LAMELLA_NOINLINE void map_sum(const Context& ctx, const Map<T>& map, const BroadcastDims& dims, const bool* reduced,
-                              const void* const* in, T* y, T* workspace, Finish finish = {}, T s0 = 0, T s1 = 0) {
+// Reduces f(operands) over the dimensions of `dims` that are marked.
+template <class Op, class T>
+LAMELLA_NOINLINE void map_reduce(const Context& ctx, const Map<T>& map, const BroadcastDims& dims, const bool* reduced,
+                                 const void* const* in, T* y, T* workspace, Finish finish = {}) {
   const Walk<T> walk(dims, map.operands, in);
-  const T scalars[2] = {s0, s1};
+  const T scalars[2] = {0, 0};
   const MapSource<T> source{&walk, map.fn, scalars};
-  reduce_all<SumOf>(ctx, reduce_dims(dims, reduced), source, y, workspace, finish);
+  reduce_all<Op>(ctx, reduce_dims(dims, reduced), source, y, workspace, finish);
 }
 
 }  // namespace

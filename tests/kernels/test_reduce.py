@@ -1,0 +1,214 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lamella
+from lamella import kernels as K
+
+DTYPES = [np.float32, np.float64]
+
+
+def eps(dtype):
+    return float(np.finfo(dtype).eps)
+
+
+def data(shape, dtype, seed=0, scale=3.0):
+    return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(dtype)
+
+
+def all_axes(rank):
+    return [None, *(c for k in range(rank + 1) for c in itertools.combinations(range(rank), k))]
+
+
+# Full, row, column and interleaved reductions; rows folded together (narrow), split into pieces (long) and wider than a
+# block of columns.
+SHAPES = [
+    (),
+    (1,),
+    (10,),
+    (3, 4),
+    (100, 3),
+    (3, 100),
+    (2, 3, 4, 5),
+    (5000, 7),
+    (7, 20000),
+    (100000,),
+    (3, 5, 1000),
+    (300, 20, 3),
+    (6, 28, 28, 8),
+    (4, 1, 6),
+    (2, 3, 2, 3, 2),
+    (40, 1100),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reductions(shape, dtype):
+    x = data(shape, dtype)
+    # NumPy's sums over outer axes are plain loops, whose own errors would show in float64.
+    x64 = x.astype(np.float64 if dtype == np.float32 else np.longdouble)
+    # Partial sums of some tens of terms, then pairwise: a few ULP of the sum of magnitudes.
+    tol = 12 * eps(dtype)
+    for axes, keepdims in itertools.product(all_axes(len(shape)), (False, True)):
+        kw = {"axis": axes, "keepdims": keepdims}
+        magnitude = np.abs(x64).sum(**kw)
+        count = max(1, x.size // max(1, magnitude.size))
+        for name, expected, scale in [
+            ("sum", x64.sum(**kw), magnitude),
+            ("mean", x64.mean(**kw), magnitude / count),
+            ("max", x64.max(**kw), 0),
+            ("min", x64.min(**kw), 0),
+            ("sum_squares", (x64**2).sum(**kw), (x64**2).sum(**kw)),
+            ("norm", np.sqrt((x64**2).sum(**kw)), np.sqrt((x64**2).sum(**kw))),
+            ("var", x64.var(**kw), (x64**2).sum(**kw) / count),
+            ("std", x64.std(**kw), np.sqrt((x64**2).sum(**kw) / count)),
+        ]:
+            got = getattr(K, name)(x, **kw)
+            assert got.shape == expected.shape and got.dtype == dtype, (name, axes)
+            assert (np.abs(got - expected) <= tol * scale).all(), (name, axes)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_prod(dtype):
+    x = (np.random.default_rng(0).uniform(0.9, 1.1, (30, 40))).astype(dtype)
+    for axes in all_axes(2):
+        # One rounding per factor.
+        np.testing.assert_allclose(K.prod(x, axes), x.astype(np.float64).prod(axes), rtol=40 * eps(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(shape=st.lists(st.integers(1, 7), max_size=6).map(tuple), seed=st.integers(0, 999), mask=st.integers(0, 63))
+@settings(max_examples=80, deadline=None)
+def test_any_axes(dtype, shape, seed, mask):
+    x = data(shape, dtype, seed)
+    axes = tuple(i - (len(shape) if seed % 2 else 0) for i in range(len(shape)) if mask >> i & 1)
+    x64 = x.astype(np.float64)
+    scale = np.abs(x64).sum(axes)
+    assert (np.abs(K.sum(x, axes) - x64.sum(axes)) <= 8 * eps(dtype) * scale).all()
+    np.testing.assert_array_equal(K.max(x, axes, keepdims=True), x.max(axes, keepdims=True))
+
+
+def test_long_float32_sums_stay_accurate():
+    # Equal terms all round the same way, and a plain float32 loop over them loses 1e-2. Here 32 terms in a row may lose
+    # half an ULP each, and the pairwise tree above them little.
+    n = 2**22
+    x = np.full(n, 0.1, np.float32)
+    exact = float(np.float32(0.1)) * n
+    assert abs(float(K.sum(x)) - exact) <= 16 * eps(np.float32) * exact
+    columns = K.sum(x.reshape(-1, 4), 0)
+    assert (np.abs(columns - exact / 4) <= 16 * eps(np.float32) * exact / 4).all()
+    rows = K.sum(x.reshape(4, -1), 1)
+    assert (np.abs(rows - exact / 4) <= 16 * eps(np.float32) * exact / 4).all()
+    # Variance far from zero: one pass over squares would lose everything.
+    far = (1e4 + np.random.default_rng(0).standard_normal(100_000)).astype(np.float32)
+    np.testing.assert_allclose(K.var(far), far.astype(np.float64).var(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1,), (17,), (5, 33), (33, 5), (4, 9, 7), (100_000,), (3, 40_000), (500, 3)])
+def test_arg(shape, dtype):
+    x = np.round(data(shape, dtype))  # many ties
+    for axis in (None, *range(-len(shape), len(shape))):
+        np.testing.assert_array_equal(K.argmax(x, axis), x.argmax(axis))
+        np.testing.assert_array_equal(K.argmin(x, axis), x.argmin(axis))
+        assert K.argmax(x, axis, keepdims=True).shape == x.argmax(axis, keepdims=True).shape
+    x.ravel()[x.size // 2] = np.nan
+    x.ravel()[-1] = np.nan
+    for axis in (None, *range(len(shape))):
+        np.testing.assert_array_equal(K.argmax(x, axis), x.argmax(axis))
+        np.testing.assert_array_equal(K.argmin(x, axis), x.argmin(axis))
+
+
+@pytest.mark.parametrize("at", [0, 5, 77, 4095, 4096, 19_999])
+def test_nan_and_infinity(at):
+    x = data(20_000, np.float32)
+    x[at] = np.nan
+    assert np.isnan(K.sum(x)) and np.isnan(K.max(x)) and np.isnan(K.min(x))
+    columns = x.reshape(-1, 20)
+    np.testing.assert_array_equal(K.max(columns, 0), columns.max(0))
+    np.testing.assert_array_equal(K.min(columns, 0), columns.min(0))
+    x[at] = np.inf
+    assert K.sum(x) == np.inf and K.max(x) == np.inf and K.argmax(x) == at
+    x[at] = -np.inf
+    assert K.sum(x) == -np.inf and K.min(x) == -np.inf and K.argmin(x) == at
+    assert K.max(np.full(50, -np.inf, np.float32)) == -np.inf
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_empty(dtype):
+    x = np.zeros((0, 3), dtype)
+    np.testing.assert_array_equal(K.sum(x, 0), np.zeros(3))
+    np.testing.assert_array_equal(K.prod(x, 0), np.ones(3))
+    assert K.sum(x, 1).shape == (0,) and K.max(x, 1).shape == (0,) and K.argmax(x, 1).shape == (0,)
+    assert np.isnan(K.mean(x))
+    for name in ("max", "min", "argmax", "argmin"):
+        with pytest.raises(ValueError, match="at least one element"):
+            getattr(K, name)(x, 0)
+    assert K.sum_backward(np.ones(3, dtype), x, 0).shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axes", [None, (0,), (1,), (0, 2), (1, 2), ()])
+def test_backward(axes, dtype):
+    x = np.round(data((6, 700, 3), dtype), 1)
+    keep = x.sum(axes, keepdims=True)
+    g = data(x.sum(axes).shape, dtype, 1)
+    x64, g64 = x.astype(np.float64), g.astype(np.float64).reshape(keep.shape)
+    count = x.size / g.size
+    hits = x == x.max(axes, keepdims=True)
+    lows = x == x.min(axes, keepdims=True)
+    norm = np.sqrt((x64**2).sum(axes, keepdims=True))
+    centred = x64 - x64.mean(axes, keepdims=True)
+    deviation = x64.std(axes, keepdims=True)
+    ones = np.ones(x.shape)
+    with np.errstate(all="ignore"):
+        for name, expected in [
+            ("sum", g64 * ones),
+            ("mean", g64 / count * ones),
+            ("max", g64 * hits / hits.sum(axes, keepdims=True)),
+            ("min", g64 * lows / lows.sum(axes, keepdims=True)),
+            ("sum_squares", 2 * g64 * x64),
+            ("norm", np.where(norm == 0, 0, g64 * x64 / norm)),
+            ("var", 2 * g64 * centred / count),
+            ("std", np.where(deviation == 0, 0, g64 * centred / count / deviation)),
+        ]:
+            got = getattr(K, f"{name}_backward")(g, x, axes)
+            # var and std: the mean's rounding is an ULP of x, whatever the deviation.
+            atol = 20 * eps(dtype) * np.abs(g64).max() * (np.abs(x64).max() if name == "var" else 1)
+            np.testing.assert_allclose(got, expected, rtol=20 * eps(dtype), atol=atol, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_prod_backward_with_zeros(dtype):
+    x = np.array([[2, 3, 4], [0, 3, 4], [0, 0, 4]], dtype)
+    got = K.prod_backward(np.array([1, 2, 3], dtype), x, 1)
+    np.testing.assert_array_equal(got, np.array([[12, 8, 6], [24, 0, 0], [0, 0, 0]], dtype))
+
+
+def test_strided_input_and_out():
+    x = data((40, 60), np.float32)
+    np.testing.assert_array_equal(K.sum(x[::2, ::3], 0), K.sum(x[::2, ::3].copy(), 0))
+    out = np.empty(60, np.float32)
+    assert K.mean(x, 0, out=out) is out
+    np.testing.assert_array_equal(out, K.mean(x, 0))
+    index = np.empty(40, np.int64)
+    assert K.argmax(x, 1, out=index) is index
+
+
+@pytest.mark.parametrize("shape", [(1_000_000,), (50_000, 20), (20, 50_000), (100, 700, 15)])
+def test_threads_give_the_same_bits(shape):
+    x = data(shape, np.float32, 3)
+    before = lamella.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2):
+            lamella.set_num_threads(threads)
+            results.append([f(x, axis) for axis in all_axes(len(shape)) for f in (K.sum, K.var, K.max)])
+    finally:
+        lamella.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        assert one.tobytes() == two.tobytes()
