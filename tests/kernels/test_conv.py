@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import reference_conv as ref
 from lamella import _cpu, kernels
 
-FORWARD = ["winograd4", "winograd2", "igemm", "reference"]
+FORWARD = ["small_channels", "winograd4", "winograd2", "igemm", "reference"]
 DATA = ["winograd4", "winograd2", "igemm", "reference"]
 WEIGHT = ["direct", "reference"]
 EPS = {np.float32: np.finfo(np.float32).eps, np.float64: np.finfo(np.float64).eps}

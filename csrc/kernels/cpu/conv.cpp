@@ -7,15 +7,17 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
-constexpr int kCandidates = 4;
+constexpr int kCandidates = 5;
 template <class T>
 ConvCandidate<T> candidate(int algorithm) {
   switch (algorithm) {
     case 0:
-      return conv_winograd4<T>();
+      return conv_small_channels<T>();
     case 1:
-      return conv_winograd2<T>();
+      return conv_winograd4<T>();
     case 2:
+      return conv_winograd2<T>();
+    case 3:
       return conv_igemm<T>();
     default:
       return conv_reference<T>();

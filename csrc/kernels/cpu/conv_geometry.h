@@ -127,6 +127,8 @@ ConvCandidate<T> conv_reference();
 template <class T>
 ConvCandidate<T> conv_igemm();
 template <class T>
+ConvCandidate<T> conv_small_channels();
+template <class T>
 ConvCandidate<T> conv_winograd4();
 template <class T>
 ConvCandidate<T> conv_winograd2();

@@ -374,10 +374,9 @@ bool can_run(const ConvShape&, ConvPass) { return true; }
 
 double cost(const ConvShape& s, ConvPass pass) {
   const ConvView v = conv_view(s, pass);
-  // Whole vectors of destination channels are computed, whatever their number.
-  const double macs = static_cast<double>(s.n) * static_cast<double>(s.oh * s.ow) * static_cast<double>(s.kh * s.kw) *
-                      static_cast<double>(v.groups * v.kc) * static_cast<double>(round_up(v.nc, Vec<float>::W));
-  return macs / 50.0;
+  // Whole vectors of destination channels are computed, whatever their number; every pointer has its price.
+  const double pairs = static_cast<double>(s.n) * static_cast<double>(s.oh * s.ow) * static_cast<double>(s.kh * s.kw);
+  return pairs * (static_cast<double>(v.groups * v.kc * round_up(v.nc, Vec<float>::W)) / 50.0 + 2.5);
 }
 
 }  // namespace

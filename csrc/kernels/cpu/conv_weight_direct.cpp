@@ -2,99 +2,11 @@
 // registers while it sums x * dy over a band of pixels. Bands are added up in order; where the weights are small, the
 // images are shared out to parts with their own sums, which are added in order too.
 #include "kernels/cpu/conv_geometry.h"
-#include "kernels/cpu/gemm_micro.h"
+#include "kernels/cpu/conv_weight_tile_inl.h"
 #include "kernels/cpu/parallel.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
-
-template <class T>
-struct WeightTile;
-#if defined(LAMELLA_ISA_AVX512)
-template <>
-struct WeightTile<float> {
-  static constexpr int kMR = 14, kNV = 2;
-};
-#elif defined(LAMELLA_ISA_AVX2)
-template <>
-struct WeightTile<float> {
-  static constexpr int kMR = 6, kNV = 2;
-};
-#else
-template <class T>
-struct WeightTile {
-  static constexpr int kMR = 4, kNV = 2;
-};
-#endif
-template <class T>
-constexpr int64_t kNR = WeightTile<T>::kNV* Vec<T>::W;
-
-// Output pixels summed in registers at a stretch: long enough to pay for adding the tile to memory, short enough for
-// good sums and for a band to stay in L2.
-constexpr int64_t kBandPixels = 256;
-
-template <class T>
-struct TileArgs {
-  const T *x, *dy;
-  int64_t images, rows, cols;
-  int64_t x_image, x_row, x_col, dy_image, dy_row, dy_col;
-  T* dw;
-  int64_t ldw, n;  // n: columns that exist, in ((NV-1)*W, NV*W]
-  bool accumulate;
-};
-
-template <class T, int MR, int NV>
-void weight_tile(const TileArgs<T>& t) {
-  using V = Vec<T>;
-  constexpr int W = V::W;
-  const int64_t last = t.n - (NV - 1) * W;
-  V acc[MR][NV];
-  unroll<MR>(LAMELLA_UNROLLED(i) { unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = V::zero(); }); });
-  const auto sum = [&]<bool Full>(std::bool_constant<Full>) __attribute__((always_inline)) {
-    for (int64_t n = 0; n < t.images; ++n) {
-      for (int64_t r = 0; r < t.rows; ++r) {
-        const T* x = t.x + n * t.x_image + r * t.x_row;
-        const T* dy = t.dy + n * t.dy_image + r * t.dy_row;
-        for (int64_t c = 0; c < t.cols; ++c, x += t.x_col, dy += t.dy_col) {
-          V row[NV];
-          unroll<NV>(LAMELLA_UNROLLED(j) {
-            if constexpr (Full || j.value < NV - 1)
-              row[j.value] = V::load(dy + j.value * W);
-            else
-              row[j.value] = V::load(dy + j.value * W, last);
-          });
-          unroll<MR>(LAMELLA_UNROLLED(i) {
-            const V a(x[i.value]);
-            unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = fma(a, row[j.value], acc[i.value][j.value]); });
-          });
-        }
-      }
-    }
-  };
-  if (last == W)
-    sum(std::true_type{});
-  else
-    sum(std::false_type{});
-  unroll<MR>(LAMELLA_UNROLLED(i) {
-    T* w = t.dw + i.value * t.ldw;
-    unroll<NV>(LAMELLA_UNROLLED(j) {
-      const int64_t width = j.value == NV - 1 ? last : W;
-      V value = acc[i.value][j.value];
-      if (t.accumulate) value = value + V::load(w + j.value * W, width);
-      value.store(w + j.value * W, width);
-    });
-  });
-}
-
-template <class T, class Rows>
-struct TileTable;
-template <class T, int... I>
-struct TileTable<T, std::integer_sequence<int, I...>> {
-  using Fn = void (*)(const TileArgs<T>&);
-  static constexpr Fn kFn[2][sizeof...(I)] = {{weight_tile<T, I + 1, 1>...}, {weight_tile<T, I + 1, 2>...}};
-};
-template <class T>
-using Tiles = TileTable<T, std::make_integer_sequence<int, WeightTile<T>::kMR>>;
 
 struct Plan {
   int64_t images, rows;      // of a band
@@ -112,7 +24,7 @@ Plan make_plan(const ConvShape& s) {
   p.rows = p.images > 1 ? s.oh : max64(1, min64(s.oh, kBandPixels / max64(1, s.ow)));
   p.row_bands = ceil_div(max64(1, s.oh), max64(1, p.rows));
   p.bands = ceil_div(s.n, p.images) * p.row_bands;
-  p.col_blocks = ceil_div(s.oc / s.groups, kNR<T>);
+  p.col_blocks = ceil_div(s.oc / s.groups, kWeightNR<T>);
   p.units = s.groups * p.col_blocks * s.kh * s.kw;
   constexpr int64_t kTasks = 32, kPartialBytes = int64_t{4} << 20;
   const int64_t weight_bytes = s.kh * s.kw * (s.c / s.groups) * s.oc * static_cast<int64_t>(sizeof(T));
@@ -145,7 +57,7 @@ void run_unit(const ConvWeightParams<T>& p, const Plan& plan, int64_t band, int6
   const Range rx = valid_range(s.ow, s.stride_w, off_x, s.w);
   ry = {max64(ry.begin, i0), min64(ry.end, i0 + plan.rows)};
 
-  TileArgs<T> t;
+  WeightTileArgs<T> t;
   t.images = min64(plan.images, s.n - n0);
   t.rows = max64(0, ry.end - ry.begin);
   t.cols = rx.end - rx.begin;
@@ -162,14 +74,14 @@ void run_unit(const ConvWeightParams<T>& p, const Plan& plan, int64_t band, int6
     t.rows = t.cols = 0;
     ry.begin = 0;
   }
-  const int64_t j0 = col * kNR<T>;
-  t.n = min64(kNR<T>, og - j0);
+  const int64_t j0 = col * kWeightNR<T>;
+  t.n = min64(kWeightNR<T>, og - j0);
   const int64_t x_at =
       t.rows == 0 ? 0 : ((n0 * s.h + ry.begin * s.stride_h + off_y) * s.w + rx.begin * s.stride_w + off_x) * s.c;
   const T* x = p.x + x_at + g * cg;
   t.dy = p.dy + ((n0 * s.oh + ry.begin) * s.ow + rx.begin) * s.oc + g * og + j0;
   const int64_t mr = ceil_div(cg, ceil_div(cg, WeightTile<T>::kMR));
-  const auto* fn = Tiles<T>::kFn[t.n > Vec<T>::W ? 1 : 0];
+  const auto* fn = WeightTiles<T>::kFn[t.n > Vec<T>::W ? 1 : 0];
   for (int64_t i = 0; i < cg; i += mr) {
     t.x = x + i;
     t.dw = dw + (tap * cg + i) * s.oc + g * og + j0;

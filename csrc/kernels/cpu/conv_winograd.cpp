@@ -348,10 +348,11 @@ bool can_run(const ConvShape& s, ConvPass) {
 template <int M>
 double cost(const ConvShape& s, ConvPass pass) {
   const ConvView v = conv_view(s, pass);
-  const auto k = static_cast<double>(v.kc), n = static_cast<double>(round_up(v.nc, Vec<float>::W));
+  const auto k = static_cast<double>(round_up(v.kc, Vec<float>::W)),
+             n = static_cast<double>(round_up(v.nc, Vec<float>::W));
   const auto tiles = static_cast<double>(v.n * ceil_div(v.dh, M) * ceil_div(v.dw, M));
   constexpr double points = (M + 2) * (M + 2);
-  constexpr double input = M == 4 ? 5.0 : 1.6, output = M == 4 ? 3.5 : 0.9, weights = M == 4 ? 1.9 : 0.9;
+  constexpr double input = M == 4 ? 7.0 : 2.5, output = M == 4 ? 6.0 : 2.0, weights = M == 4 ? 2.5 : 1.2;
   return tiles * (points * k * n / 45.0 + k * input + n * output) + k * n * weights;
 }
 
