@@ -171,8 +171,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="print versions, ISA levels, threads and devices")
     quick = commands.add_parser("quickstart", help="train a CNN on real images, save it, load it, predict")
-    quick.add_argument("--data", default="digits", metavar="NAME",
-                       help="digits (in the wheel), fashion-mnist, or a folder with Fashion-MNIST's IDX files")  # fmt: skip
+    which = "digits (in the wheel), fashion-mnist, or a folder with Fashion-MNIST's IDX files"
+    quick.add_argument("--data", default="digits", metavar="NAME", help=which)
     quick.add_argument("--plot", metavar="FILE.png", help="draw some predictions (needs matplotlib)")
     quick.add_argument("--output", metavar="FILE.safetensors", help="where to save the model")
     quick.add_argument("--epochs", type=int, metavar="N", help="default: 20 for digits, 5 for fashion-mnist")

@@ -144,8 +144,8 @@ class CategoricalCrossentropy(_CrossEntropy):
     def _prepare(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         if tuple(y_true.shape) != tuple(y_pred.shape):
             raise ValueError(
-                f"categorical_crossentropy: y_true: expected the shape of y_pred, {tuple(y_pred.shape)} (one-hot rows; for "
-                f"class numbers use sparse_categorical_crossentropy), got {tuple(y_true.shape)}"
+                f"categorical_crossentropy: y_true: expected the shape of y_pred, {tuple(y_pred.shape)} (one-hot "
+                f"rows; for class numbers use sparse_categorical_crossentropy), got {tuple(y_true.shape)}"
             )
         return y_true
 

@@ -559,7 +559,8 @@ class Model(Layer):
         missing, extra = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
         if missing or extra:
             raise ValueError(
-                f"load: {path}: the file's weights are not this model's: missing {missing or 'none'}, extra {extra or 'none'}"
+                f"load: {path}: the file's weights are not this model's: missing {missing or 'none'}, "
+                f"extra {extra or 'none'}"
             )
         for name, p in own.items():
             if tensors[name].shape != p.shape:

@@ -21,7 +21,7 @@ def _freeze(value: Any) -> Any:
 
 
 def op(name: str, attrs: dict[str, Any] | None = None) -> _cpu.Op:
-    """The op `name` with these attributes; None values mean "not given". Ops are immutable, so equal ones are shared."""
+    """The op `name` with these attributes; None means "not given". Equal ops are shared: they are immutable."""
     items = tuple(sorted((k, _freeze(v)) for k, v in (attrs or {}).items() if v is not None))
     return _op(name, items)
 
@@ -44,7 +44,7 @@ def run_backward(
     grad_outputs: Sequence[Any],
     wanted: Sequence[bool] | None = None,
 ) -> list[np.ndarray | None]:
-    """Run an op's forward in training mode, then its backward; gradients of the inputs that are `wanted` (default all)."""
+    """Run an op's forward in training mode, then its backward; the gradients of inputs that are `wanted` (all)."""
     o = op(name, attrs)
     arrays = _arrays(inputs)
     outputs, saved = o.forward(arrays, True)

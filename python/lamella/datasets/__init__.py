@@ -1,4 +1,4 @@
-"""Data sets: looked for in the folder `LAMELLA_DATA` (default ``~/.lamella/datasets``), else downloaded with a checksum."""
+"""Data sets, from the folder `LAMELLA_DATA` (default ``~/.lamella/datasets``) or downloaded with a checksum."""
 
 from . import cifar10, digits, fashion_mnist, mnist
 

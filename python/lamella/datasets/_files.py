@@ -11,6 +11,7 @@ import struct
 import tempfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,9 @@ def _sha256(path: Path, unpacked: bool) -> str:
 def read_idx(path: Path) -> np.ndarray:
     """An array of unsigned bytes from an IDX file, gzip-compressed or not."""
     try:
-        raw = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as e:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as e:
         raise ValueError(f"{path}: damaged gzip file: {e}") from e
     if len(raw) < 4 or raw[:3] != b"\0\0\x08" or not 1 <= raw[3] <= 4:
         raise ValueError(f"{path}: not an IDX file of unsigned bytes")
@@ -124,11 +126,11 @@ def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
 class _ArrayUnpickler(pickle.Unpickler):
     """Reads pickles that hold containers and NumPy arrays, and refuses to call anything else."""
 
-    _ALLOWED = {
+    _ALLOWED = frozenset({
         ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"), ("numpy", "ndarray"),
         ("numpy", "dtype"), ("_codecs", "encode"), ("numpy._core.numeric", "_frombuffer"),
         ("numpy.core.numeric", "_frombuffer"),
-    }  # fmt: skip
+    })  # fmt: skip
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._ALLOWED:

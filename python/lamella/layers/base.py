@@ -354,25 +354,21 @@ class Layer(Module):
 
     # -- weights --
 
-    def _own_layers(self) -> Iterator[Module]:
-        yield from self.modules()
-
     @property
     def weights(self) -> list[Parameter]:
-        """All weights, in Keras' order: the trainable ones of every layer, then the others."""
-        return self.trainable_weights + self.non_trainable_weights
+        """All weights in Keras' order: layer by layer, in each the trainable ones first."""
+        return [p for _, p, _ in self._named_weights()]
 
     def _named_weights(self) -> Iterator[tuple[str, Parameter, bool]]:
         """(path, weight, whether it is made to be trained) of this layer and those inside it, each once."""
         seen: set[int] = set()
         for path, module in self.named_modules():
             made = module.__dict__.get("_weight_trainable", {})
-            for name, p in module._parameters.items():
+            frozen = isinstance(module, Layer) and not module._trainable
+            for name, p in sorted(module._parameters.items(), key=lambda item: not made.get(item[0], True)):
                 if p is not None and id(p) not in seen:
                     seen.add(id(p))
-                    trainable = made.get(name, True)
-                    owner_trainable = not isinstance(module, Layer) or module._trainable
-                    yield (f"{path}.{name}" if path else name), p, trainable and owner_trainable
+                    yield (f"{path}.{name}" if path else name), p, made.get(name, True) and not frozen
 
     @property
     def trainable_weights(self) -> list[Parameter]:
@@ -410,19 +406,38 @@ class Layer(Module):
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights, in the order of `weights`."""
-        return [p._data.copy() for p in self.weights]
+        made = self.__dict__.get("_weight_trainable", {})
+        own = sorted(self._parameters.items(), key=lambda item: not made.get(item[0], True))
+        arrays = [p._data.copy() for _, p in own if p is not None]
+        for child in self.children():
+            if isinstance(child, Layer):
+                arrays += child.get_weights()
+            else:
+                arrays += [p._data.copy() for p in child.parameters()]
+        return arrays
 
     def set_weights(self, weights: Iterable[Any]) -> None:
-        """Overwrite the weights, in the order of `weights`."""
-        new, own = list(weights), self.weights
-        if len(new) != len(own):
-            raise ValueError(f"{self.name}: set_weights: expected {len(own)} arrays, got {len(new)}")
-        arrays = [as_array(a) for a in new]
-        for p, a in zip(own, arrays, strict=True):
-            if tuple(p.shape) != a.shape:
-                raise ValueError(f"{self.name}: set_weights: expected shape {tuple(p.shape)}, got {a.shape}")
-        for p, a in zip(own, arrays, strict=True):
-            p._data[...] = a
+        """Overwrite the weights, in the order of `get_weights`."""
+        new = [as_array(a) for a in weights]
+        have = self.get_weights()
+        if len(new) != len(have):
+            raise ValueError(f"{self.name}: set_weights: expected {len(have)} arrays, got {len(new)}")
+        for a, b in zip(new, have, strict=True):
+            if a.shape != b.shape:
+                raise ValueError(f"{self.name}: set_weights: expected shape {b.shape}, got {a.shape}")
+        self._assign_weights(iter(new))
+
+    def _assign_weights(self, arrays: Iterator[np.ndarray]) -> None:
+        made = self.__dict__.get("_weight_trainable", {})
+        for _, p in sorted(self._parameters.items(), key=lambda item: not made.get(item[0], True)):
+            if p is not None:
+                p._data[...] = next(arrays)
+        for child in self.children():
+            if isinstance(child, Layer):
+                child._assign_weights(arrays)
+            else:
+                for p in child.parameters():
+                    p._data[...] = next(arrays)
 
     @property
     def losses(self) -> list[Any]:

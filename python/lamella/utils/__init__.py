@@ -1,1 +1,45 @@
 """Data loading, and what else is not a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["set_random_seed", "to_categorical"]
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
+    """One-hot rows (float32) of class numbers.
+
+    Parameters
+    ----------
+    x : array_like of int
+        Class numbers from 0; a last axis of size 1 is dropped.
+    num_classes : int, optional
+        Default: the largest number plus one.
+    """
+    labels = np.asarray(x)
+    if labels.dtype.kind not in "iub" and not np.array_equal(labels, np.round(labels)):
+        raise TypeError(f"to_categorical: x: expected class numbers, got dtype {labels.dtype}")
+    labels = labels.astype(np.int64)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    count = int(labels.max(initial=-1)) + 1 if num_classes is None else int(num_classes)
+    if labels.size and (labels.min() < 0 or labels.max() >= count):
+        wrong = labels.min() if labels.min() < 0 else labels.max()
+        raise ValueError(f"to_categorical: x: expected class numbers in [0, {count}), got {wrong}")
+    out = np.zeros((*labels.shape, count), np.float32)
+    np.put_along_axis(out, labels[..., np.newaxis], 1.0, axis=-1)
+    return out
+
+
+def set_random_seed(seed: int) -> None:
+    """Fix Python's, NumPy's and Lamella's random streams."""
+    import random
+
+    import lamella
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    lamella.seed(seed)
