@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reference_conv as ref
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import reference_conv as ref
 from lamella import _cpu, kernels
 
 FORWARD = ["small_channels", "winograd4", "winograd2", "igemm", "reference"]

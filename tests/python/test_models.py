@@ -1,0 +1,406 @@
+"""Sequential and functional models: training, evaluation, prediction, weights."""
+
+import numpy as np
+import pytest
+
+import lamella
+from lamella import callbacks, layers, losses, models, optimizers
+from lamella.utils import to_categorical
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    lamella.seed(1)
+
+
+def blobs(n=240, classes=3, features=5, seed=0):
+    """Separable clouds."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    x = rng.standard_normal((n, features)) * 0.4 + 2.5 * np.eye(classes, features)[y]
+    return x.astype(np.float32), y
+
+
+def mlp(features=5, classes=3):
+    return models.Sequential(
+        [
+            layers.Dense(16, activation="relu", input_shape=(features,)),
+            layers.Dense(classes, activation="softmax"),
+        ]
+    )
+
+
+def compiled(**kwargs):
+    model = mlp()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], **kwargs)
+    return model
+
+
+def test_fit_learns_and_reports():
+    x, y = blobs()
+    model = compiled()
+    history = model.fit(x, y, epochs=30, batch_size=32, verbose=0, validation_data=(x[:50], y[:50]))
+    assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
+    loss, accuracy = model.evaluate(x, y, verbose=0)
+    assert accuracy > 0.95
+    assert loss == pytest.approx(float(-np.log(model.predict(x)[np.arange(len(y)), y]).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("target", ["sparse", "column", "one-hot"])
+def test_targets_in_every_form_train_alike(target):
+    x, y = blobs()
+    lamella.seed(3)
+    model = mlp()
+    loss = "categorical_crossentropy" if target == "one-hot" else "sparse_categorical_crossentropy"
+    model.compile("adam", loss, metrics=["accuracy"])
+    t = {"sparse": y, "column": y[:, None].astype(np.uint8), "one-hot": to_categorical(y, 3)}[target]
+    got = model.fit(x, t, epochs=3, verbose=0).history
+    lamella.seed(3)
+    other = mlp()
+    other.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    want = other.fit(x, y, epochs=3, verbose=0).history
+    np.testing.assert_allclose(got["loss"], want["loss"], rtol=1e-5)
+    np.testing.assert_allclose(got["accuracy"], want["accuracy"])
+
+
+def train(model_of, eager, epochs=2, threads=None):
+    lamella.seed(5)
+    x, y = blobs(100)
+    model = model_of()
+    model.compile(optimizers.SGD(0.1, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"],
+                  run_eagerly=eager)  # fmt: skip
+    history = model.fit(x, y, epochs=epochs, batch_size=32, verbose=0)
+    return history.history, model.get_weights(), model.predict(x)
+
+
+def dropout_net():
+    return models.Sequential(
+        [
+            layers.Dense(32, activation="tanh", input_shape=(5,), kernel_regularizer="l2"),
+            layers.Dropout(0.3),
+            layers.BatchNormalization(),
+            layers.Dense(3),
+            layers.Activation("softmax"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("model_of", [mlp, dropout_net])
+def test_plan_and_eager_agree(model_of):
+    planned, eager = train(model_of, False), train(model_of, True)
+    np.testing.assert_allclose(planned[0]["loss"], eager[0]["loss"], rtol=1e-4)
+    for a, b in zip(planned[1], eager[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(planned[2], eager[2], rtol=1e-3, atol=1e-4)
+
+
+def test_same_bits_for_one_and_two_threads():
+    before = lamella.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2):
+            lamella.set_num_threads(threads)
+            results.append(train(dropout_net, False))
+    finally:
+        lamella.set_num_threads(before)
+    for a, b in zip(results[0][1] + [results[0][2]], results[1][1] + [results[1][2]], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_seed_fixes_everything():
+    a, b = train(dropout_net, False), train(dropout_net, False)
+    for p, q in zip(a[1], b[1], strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_sample_and_class_weights():
+    x, y = blobs()
+    model = compiled()
+    base = model.evaluate(x, y, verbose=0)[0]
+    weight = np.where(y == 0, 2.0, 0.0)
+    per_sample = -np.log(model.predict(x)[np.arange(len(y)), y])
+    weighted = model.evaluate(x, y, sample_weight=weight, verbose=0)[0]
+    assert weighted == pytest.approx(float((per_sample * weight).mean()), rel=1e-4)
+    assert base != pytest.approx(weighted)
+    lamella.seed(2)
+    a = compiled()
+    a.fit(x, y, class_weight={0: 5.0, 1: 1.0}, epochs=2, verbose=0)
+    lamella.seed(2)
+    b = compiled()
+    b.fit(x, y, sample_weight=np.where(y == 0, 5.0, 1.0), epochs=2, verbose=0)
+    for p, q in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_the_last_smaller_batch_counts():
+    x, y = blobs(70)
+    model = compiled()
+    whole = model.evaluate(x, y, batch_size=70, verbose=0)
+    np.testing.assert_allclose(model.evaluate(x, y, batch_size=32, verbose=0), whole, rtol=1e-5)
+    np.testing.assert_allclose(model.predict(x, batch_size=32), model.predict(x, batch_size=70), rtol=1e-5, atol=1e-6)
+
+
+def test_uint8_images_train_like_floats():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (64, 6, 6, 1)).astype(np.uint8)
+    y = rng.integers(0, 2, 64)
+    results = []
+    for data in (x, x.astype(np.float32)):
+        lamella.seed(4)
+        model = models.Sequential(
+            [
+                layers.Conv2D(4, 3, activation="relu", input_shape=(6, 6, 1)),
+                layers.Flatten(),
+                layers.Dense(2, activation="softmax"),
+            ]
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(data / np.uint8(1) if data.dtype == np.uint8 else data, y, epochs=2, verbose=0)
+        results.append(model.get_weights())
+    for p, q in zip(*results, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_train_on_batch_and_generators():
+    x, y = blobs()
+    model = compiled()
+    first = model.train_on_batch(x, y, return_dict=True)
+    for _ in range(60):
+        last = model.train_on_batch(x, y, return_dict=True)
+    assert last["loss"] < first["loss"]
+    batches = [(x[i : i + 40], y[i : i + 40]) for i in range(0, 240, 40)]
+    history = model.fit(iter(batches), epochs=1, verbose=0)
+    assert history.history["accuracy"][0] > 0.5
+    history = model.fit(iter(batches), steps_per_epoch=2, epochs=1, verbose=0)
+    assert len(history.epoch) == 1
+
+
+def test_validation_split_is_the_end_of_the_data():
+    x, y = blobs(100)
+    x[80:] = np.nan
+    history = compiled().fit(x, y, validation_split=0.2, epochs=1, verbose=0).history
+    assert np.isfinite(history["loss"][0]) and np.isnan(history["val_loss"][0])
+
+
+def test_nan_is_reported_with_its_batch():
+    x, y = blobs(96)
+    x[40] = np.nan
+    with pytest.warns(RuntimeWarning, match="epoch 1, batch 1"):
+        compiled().fit(x, y, batch_size=32, shuffle=False, epochs=1, verbose=0)
+
+
+def test_functional_model_with_two_inputs_and_a_skip():
+    a, b = layers.Input((4,)), layers.Input((4,))
+    h = layers.Dense(8, activation="relu")(layers.Concatenate()([a, b]))
+    h = layers.Add()([h, layers.Dense(8)(a)])
+    model = models.Model(inputs=[a, b], outputs=layers.Dense(1)(h))
+    rng = np.random.default_rng(0)
+    xa, xb = rng.standard_normal((2, 128, 4)).astype(np.float32)
+    y = (xa.sum(1) - xb.sum(1))[:, None]
+    model.compile(optimizers.Adam(0.01), "mse", metrics=["mae"])
+    history = model.fit([xa, xb], y, epochs=60, verbose=0).history
+    assert history["loss"][-1] < 0.1 * history["loss"][0]
+    assert model.predict([xa, xb]).shape == (128, 1)
+
+
+def test_frozen_layers_do_not_change():
+    x, y = blobs()
+    model = mlp()
+    model.layers[0].trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    before = model.get_weights()
+    model.fit(x, y, epochs=2, verbose=0)
+    after = model.get_weights()
+    np.testing.assert_array_equal(before[0], after[0])
+    assert np.abs(before[2] - after[2]).max() > 0
+    assert len(model.trainable_weights) == 2 and len(model.non_trainable_weights) == 2
+
+
+class Scale(layers.Layer):
+    """A user's layer with a weight, made of tensor operations."""
+
+    def build(self, input_shape):
+        self.add_weight((input_shape[-1],), "ones", name="factor")
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+class Halve(lamella.autograd.Function):
+    """A user's op in Python."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x / 2
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad / 2
+
+
+class HalveLayer(layers.Layer):
+    def call(self, inputs):
+        return Halve.apply(inputs)
+
+
+@pytest.mark.parametrize("extra", [Scale, HalveLayer])
+def test_users_layers_and_ops_train(extra):
+    x, y = blobs()
+    model = models.Sequential(
+        [layers.Dense(16, activation="relu", input_shape=(5,)), extra(), layers.Dense(3, activation="softmax")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x, y, epochs=20, verbose=0)
+    assert model.evaluate(x, y, verbose=0)[1] > 0.9
+    assert model.predict(x[:5]).shape == (5, 3)
+
+
+class Subclassed(models.Model):
+    def __init__(self):
+        super().__init__()
+        self.first = layers.Dense(8, activation="relu")
+        self.second = layers.Dense(3)
+
+    def call(self, x):
+        return self.second(self.first(x))
+
+
+def test_subclassed_model_and_loss_from_logits():
+    x, y = blobs()
+    model = Subclassed()
+    model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model.fit(x, y, epochs=20, verbose=0)
+    assert model.evaluate(x, y, verbose=0)[1] > 0.9
+
+
+def test_a_users_loss_function():
+    x, y = blobs()
+    model = models.Sequential([layers.Dense(1, input_shape=(5,))])
+    model.compile("sgd", lambda t, p: ((p - t) ** 2).mean(-1))
+    target = x.sum(1, keepdims=True)
+    history = model.fit(x, target, epochs=20, verbose=0).history["loss"]
+    assert history[-1] < 0.2 * history[0]
+
+
+def test_callbacks_see_epochs_and_batches():
+    x, y = blobs(96)
+    seen = []
+
+    class Watch(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(f"epoch {epoch}")
+
+    compiled().fit(x, y, batch_size=32, epochs=2, verbose=0, callbacks=[Watch()])
+    assert seen == [0, 1, 2, "epoch 0", 0, 1, 2, "epoch 1"]
+
+
+def test_early_stopping_restores_the_best_weights():
+    x, y = blobs()
+    model = compiled()
+    stop = callbacks.EarlyStopping(monitor="loss", patience=0, min_delta=10.0, restore_best_weights=True)
+    history = model.fit(x, y, epochs=10, verbose=0, callbacks=[stop])
+    assert len(history.epoch) == 2
+
+
+def test_initial_epoch_counts_on():
+    x, y = blobs()
+    history = compiled().fit(x, y, epochs=5, initial_epoch=3, verbose=0)
+    assert history.epoch == [3, 4]
+
+
+def test_summary_prints_shapes_and_counts():
+    lines = []
+    mlp().summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    assert "(None, 16)" in text and "Total params: 147" in text
+
+
+def test_frozen_batch_normalisation_keeps_its_statistics():
+    layer = layers.BatchNormalization()
+    model = models.Sequential([layers.Dense(4, input_shape=(5,)), layer, layers.Dense(3, activation="softmax")])
+    layer.trainable = False
+    model.compile("adam", "sparse_categorical_crossentropy")
+    x, y = blobs()
+    before = layer.get_weights()
+    model.fit(x, y, epochs=1, verbose=0)
+    for a, b in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, y: (x[:10], y),
+        lambda x, y: (x[:, :3], y),
+        lambda x, y: (x[:0], y[:0]),
+        lambda x, y: (x, y + 5),
+        lambda x, y: (x, -y - 1),
+        lambda x, y: (np.float32(3), y),
+        lambda x, y: (x, to_categorical(y, 3)),
+    ],
+)
+def test_bad_data_is_a_value_error(change):
+    x, y = blobs()
+    with pytest.raises(ValueError, match=r"expected"):
+        compiled().fit(*change(x, y), verbose=0)
+
+
+def test_bad_dtypes_are_type_errors():
+    x, y = blobs()
+    with pytest.raises(TypeError, match="numbers"):
+        compiled().fit(np.array([["a"]] * len(y)), y, verbose=0)
+    with pytest.raises(TypeError):
+        compiled().fit(x.astype(np.complex64), y, verbose=0)
+
+
+def test_strided_readonly_and_byteswapped_arrays_work():
+    x, y = blobs()
+    model = compiled()
+    want = model.predict(x)
+    wide = np.repeat(x, 2, axis=1)[:, ::2]
+    readonly = x.copy()
+    readonly.flags.writeable = False
+    for other in (wide, readonly, x.astype(">f4"), np.asfortranarray(x), x.astype(np.float64)):
+        np.testing.assert_array_equal(model.predict(other), want)
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        (lambda: layers.Dense(3, activation="rellu"), "relu"),
+        (lambda: mlp().compile("adamm", "mse"), "adam"),
+        (lambda: mlp().compile("adam", "mean_square_error"), "mean_squared_error"),
+        (lambda: mlp().compile("adam", "mse", metrics=["acuracy"]), "accuracy"),
+        (lambda: layers.Dense(3, kernel_initializer="he_norml"), "he_normal"),
+    ],
+)
+def test_unknown_names_give_the_closest(call, hint):
+    with pytest.raises(ValueError, match=f"did you mean '{hint}'"):
+        call()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Dense(-1),
+        lambda: layers.Conv2D(8, 0),
+        lambda: layers.Conv2D(8, 3, padding="maybe"),
+        lambda: layers.Dropout(1.5),
+        lambda: layers.MaxPooling2D(-2),
+        lambda: models.Sequential([layers.Dense(3, input_shape=(4,)), layers.Conv2D(3, 3)]),
+    ],
+)
+def test_bad_arguments(make):
+    with pytest.raises(ValueError, match="expected"):
+        make()
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(TypeError, match="colour"):
+        layers.Dense(3, colour="red")
+    with pytest.raises(RuntimeError, match="compile"):
+        mlp().fit(*blobs(), verbose=0)

@@ -1,0 +1,171 @@
+"""Saved models: round trips, hostile files, failed writes."""
+
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+
+import lamella
+from lamella import _cpu, layers, models, optimizers
+
+
+def small():
+    lamella.seed(0)
+    return models.Sequential(
+        [
+            layers.Conv2D(4, 3, activation="relu", input_shape=(8, 8, 1)),
+            layers.MaxPooling2D(2),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+            layers.Dropout(0.2),
+            layers.Dense(3, activation="softmax", kernel_regularizer="l2"),
+        ],
+        name="small",
+    )
+
+
+def data():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((40, 8, 8, 1)).astype(np.float32), rng.integers(0, 3, 40)
+
+
+def test_round_trip_goes_on_training_with_the_same_bits(tmp_path):
+    x, y = data()
+    model = small()
+    model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x, y, epochs=2, verbose=0, shuffle=False)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    again = models.load_model(path)
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    for m in (model, again):
+        lamella.seed(9)
+        m.fit(x, y, epochs=2, verbose=0, shuffle=False)
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_any_safetensors_reader_sees_the_weights(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model = small()
+    model.save(path)
+    raw = path.read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + length])
+    description = json.loads(header.pop("__metadata__")["lamella"])
+    assert description["class_name"] == "Sequential" and description["graph"]["nodes"]
+    first = header["conv2d.kernel"]
+    begin, end = first["data_offsets"]
+    got = np.frombuffer(raw[8 + length + begin : 8 + length + end], "<f4").reshape(first["shape"])
+    np.testing.assert_array_equal(got, model.get_weights()[0])
+
+
+def test_functional_round_trip(tmp_path):
+    a = layers.Input((6,), name="a")
+    h = layers.Dense(4, activation="relu")(a)
+    model = models.Model(a, layers.Concatenate()([h, a]))
+    model.save(tmp_path / "f.safetensors")
+    again = models.load_model(tmp_path / "f.safetensors")
+    x = np.random.default_rng(0).standard_normal((5, 6)).astype(np.float32)
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+def test_weights_alone(tmp_path):
+    a, b = small(), small()
+    a.layers[0].kernel._data[...] = 3
+    a.save_weights(tmp_path / "w.safetensors")
+    b.load_weights(tmp_path / "w.safetensors")
+    for p, q in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(p, q)
+    other = models.Sequential([layers.Dense(2, input_shape=(3,))])
+    with pytest.raises(ValueError, match="missing"):
+        other.load_weights(tmp_path / "w.safetensors")
+
+
+def test_own_layers_need_custom_objects(tmp_path):
+    class Twice(layers.Layer):
+        def call(self, inputs):
+            return inputs + inputs
+
+    model = models.Sequential([layers.Dense(2, input_shape=(3,)), Twice()])
+    model.save(tmp_path / "t.safetensors")
+    with pytest.raises(ValueError, match="custom_objects"):
+        models.load_model(tmp_path / "t.safetensors")
+    again = models.load_model(tmp_path / "t.safetensors", custom_objects={"Twice": Twice})
+    x = np.ones((1, 3), np.float32)
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("cut", [0, 4, 8, 40, 500, -1])
+def test_truncated_files(tmp_path, cut):
+    path = tmp_path / "m.safetensors"
+    small().save(path)
+    raw = path.read_bytes()
+    path.write_bytes(raw[:cut])
+    with pytest.raises(ValueError, match=r"safetensors|file"):
+        models.load_model(path)
+
+
+def with_description(path, change):
+    tensors, metadata = _cpu.safetensors_read(str(path))
+    description = json.loads(metadata["lamella"])
+    change(description)
+    _cpu.safetensors_write(str(path), tensors, {"lamella": json.dumps(description)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(class_name="os.system"),
+        lambda d: d.update(config=None),
+        lambda d: d["config"].update(layers=None),
+        lambda d: d["config"]["layers"][0].update(class_name="eval"),
+        lambda d: d["config"]["layers"][0]["config"].update(filters=-5),
+        lambda d: d["config"]["layers"][0]["config"].update(filters=7),
+        lambda d: d["config"]["layers"][0]["config"].update(surprise=1),
+        lambda d: d.update(format=99),
+        lambda d: d.update(format="x"),
+    ],
+)
+def test_hostile_descriptions(tmp_path, change):
+    path = tmp_path / "m.safetensors"
+    small().save(path)
+    with_description(path, change)
+    with pytest.raises((ValueError, TypeError)):
+        models.load_model(path)
+
+
+def test_a_file_of_another_program_is_weights_only(tmp_path):
+    path = tmp_path / "x.safetensors"
+    _cpu.safetensors_write(str(path), {"a": np.ones(3, np.float32)})
+    with pytest.raises(ValueError, match="no model"):
+        models.load_model(path)
+
+
+def test_a_failed_save_keeps_the_old_file(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model = small()
+    model.save(path)
+    before = path.read_bytes()
+    with pytest.raises(OSError):
+        model.save(tmp_path / "missing" / "m.safetensors")
+    if os.path.exists("/dev/full"):
+        with pytest.raises(OSError):
+            model.save("/dev/full/m.safetensors")
+    with pytest.raises(FileExistsError):
+        model.save(path, overwrite=False)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "m.pt"])
+def test_other_formats_are_named_in_the_error(tmp_path, name):
+    with pytest.raises(ValueError, match="safetensors"):
+        small().save(tmp_path / name)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(OSError, match="nothing"):
+        models.load_model(tmp_path / "nothing.safetensors")
