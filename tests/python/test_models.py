@@ -275,7 +275,7 @@ def test_subclassed_model_and_loss_from_logits():
 
 
 def test_a_users_loss_function():
-    x, y = blobs()
+    x, _ = blobs()
     model = models.Sequential([layers.Dense(1, input_shape=(5,))])
     model.compile("sgd", lambda t, p: ((p - t) ** 2).mean(-1))
     target = x.sum(1, keepdims=True)
@@ -358,7 +358,7 @@ def test_bad_dtypes_are_type_errors():
 
 
 def test_strided_readonly_and_byteswapped_arrays_work():
-    x, y = blobs()
+    x, _ = blobs()
     model = compiled()
     want = model.predict(x)
     wide = np.repeat(x, 2, axis=1)[:, ::2]
