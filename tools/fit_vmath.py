@@ -116,6 +116,14 @@ def erf_p(z):
     return mp.erf(x) / x - 1 if z > 0 else 2 / mp.sqrt(mp.pi) - 1
 
 
+def normal_quantile(w):
+    """sqrt(2) erfinv(x) / x as a function of w = -log(1 - x^2)."""
+    if w < mp.mpf("1e-8"):
+        return mp.sqrt(mp.pi / 2)
+    x = mp.sqrt(-mp.expm1(-w))
+    return mp.sqrt(2) * mp.erfinv(x) / x
+
+
 FITS = {
     "exp": lambda d, k: fit("exp: 1 + r + r^2 q(r)", exp_q, lambda r: r * r / mp.exp(r), -LN2_2, LN2_2, d, k),
     "expm1": lambda d, k: fit("expm1: r + r^2 q(r)", exp_q, lambda r: r * r / mp.expm1(r), -LN2_2, LN2_2, d, k),
@@ -139,6 +147,25 @@ FITS = {
     "erf_small": lambda d, k: fit("erf: x + x p(x^2)", erf_p, lambda z: 1 / (1 + erf_p(z)), "0", "0.88", d, k),
     "erf_large": lambda d, k: fit(
         "-log(erfc(x))", lambda a: -mp.log(mp.erfc(a)), lambda a: mp.erfc(a) / mp.erf(a), "0.93", "3.95", d, k
+    ),
+    # csrc/kernels/cpu/truncated_normal.h
+    "quantile_center": lambda d, k: fit(
+        "normal quantile, w < 5: x p(w - 2.5)",
+        lambda t: normal_quantile(t + mp.mpf("2.5")),
+        lambda t: 1 / normal_quantile(t + mp.mpf("2.5")),
+        "-2.5",
+        "2.5",
+        d,
+        k,
+    ),
+    "quantile_tail": lambda d, k: fit(
+        "normal quantile, w >= 5: x p(sqrt(w) - 3)",
+        lambda t: normal_quantile((t + 3) ** 2),
+        lambda t: 1 / normal_quantile((t + 3) ** 2),
+        "-0.765",
+        "1.1",
+        d,
+        k,
     ),
 }
 

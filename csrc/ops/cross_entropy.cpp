@@ -94,9 +94,7 @@ class CrossEntropyOp final : public Op {
 
   void forward(Exec& exec, const ForwardArgs& args) const override {
     const TensorView& x = args.in[kX];
-    if (is_index(args.in[kTarget].dtype)) {
-      check_labels(exec, name_of(scores_), args.in[kTarget], {x.shape[-1], s_.has_ignore, s_.ignore_index});
-    }
+    check_targets(exec, args.in);
     dispatch_float(x.dtype, name_of(scores_), "x", [&]<class T>() {
       const LossKernels<T>& k = exec.kernels<T>().loss;
       CrossEntropyParams<T> p = params<T>(args.in);
@@ -114,6 +112,7 @@ class CrossEntropyOp final : public Op {
     const TensorView& grad_in = args.grad_in[kX];
     if (!grad_in) return;
     if (!args.grad_out[0]) return zero_tensor(exec, grad_in);
+    check_targets(exec, args.in);
     dispatch_float(grad_in.dtype, name_of(scores_), "x", [&]<class T>() {
       CrossEntropyGradParams<T> g;
       g.forward = params<T>(args.in);
@@ -131,6 +130,11 @@ class CrossEntropyOp final : public Op {
   }
 
  private:
+  // In backward too: the array may have changed since forward, and kernels follow the labels.
+  void check_targets(Exec& exec, std::span<const TensorView> in) const {
+    if (!is_index(in[kTarget].dtype)) return;
+    check_labels(exec, name_of(scores_), in[kTarget], {in[kX].shape[-1], s_.has_ignore, s_.ignore_index});
+  }
   template <class T>
   CrossEntropyParams<T> params(std::span<const TensorView> in) const {
     const TensorView& x = in[kX];

@@ -58,7 +58,7 @@ void check_labels(Exec& exec, const char* op, const TensorView& labels, const La
   p.first_bad = &bad;
   exec.kernels<float>().loss.check_labels(exec.context(), p);
   if (bad < 0) return;
-  const int64_t label = p.index.i32 ? p.index.i32[bad] : p.index.i64[bad];
+  const int64_t label = index_at(p.index, bad);
   fail_value(op, "labels",
              "class numbers in [0, " + std::to_string(rule.classes) + ")" +
                  (rule.has_ignore ? " or ignore_index " + std::to_string(rule.ignore_index) : ""),
@@ -71,16 +71,6 @@ void check_label_shape(const char* op, const TensorSpec& labels, const Shape& va
   Shape column = values;
   if (column.rank() < Shape::kMaxRank) column.push_back(1);
   if (!(labels.shape == column)) fail_value(op, "labels", "shape " + values.str(), labels.shape.str());
-}
-
-IndexList index_list(const TensorView& v) {
-  IndexList l;
-  l.n = v.size();
-  if (v.dtype == DType::kI32)
-    l.i32 = v.as<const int32_t>();
-  else
-    l.i64 = v.as<const int64_t>();
-  return l;
 }
 
 Shape leading_shape(const Shape& s) {

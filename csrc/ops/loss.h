@@ -1,6 +1,7 @@
 // What the loss ops share: reductions by name, weights that stand for whole groups, labels checked before use.
 #pragma once
 
+#include "ops/index_list.h"
 #include "ops/op.h"
 
 namespace lamella {
@@ -24,9 +25,7 @@ struct LabelRule {
 void check_labels(Exec& exec, const char* op, const TensorView& labels, const LabelRule& rule);
 
 // Labels: int32 or int64 of the shape `values`, or with one more axis of length 1.
-inline bool is_index(DType t) { return t == DType::kI32 || t == DType::kI64; }
 void check_label_shape(const char* op, const TensorSpec& labels, const Shape& values);
-IndexList index_list(const TensorView& v);
 
 // Without the last axis.
 Shape leading_shape(const Shape& s);
