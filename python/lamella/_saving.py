@@ -50,7 +50,9 @@ def read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return tensors, description
 
 
-def rebuild(config: Any, classes: dict[str, type], what: str = "layer") -> Any:
+def rebuild(
+    config: Any, classes: dict[str, type], what: str = "layer", custom_objects: dict[str, type] | None = None
+) -> Any:
     """An object from {"class_name", "config"}; only known classes are ever made."""
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ValueError(f"load: {what}: expected a configuration with a class_name, got {type(config).__name__}")
@@ -58,6 +60,9 @@ def rebuild(config: Any, classes: dict[str, type], what: str = "layer") -> Any:
     if name not in classes:
         raise unknown_name(f"load: {what} (pass your own classes in custom_objects)", name, classes)
     try:
-        return classes[name].from_config(config.get("config", {}))  # type: ignore[attr-defined]
-    except (TypeError, KeyError) as e:
+        make = classes[name].from_config  # type: ignore[attr-defined]
+        if what == "model":
+            return make(config.get("config"), custom_objects)
+        return make(config.get("config", {}))
+    except (TypeError, KeyError, AttributeError) as e:
         raise ValueError(f"load: {what} {name!r}: malformed configuration: {e}") from e

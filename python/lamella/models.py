@@ -14,7 +14,7 @@ from . import callbacks as cb
 from . import metrics as _metrics
 from ._trace import NotTraceable, Tracer
 from ._training import Data, Engine, EpochRunner, batches, iterate
-from .layers.base import InputLayer, KerasTensor, Layer, flatten, map_structure, unique_name
+from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, map_structure, unique_name
 
 __all__ = ["Model", "Sequential", "load_model"]
 
@@ -49,6 +49,7 @@ class Model(Layer):
         if inputs is not None or outputs is not None:
             self._graph = _Functional(inputs, outputs)
             for layer in self._graph.layers:
+                adopt(layer, self._modules)
                 if layer.name in self._modules:
                     raise ValueError(f"Model: layers: expected unique names, got {layer.name!r} twice")
                 self.add_module(layer.name, layer)
@@ -173,7 +174,12 @@ class Model(Layer):
         """
         self.optimizer = optimizers.get(optimizer)
         self._loss_arg, self._loss_weight_arg = loss, loss_weights
-        if loss is not None and not isinstance(loss, (list, tuple, dict)):
+        if (
+            (isinstance(loss, dict)
+            and "class_name" in loss)
+            or (loss is not None
+            and not isinstance(loss, (list, tuple, dict)))
+        ):
             self._loss_arg = losses.get(loss)
         self._metric_args = [] if metrics is None else metrics
         self._weighted_metric_args = [] if weighted_metrics is None else weighted_metrics
@@ -648,6 +654,7 @@ class Sequential(Model):
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"Sequential: add: expected a Layer, got {type(layer).__name__}")
+        adopt(layer, self._modules)
         if layer.name in self._modules:
             raise ValueError(f"Sequential: add: expected a new name, got {layer.name!r} twice")
         if self._last is None and not self._modules:
@@ -872,7 +879,7 @@ def load_model(filepath: Any, custom_objects: dict[str, type] | None = None, com
     if "config" not in description:
         raise ValueError(f"load_model: {filepath}: the file holds weights but no model; use load_weights")
     try:
-        model = _saving.rebuild(description, _layer_classes(custom_objects), "model")
+        model = _saving.rebuild(description, _layer_classes(custom_objects), "model", custom_objects)
     except (KeyError, IndexError, AttributeError, RecursionError) as e:
         raise ValueError(f"load_model: {filepath}: malformed configuration: {type(e).__name__}: {e}") from e
     if not isinstance(model, Model):

@@ -53,7 +53,8 @@ def same(loaded, arrays):
 
 @pytest.mark.parametrize("compress", [True, False])
 def test_mnist_from_idx_files(folder, compress):
-    same(datasets.mnist.load_data(), write_idx(folder / "mnist", compress))
+    arrays = write_idx(folder / "mnist", compress)
+    same(datasets.mnist.load_data(), arrays)
 
 
 def test_mnist_from_npz(folder):
@@ -63,7 +64,8 @@ def test_mnist_from_npz(folder):
 
 
 def test_fashion_mnist_from_a_folder(folder, tmp_path):
-    same(datasets.fashion_mnist.load_data(tmp_path / "here"), write_idx(tmp_path / "here", True))
+    arrays = write_idx(tmp_path / "here", True)
+    same(datasets.fashion_mnist.load_data(tmp_path / "here"), arrays)
     with pytest.raises(FileNotFoundError, match="train-images"):
         datasets.fashion_mnist.load_data(tmp_path / "nowhere")
 

@@ -1,39 +1,51 @@
-"""Output shapes of layers whose input sizes are not all known: the layer is traced twice with made-up sizes."""
+"""Output shapes of layers whose input sizes are not all known: the layer runs twice on made-up sizes.
+
+It runs on symbols; a layer that needs values (one with operations written in Python) gets zeros.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from .._trace import Tracer
+import numpy as np
+
+from .._trace import NotTraceable, Tracer
+from ..autograd import no_grad, wrap
 from .base import KerasTensor, Layer, _phase, map_structure
 
-# Two sizes for each unknown dimension; what differs between the two traces is unknown in the output.
-_TRIALS = (2, 3), (37, 43)
+# Two sizes for each unknown dimension; what differs between the two runs is unknown in the output.
+_BATCHES, _LENGTHS = (2, 3), (37, 43)
 
 
-def _trace(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], trial: int) -> Any:
-    tracer = Tracer()
-    count = 0
-
-    def symbol(leaf: Any) -> Any:
-        nonlocal count
+def _run(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], trial: int, make: Callable[..., Any]) -> Any:
+    def stand_in(leaf: Any) -> Any:
         if not isinstance(leaf, KerasTensor):
             return leaf
-        shape = tuple(
-            d if d is not None else _TRIALS[0][trial] if i == 0 else _TRIALS[1][trial] for i, d in enumerate(leaf.shape)
-        )
-        count += 1
-        return tracer.input(f"input_{count}", shape, leaf.dtype)
+        unknown = [_BATCHES[trial], *[_LENGTHS[trial]] * (leaf.ndim - 1)]
+        return make(tuple(u if d is None else d for d, u in zip(leaf.shape, unknown, strict=True)), leaf.dtype)
 
-    out = layer(*map_structure(symbol, list(args)), **map_structure(symbol, kwargs))
+    out = layer(*map_structure(stand_in, list(args)), **map_structure(stand_in, kwargs))
     return map_structure(lambda t: (tuple(t.shape), t.dtype.name), out)
+
+
+def _symbols() -> Callable[..., Any]:
+    tracer, count = Tracer(), iter(range(1000))
+    return lambda shape, dtype: tracer.input(f"input_{next(count)}", shape, dtype)
 
 
 def output_specs(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """(shape, dtype) of the output, or a list of them, for a call with KerasTensors among its arguments."""
     losses, _phase.losses = _phase.losses, None
     try:
-        first, second = (_trace(layer, args, kwargs, trial) for trial in (0, 1))
+        try:
+            first, second = (_run(layer, args, kwargs, trial, _symbols()) for trial in (0, 1))
+        except NotTraceable:
+            with no_grad():
+                first, second = (
+                    _run(layer, args, kwargs, trial, lambda shape, dtype: wrap(np.zeros(shape, dtype)))
+                    for trial in (0, 1)
+                )
     finally:
         _phase.losses = losses
     if _is_spec(first):

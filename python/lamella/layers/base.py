@@ -37,6 +37,18 @@ def unique_name(base: str) -> str:
     return base if n == 0 else f"{base}_{n}"
 
 
+def adopt(layer: Layer, taken: Iterable[str]) -> None:
+    """Take a layer into a model: names made up for it are counted per model, so that saved files do not depend on what
+    else the process has built.
+    """
+    if not layer._named_by_user and not layer._owned:
+        base, n, names = snake_case(type(layer).__name__), 0, set(taken)
+        while (base if n == 0 else f"{base}_{n}") in names:
+            n += 1
+        layer.name = base if n == 0 else f"{base}_{n}"
+    layer._owned = True
+
+
 def reset_names() -> None:
     """Start counting layer names again (as `clear_session` does)."""
     _names.clear()
@@ -156,6 +168,8 @@ class Layer(Module):
         if kwargs:
             raise TypeError(f"{type(self).__name__}: unknown arguments: {', '.join(sorted(kwargs))}")
         self.name = name or unique_name(snake_case(type(self).__name__))
+        self._named_by_user = name is not None
+        self._owned = False  # whether a model has it: then its name stays
         self.compute_dtype = np.dtype(dtype or "float32").name
         if self.compute_dtype not in ("float32", "float64"):
             raise TypeError(f"{self.name}: dtype: expected float32 or float64, got {dtype!r}")

@@ -114,7 +114,7 @@ class BatchNormalization(_Normalization):
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         # A frozen layer keeps to its running statistics, as in Keras.
         batch = training and self._trainable
-        attrs = {"momentum": self.momentum, "epsilon": self.epsilon, "use_running": not batch}
+        attrs = {"momentum": self.momentum, "eps": self.epsilon, "use_running_stats": not batch}
         return apply(
             op("batch_norm", attrs), inputs, *self._affine(), self.moving_mean, self.moving_variance, training=batch
         )
@@ -168,7 +168,7 @@ class LayerNormalization(_Normalization):
         self._add_affine(shape)
 
     def call(self, inputs: Tensor) -> Tensor:
-        return apply(op("layer_norm", {"dims": self.dims, "epsilon": self.epsilon}), inputs, *self._affine())
+        return apply(op("layer_norm", {"axes": self.dims, "eps": self.epsilon}), inputs, *self._affine())
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "axis": self.axis}
