@@ -41,8 +41,8 @@ def test_isa_objects_share_no_code(objects):
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("inline int f(int x) { return x; } int (*g())(int) { return f; }", "weak definition"),
-        ("template <class T> T f(T x) { return x; } template int f<int>(int);", "weak definition"),
+        ("} inline int f(int x) { return x; } int (*g())(int) { return f; } namespace avx2 {", "weak definition"),
+        ("} template <class T> T f(T x) { return x; } template int f<int>(int); namespace x {", "weak definition"),
         ("} int f(int x) { return x; } namespace x {", "outside lamella::avx2"),
         ("} namespace portable { int f(int); } namespace avx2 { int g() { return portable::f(1); }", "uses"),
         ("int* f() { return new int; }", "uses"),

@@ -1,0 +1,43 @@
+"""The programs run as they are printed, on small data sets of the files they ask for."""
+
+import io
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+
+
+def blobs(n, shape, classes, seed):
+    """Images whose class is a bright patch, so that a network can learn it."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    x = rng.integers(0, 60, (n, *shape))
+    for image, label in zip(x, y, strict=True):
+        r, c = divmod(int(label) * 5, shape[1] - 4)
+        image[2 * r + 1 : 2 * r + 6, c : c + 4] += 150
+    return x.astype(np.uint8), y.astype(np.uint8)
+
+
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMELLA_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def mnist_files(data_folder):
+    x, y = blobs(60000, (28, 28), 10, 0)
+    x_test, y_test = blobs(10000, (28, 28), 10, 1)
+    np.savez(data_folder / "mnist.npz", x_train=x, y_train=y, x_test=x_test, y_test=y_test)
+
+
+@pytest.fixture
+def cifar_files(data_folder):
+    with tarfile.open(data_folder / "cifar-10-python.tar.gz", "w:gz", compresslevel=1) as archive:
+        for i, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
+            x, y = blobs(200, (32, 32, 3), 10, i)
+            blob = pickle.dumps({b"data": x.transpose(0, 3, 1, 2).reshape(200, -1), b"labels": y.tolist()}, protocol=2)
+            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            info.size = len(blob)
+            archive.addfile(info, io.BytesIO(blob))

@@ -1,0 +1,58 @@
+"""Every program of the articles that the package carries so far runs as printed."""
+
+import lamella
+import numpy as np
+import pytest
+from lamella.utils import to_categorical
+from lamella.utils.data import DataLoader, TensorDataset
+
+from . import programs
+from .conftest import blobs
+
+
+def run(source, **given):
+    """Execute a program in a namespace of its own."""
+    lamella.seed(0)
+    namespace = {"__name__": "program", **given}
+    exec(compile(source, "program", "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("source", [programs.IRIS_ADD, programs.IRIS_LIST])
+def test_iris(source):
+    done = run(source)
+    # As printed it makes ten updates; the text's 95 % take some more.
+    model = done["model"]
+    assert len(model.history.epoch) == 10
+    model.fit(done["X_train"], done["y_train"], epochs=200, batch_size=16, verbose=0)
+    assert model.evaluate(done["X_test"], done["y_test"], verbose=0)[1] >= 0.95
+
+
+def test_mnist_cnn(mnist_files):
+    done = run(programs.MNIST)
+    assert done["model"].history.history["val_accuracy"][-1] > 0.9
+
+
+def test_cifar_cnn(cifar_files):
+    done = run(programs.CIFAR)
+    history = done["model"].history.history
+    assert len(history["loss"]) == 10 and np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_dropout_net():
+    model = run(programs.DROPOUT)["model"]
+    x, y = blobs(600, (28, 28), 10, 0)
+    x = x.reshape(600, 784) / np.float32(255)
+    history = model.fit(x, to_categorical(y, 10), epochs=15, verbose=0).history
+    assert history["accuracy"][-1] > 0.5 > history["accuracy"][0]
+
+
+def test_pytorch_net(capsys):
+    x, y = blobs(640, (28, 28), 10, 0)
+    images = lamella.from_numpy(x.astype(np.float32) / 255)
+    loader = DataLoader(TensorDataset(images, lamella.from_numpy(y.astype(np.int64))), batch_size=64, shuffle=True)
+    run(programs.TORCH_NET, train_loader=loader)
+    lines = capsys.readouterr().out.split("\n")
+    losses = [float(line.split("=")[1]) for line in lines if line.startswith("Epoch")]
+    assert len(losses) == 10 and losses[-1] < losses[0]
