@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from . import _cpu
+from ._kernels import random as _native
 
-__all__ = ["Generator", "default_generator", "manual_seed", "normal", "permutation", "uniform"]
+__all__ = ["Generator", "default_generator", "manual_seed", "normal", "permutation", "truncated_normal", "uniform"]
 
 
 class Generator:
@@ -74,28 +75,38 @@ def manual_seed(seed: int) -> Generator:
     return default_generator.manual_seed(seed)
 
 
+def _key(generator: Any) -> tuple[int, int] | None:
+    """The key that native fills take: None lets them take the global next stream themselves."""
+    return None if generator is None or isinstance(generator, _Global) else generator._key()
+
+
 def uniform(
     shape: Sequence[int], low: float = 0.0, high: float = 1.0, dtype: Any = np.float32, generator: Any = None
 ) -> np.ndarray:
     """Uniform in [low, high)."""
-    rng = (generator or default_generator).numpy()
-    values = rng.random(tuple(shape), np.dtype(dtype).type)
-    values *= high - low
-    values += low
-    return values
+    return _native.uniform(tuple(shape), float(low), float(high), dtype, _key(generator))
 
 
 def normal(
     shape: Sequence[int], mean: float = 0.0, std: float = 1.0, dtype: Any = np.float32, generator: Any = None
 ) -> np.ndarray:
     """Normal with this mean and standard deviation."""
-    rng = (generator or default_generator).numpy()
-    values = rng.standard_normal(tuple(shape), np.dtype(dtype).type)
-    values *= std
-    values += mean
-    return values
+    return _native.normal(tuple(shape), float(mean), float(std), dtype, _key(generator))
+
+
+def truncated_normal(
+    shape: Sequence[int],
+    mean: float = 0.0,
+    std: float = 1.0,
+    low: float | None = None,
+    high: float | None = None,
+    dtype: Any = np.float32,
+    generator: Any = None,
+) -> np.ndarray:
+    """Normal, drawn again where it is outside [low, high]."""
+    return _native.truncated_normal(tuple(shape), float(mean), float(std), low, high, dtype, _key(generator))
 
 
 def permutation(n: int, generator: Any = None) -> np.ndarray:
     """The numbers 0 to n - 1 in random order, as int64."""
-    return (generator or default_generator).numpy().permutation(n)
+    return _native.permutation(int(n), _key(generator))

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 # ruff: noqa: F401  everything imported here is offered
+from ._compile import compile
 from ._creation import *  # noqa: F403
 from ._creation import __all__ as _creation
 from ._device import device

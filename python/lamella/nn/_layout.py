@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._functional.shape import permute
+from .. import autograd as ag
+from .._functional.shape import permute, transpose_op
 
 Tensor = Any
 
@@ -13,10 +14,18 @@ NCHW = (0, 3, 1, 2)
 NWC = (0, 2, 1)
 
 
+def _moved(x: Tensor, perm: tuple[int, ...]) -> Tensor:
+    """x permuted: a view where it is dense, else moved once by the kernel rather than by every op that reads it."""
+    y = permute(x, perm)
+    if y._phys is None or y._data is None or y._data.flags.c_contiguous:
+        return y
+    return ag.apply(transpose_op(y._phys[1]), y._phys[0])
+
+
 def to_nhwc(x: Tensor) -> Tensor:
     """(n, c, h, w) as (n, h, w, c)."""
     phys = x._phys
-    return phys[0] if phys is not None and phys[1] == NCHW else permute(x, NHWC)
+    return phys[0] if phys is not None and phys[1] == NCHW else _moved(x, NHWC)
 
 
 def from_nhwc(x: Tensor) -> Tensor:
@@ -25,12 +34,14 @@ def from_nhwc(x: Tensor) -> Tensor:
 
 
 def to_nwc(x: Tensor) -> Tensor:
-    """(n, c, w) as (n, w, c), and back."""
+    """(n, c, w) as (n, w, c)."""
     phys = x._phys
-    return phys[0] if phys is not None and phys[1] == NWC else permute(x, NWC)
+    return phys[0] if phys is not None and phys[1] == NWC else _moved(x, NWC)
 
 
-from_nwc = to_nwc
+def from_nwc(x: Tensor) -> Tensor:
+    """(n, w, c) as (n, c, w)."""
+    return permute(x, NWC)
 
 
 def channels_last(x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
@@ -40,7 +51,7 @@ def channels_last(x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
     phys = x._phys
     if phys is not None and phys[1] == back:
         return phys[0], back
-    return (permute(x, (0, *range(2, rank), 1)) if rank > 2 else x), back
+    return (_moved(x, (0, *range(2, rank), 1)) if rank > 2 else x), back
 
 
 def pair(value: Any, op: str, argument: str, least: int = 0) -> tuple[int, int]:

@@ -52,13 +52,8 @@ def trunc_normal_(
     """Normal, with values outside [a, b] drawn again."""
     if not a < b:
         raise ValueError(f"trunc_normal_: expected a < b, got {a} and {b}")
-    values = _rng.normal((tensor.numel(),), mean, std, tensor.dtype, generator)
-    for _ in range(1000):
-        outside = np.flatnonzero((values < a) | (values > b))
-        if not outside.size:
-            return _fill(tensor, values.reshape(tensor.shape))
-        values[outside] = _rng.normal((outside.size,), mean, std, tensor.dtype, generator)
-    raise ValueError(f"trunc_normal_: [{a}, {b}] is too far from the mean {mean} with std {std}")
+    values = _rng.truncated_normal(tensor.shape, mean, std, float(a), float(b), tensor.dtype, generator)
+    return _fill(tensor, values)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

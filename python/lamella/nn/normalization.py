@@ -90,8 +90,12 @@ class _BatchNorm(Module):
             if input._data is None and training:
                 input._refuse("the cumulative average of BatchNorm(momentum=None)")
             momentum = 0.0
-        mean, var = (self.running_mean, self.running_var) if not training or self.track_running_stats else (None, None)
-        return F.batch_norm(input, mean, var, self.weight, self.bias, training, momentum, self.eps)
+        mean, var = self.running_mean, self.running_var
+        out = F.batch_norm(input, mean, var, self.weight, self.bias, training, momentum, self.eps)
+        if training and mean is not None and input._data is not None:
+            ag.written(mean)
+            ag.written(var)
+        return out
 
     def extra_repr(self) -> str:
         return (

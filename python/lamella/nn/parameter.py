@@ -28,9 +28,9 @@ class Parameter(ag.Tensor):
         `data` is the physical array with its dimensions in this order.
     """
 
-    __slots__ = ("physical",)
+    __slots__ = ("_leaf",)
 
-    physical: ag.Tensor
+    _leaf: ag.Tensor | None  # the tensor of the physical array where that is another one
 
     def __init__(self, data: Any = (), requires_grad: bool = True, perm: tuple[int, ...] | None = None) -> None:
         array = ag.as_array(data)
@@ -47,15 +47,20 @@ class Parameter(ag.Tensor):
             if not (array.flags.c_contiguous and array.flags.writeable):
                 array = np.array(array, order="C")
             self._data = array
-            self.physical = self
+            self._leaf = None
             return
         dense = np.ascontiguousarray(array.transpose(inverse(perm)))
         if not dense.flags.writeable:
             dense = dense.copy()
-        self.physical = ag.wrap(dense)
-        self.physical._version = self._version
+        leaf = self._leaf = ag.wrap(dense)
+        leaf._version = self._version
         self._data = dense.transpose(perm)
-        self._phys = (self.physical, perm)
+        self._phys = (leaf, perm)
+
+    @property
+    def physical(self) -> ag.Tensor:
+        """The leaf tensor that the ops use and that holds the gradient; the parameter itself where both agree."""
+        return self if self._leaf is None else self._leaf
 
     # Seen from outside a parameter is a leaf, though its node carries gradients on to the physical array.
 
