@@ -1,5 +1,6 @@
 """Optimizers against their formulas in float64, parameter groups, saving, schedules."""
 
+import itertools
 import math
 
 import numpy as np
@@ -281,7 +282,7 @@ def test_schedules(name):
 def test_one_cycle():
     got = rates(lambda o: lrs.OneCycleLR(o, 1.0, total_steps=10, pct_start=0.3), epochs=9)
     assert got[0] == pytest.approx(1 / 25) and max(got) == pytest.approx(1.0) and got.index(max(got)) == 2
-    assert all(a > b for a, b in zip(got[2:], got[3:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(got[2:]))
 
 
 def test_reduce_on_plateau():
