@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _cpu, metrics
-from ._trace import NotTraceable, Tracer
+from ._trace import NotTraceable, Symbol, Tracer
 from .autograd import Tensor, as_array, no_grad, wrap
 from .layers.base import _phase, flatten
 
@@ -241,7 +241,7 @@ class Engine:
         nx, ny = len(data.x), len(data.y)
         outputs, penalties = self.forward(symbols[:nx], mode == "train")
         if mode == "predict":
-            plan = _cpu.Plan(tracer.graph, specs, [o.id for o in outputs], False)
+            plan = _cpu.Plan(tracer.graph, specs, symbol_ids(outputs), False)
             return _Step(plan, [], [])
         y, weight = symbols[nx : nx + ny], symbols[nx + ny] if data.weight is not None else None
         loss = self.loss(y, outputs, weight, penalties)
@@ -252,7 +252,7 @@ class Engine:
             if terms is None:
                 raise NotTraceable(f"{type(m).__name__} is written in Python")
             results.extend(terms)
-        plan = _cpu.Plan(tracer.graph, specs, [r.id for r in results], mode == "train")
+        plan = _cpu.Plan(tracer.graph, specs, symbol_ids(results), mode == "train")
         params = [tracer.params[tracer.graph.name(i)] for i in plan.parameters]
         return _Step(plan, params, self.metrics)
 
@@ -354,6 +354,13 @@ class Engine:
     def reset_metrics(self) -> None:
         for m in self.metrics:
             m.reset_state()
+
+
+def symbol_ids(tensors: Sequence[Any]) -> list[int]:
+    """The graph values of traced tensors."""
+    if not all(isinstance(t, Symbol) for t in tensors):
+        raise NotTraceable("an output or a loss that does not depend on the inputs")
+    return [t.id for t in tensors]
 
 
 def _one_or_list(items: list[Any]) -> Any:

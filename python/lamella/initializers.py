@@ -210,7 +210,7 @@ class Identity(Initializer):
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> np.ndarray:
         if len(shape) != 2:
             raise ValueError(f"Identity: shape: expected 2 dimensions, got {tuple(shape)}")
-        return (self.gain * np.eye(*shape)).astype(dtype)
+        return (self.gain * np.eye(shape[0], shape[1])).astype(dtype)
 
 
 _CLASSES: dict[str, type[Initializer]] = {

@@ -13,7 +13,7 @@ from . import _saving, layers, losses, optimizers
 from . import callbacks as cb
 from . import metrics as _metrics
 from ._trace import NotTraceable, Tracer
-from ._training import Data, Engine, EpochRunner, batches, iterate
+from ._training import Data, Engine, EpochRunner, batches, iterate, symbol_ids
 from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, map_structure, unique_name
 
 __all__ = ["Model", "Sequential", "load_model"]
@@ -174,11 +174,8 @@ class Model(Layer):
         """
         self.optimizer = optimizers.get(optimizer)
         self._loss_arg, self._loss_weight_arg = loss, loss_weights
-        if (
-            (isinstance(loss, dict)
-            and "class_name" in loss)
-            or (loss is not None
-            and not isinstance(loss, (list, tuple, dict)))
+        if (isinstance(loss, dict) and "class_name" in loss) or (
+            loss is not None and not isinstance(loss, (list, tuple, dict))
         ):
             self._loss_arg = losses.get(loss)
         self._metric_args = [] if metrics is None else metrics
@@ -189,7 +186,7 @@ class Model(Layer):
         self._engine = Engine(self)
         self.run_eagerly = bool(run_eagerly)
         if run_eagerly:
-            self._engine._trace = _refuse_trace  # type: ignore[method-assign]
+            self._engine._trace = _refuse_trace  # type: ignore
         self._compiled = True
 
     def _per_output(self, args: Any, count: int) -> list[list[Any]]:
@@ -534,12 +531,12 @@ class Model(Layer):
             outputs, _ = self._engine.forward(xs, False)
         except NotTraceable:
             return None
-        tracer.graph.set_outputs([o.id for o in outputs])
+        tracer.graph.set_outputs(symbol_ids(outputs))
         return json.loads(tracer.graph.to_json())
 
     def _trace_shapes(self) -> list[tuple[str, tuple[int, ...]]] | None:
         if self._graph is not None:
-            specs = [(t.dtype, t.shape) for t in self._graph.inputs]
+            specs: list[Any] = [(t.dtype, t.shape) for t in self._graph.inputs]
         else:
             shape = self.__dict__.get("_build_shape")
             if shape is None or isinstance(shape, list):

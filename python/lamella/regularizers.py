@@ -74,7 +74,7 @@ def get(identifier: Any) -> Any:
         return identifier
     if isinstance(identifier, dict):
         return deserialize(identifier)
-    names = {"l1": L1, "l2": L2, "l1_l2": l1_l2, **_CLASSES}
+    names: dict[str, Any] = {"l1": L1, "l2": L2, "l1_l2": l1_l2, **_CLASSES}
     if identifier not in names:
         raise unknown_name("regularizer", identifier, ["l1", "l2", "l1_l2"])
     return names[identifier]()

@@ -2,7 +2,8 @@
 
 A function that an AVX2 or AVX-512 object defines weakly (an inline function, a template instance) may be defined by
 other objects, too; the linker keeps one copy, and if that is the AVX-512 one, every older CPU crashes in code that
-never asked for AVX-512. So nothing weak may be defined there outside the level's own namespace, where everything global must stand, and nothing may be called but that namespace and the C library.
+never asked for AVX-512. So nothing weak may be defined there outside the level's own namespace, where everything global
+must stand, and nothing may be called but that namespace and the C library.
 
     check_isa_symbols.py [--nm NM] BUILD_DIR|OBJECT...
 """

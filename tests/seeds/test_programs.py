@@ -1,8 +1,9 @@
 """Every program of the articles that the package carries so far runs as printed."""
 
-import lamella
 import numpy as np
 import pytest
+
+import lamella
 from lamella.utils import to_categorical
 from lamella.utils.data import DataLoader, TensorDataset
 

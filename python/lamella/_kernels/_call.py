@@ -43,7 +43,7 @@ def run_backward(
     inputs: Sequence[Any],
     grad_outputs: Sequence[Any],
     wanted: Sequence[bool] | None = None,
-) -> list[np.ndarray | None]:
+) -> list[Any]:
     """Run an op's forward in training mode, then its backward; the gradients of inputs that are `wanted` (all)."""
     o = op(name, attrs)
     arrays = _arrays(inputs)

@@ -1,7 +1,7 @@
 """Recurrent layers over sequences (n, t, c), and their single steps.
 
 Weights are `w_ih` (in, gates * h) and `w_hh` (h, gates * h); the gates stand side by side: i, f, g, o for the LSTM,
-r, z, n for the GRU. Both biases (gates * h) are optional and, but for the GRU's with `reset_after`, are simply added up.
+r, z, n for the GRU. Both biases (gates * h) are optional; but for the GRU's with `reset_after` they are added up.
 """
 
 from __future__ import annotations
