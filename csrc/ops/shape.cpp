@@ -1,5 +1,6 @@
 // Moves: reshape, flatten, expand_dims, squeeze (views); transpose, slice, pad, concat, split (strided copies); cast.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -16,8 +17,8 @@ Json list_json(const std::vector<int64_t>& v) {
 }
 
 // Element strides of a dense array.
-std::vector<int64_t> dense_strides(const Shape& s) {
-  std::vector<int64_t> strides(static_cast<size_t>(s.rank()));
+std::array<int64_t, Shape::kMaxRank> dense_strides(const Shape& s) {
+  std::array<int64_t, Shape::kMaxRank> strides{};
   int64_t n = 1;
   for (int i = s.rank() - 1; i >= 0; --i) {
     strides[static_cast<size_t>(i)] = n;

@@ -38,8 +38,10 @@ class Net {
     auto memory =
         std::shared_ptr<void>(std::aligned_alloc(64, static_cast<size_t>(spec.bytes() + 63) / 64 * 64), std::free);
     const TensorView v{memory.get(), dtype_, shape};
-    for (int64_t i = 0; i < v.size(); ++i)
-      set(v, i, scale * std::sin(1.7 * static_cast<double>(i) + 0.3 * static_cast<double>(name.size())));
+    for (int64_t i = 0; i < v.size(); ++i) {
+      const double wave = scale * std::sin(1.7 * static_cast<double>(i) + 0.3 * static_cast<double>(name.size()));
+      set(v, i, trainable ? wave : 0.5 + std::abs(wave));  // a running variance must be positive
+    }
     return graph.add_param(name, v, memory, trainable);
   }
   int op(const std::string& name, const char* attrs, const std::vector<int>& in) {
