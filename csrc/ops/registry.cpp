@@ -9,6 +9,7 @@ const OpRegistry& OpRegistry::instance() {
   static const OpRegistry registry = [] {
     OpRegistry r;
     register_dense(r);
+    register_matmul(r);
     register_conv(r);
     register_pool(r);
     register_elementwise(r);

@@ -5,6 +5,7 @@ namespace lamella {
 
 class OpRegistry;
 void register_dense(OpRegistry&);
+void register_matmul(OpRegistry&);
 void register_conv(OpRegistry&);
 void register_pool(OpRegistry&);
 void register_elementwise(OpRegistry&);
