@@ -24,15 +24,15 @@ struct Better<T, false> : MinOf {
 template <class T>
 int64_t find(const T* x, int64_t n, T value) {
   constexpr int W = Vec<T>::W;
+  constexpr T lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const Vec<T> v(value);
   const bool nan = value != value;
-  int64_t i = 0;
-  for (; i + W <= n; i += W) {
-    const Vec<T> a = Vec<T>::load(x + i);
-    if ((nan ? is_nan(a) : eq(a, v)).any()) break;
+  for (int64_t i = 0;; i += W) {
+    const Vec<T> a = Vec<T>::load(x + i, n - i);
+    const Mask<T> here = nan ? is_nan(a) : eq(a, v);
+    // Past the end lanes read as 0; a match there comes after the real one.
+    if (here.any()) return i + static_cast<int64_t>(min_lane(select(here, Vec<T>::load(lane), Vec<T>(T(W)))));
   }
-  while (i < n && !(nan ? x[i] != x[i] : x[i] == value)) ++i;
-  return i;
 }
 
 int64_t piece_count(int64_t length) { return (length + kPiece - 1) / kPiece; }

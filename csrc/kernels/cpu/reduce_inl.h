@@ -18,6 +18,10 @@ struct SumOf {
   static LAMELLA_INLINE V combine(V a, V b) {
     return a + b;
   }
+  template <class T>
+  static LAMELLA_INLINE T lanes(Vec<T> v) {
+    return sum(v);
+  }
 };
 struct ProductOf {
   template <class T>
@@ -27,6 +31,15 @@ struct ProductOf {
   template <class V>
   static LAMELLA_INLINE V combine(V a, V b) {
     return a * b;
+  }
+  template <class T>
+  static LAMELLA_INLINE T lanes(Vec<T> v) {
+    constexpr int W = Vec<T>::W;
+    T l[W];
+    v.store(l);
+    for (int half = W / 2; half > 0; half /= 2)
+      for (int u = 0; u < half; ++u) l[u] *= l[u + half];
+    return l[0];
   }
 };
 // NaN wins, as in NumPy.
@@ -39,8 +52,12 @@ struct MaxOf {
   static LAMELLA_INLINE Vec<T> combine(Vec<T> a, Vec<T> b) {
     return select(is_nan(a), a, max(a, b));
   }
-  static LAMELLA_INLINE float combine(float a, float b) { return a > b || a != a ? a : b; }
-  static LAMELLA_INLINE double combine(double a, double b) { return a > b || a != a ? a : b; }
+  static LAMELLA_INLINE float combine(float a, float b) { return (a > b) | (a != a) ? a : b; }
+  static LAMELLA_INLINE double combine(double a, double b) { return (a > b) | (a != a) ? a : b; }
+  template <class T>
+  static LAMELLA_INLINE T lanes(Vec<T> v) {
+    return is_nan(v).any() ? static_cast<T>(__builtin_nanf("")) : max_lane(v);
+  }
 };
 struct MinOf {
   template <class T>
@@ -51,8 +68,12 @@ struct MinOf {
   static LAMELLA_INLINE Vec<T> combine(Vec<T> a, Vec<T> b) {
     return select(is_nan(a), a, min(a, b));
   }
-  static LAMELLA_INLINE float combine(float a, float b) { return a < b || a != a ? a : b; }
-  static LAMELLA_INLINE double combine(double a, double b) { return a < b || a != a ? a : b; }
+  static LAMELLA_INLINE float combine(float a, float b) { return (a < b) | (a != a) ? a : b; }
+  static LAMELLA_INLINE double combine(double a, double b) { return (a < b) | (a != a) ? a : b; }
+  template <class T>
+  static LAMELLA_INLINE T lanes(Vec<T> v) {
+    return is_nan(v).any() ? static_cast<T>(__builtin_nanf("")) : min_lane(v);
+  }
 };
 
 constexpr int64_t kReduceBuffer = 4096;  // elements that a computed source gives at a time
@@ -93,6 +114,15 @@ struct Finish {
   }
 };
 
+// The first n < W elements, and the identity in the lanes beyond.
+template <class Op, class T>
+LAMELLA_INLINE Vec<T> load_rest(const T* p, int64_t n) {
+  using I = typename IntOf<T>::type;
+  constexpr I lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const Mask<T> there = gt(IVec<T>(static_cast<I>(n)), IVec<T>::load(lane));
+  return select(there, Vec<T>::load(p, n), Vec<T>(Op::template identity<T>()));
+}
+
 // Reduces n contiguous elements: halves, until no accumulator takes more than 32 terms in a row.
 template <class Op, class T>
 LAMELLA_NOINLINE T reduce_run(const T* p, int64_t n) {
@@ -102,31 +132,22 @@ LAMELLA_NOINLINE T reduce_run(const T* p, int64_t n) {
     const int64_t half = n / 2 / (8 * W) * (8 * W);
     return Op::combine(reduce_run<Op>(p, half), reduce_run<Op>(p + half, n - half));
   }
-  constexpr T e = Op::template identity<T>();
-  T total = e;
   int64_t i = 0;
-  if (n >= W) {
+  V total(Op::template identity<T>());
+  if (n >= 8 * W) {
     V a[8];
-    for (int u = 0; u < 8; ++u) a[u] = V(e);
-    for (; i + 8 * W <= n; i += 8 * W) {
+#pragma GCC unroll 8
+    for (int u = 0; u < 8; ++u) a[u] = V::load(p + u * W);
+    for (i = 8 * W; i + 8 * W <= n; i += 8 * W) {
 #pragma GCC unroll 8
       for (int u = 0; u < 8; ++u) a[u] = Op::combine(a[u], V::load(p + i + u * W));
     }
-#pragma GCC unroll 8
-    for (int u = 0; u < 7; ++u) {
-      if (i + W > n) break;
-      a[u] = Op::combine(a[u], V::load(p + i));
-      i += W;
-    }
     for (int u = 0; u < 4; ++u) a[u] = Op::combine(a[u], a[u + 4]);
-    T lanes[W];
-    Op::combine(Op::combine(a[0], a[2]), Op::combine(a[1], a[3])).store(lanes);
-    for (int half = W / 2; half > 0; half /= 2)
-      for (int u = 0; u < half; ++u) lanes[u] = Op::combine(lanes[u], lanes[u + half]);
-    total = lanes[0];
+    total = Op::combine(Op::combine(a[0], a[2]), Op::combine(a[1], a[3]));
   }
-  for (; i < n; ++i) total = Op::combine(total, p[i]);
-  return total;
+  for (; i + W <= n; i += W) total = Op::combine(total, V::load(p + i));
+  if (i < n) total = Op::combine(total, load_rest<Op>(p + i, n - i));
+  return Op::lanes(total);
 }
 
 // acc[j] = acc[j] op (the `rows` rows of p at j), eight rows in a tree at a time.
@@ -363,12 +384,12 @@ LAMELLA_NOINLINE void reduce_all(const Context& ctx, const ReduceDims& dims, con
   }
 
   const int64_t work = plan.piece > 0 ? plan.piece : plan.group * plan.inner;
-  // Short rows that follow one another come from a computed source many at a time.
-  const bool gather = !Source::kDirect && plan.kept_rank <= 1 && plan.segments == 1 && plan.inner <= kReduceBuffer / 2;
+  // Short rows that follow one another: a computed source gives many at a time.
+  const bool adjacent = plan.kept_rank <= 1 && plan.segments == 1 && plan.inner <= kReduceBuffer / 2;
   parallel_range(ctx, plan.outputs * plan.blocks, (grain(ns) + work - 1) / work, [&](int64_t begin, int64_t end, int) {
     alignas(64) T buffer[Source::kDirect ? 1 : kReduceBuffer];
-    if (gather) {
-      const int64_t rows = kReduceBuffer / plan.inner;
+    if (adjacent) {
+      const int64_t rows = Source::kDirect ? end - begin : kReduceBuffer / plan.inner;
       for (int64_t t = begin; t < end; t += rows) {
         const int64_t n = end - t < rows ? end - t : rows;
         const T* p = source.get(t * plan.inner, n * plan.inner, buffer);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def activation_backward(grad: Array, x: Array, name: str, alpha: float | None = 
     ndarray
         Of x's shape and dtype.
     """
-    return run_backward("activation", {"activation": name, "alpha": alpha}, [x], [grad])[0]
+    return cast(Array, run_backward("activation", {"activation": name, "alpha": alpha}, [x], [grad])[0])
 
 
 def _activation(name: str, formula: str) -> Callable[..., Array]:
@@ -367,7 +367,7 @@ def _binary(name: str, what: str, result: str = "float") -> Callable[..., Array]
 def _binary_gradient(name: str) -> Callable[..., tuple[Array, Array]]:
     def function(grad: Array, a: Any, b: Any) -> tuple[Array, Array]:
         da, db = run_backward(name, {}, _pair(a, b), [grad])
-        return da, db
+        return cast(Array, da), cast(Array, db)
 
     return _named(
         function,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def _reduction(name: str, what: str) -> Callable[..., Array]:
 
 def _gradient(name: str) -> Callable[..., Array]:
     def function(grad: Array, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-        return run_backward(name, _attrs(axis, keepdims), [x], [grad])[0]
+        return cast(Array, run_backward(name, _attrs(axis, keepdims), [x], [grad])[0])
 
     doc = f"The gradient of `{name}` by its input.\n{_GRADIENT}\n    axis, keepdims\n        As for `{name}`."
     return _named(function, f"{name}_backward", doc + _GRADIENT_RETURNS)
@@ -106,7 +106,7 @@ def _variance(name: str, what: str) -> Callable[..., Array]:
 
 def _variance_gradient(name: str) -> Callable[..., Array]:
     def function(grad: Array, x: Array, axis: Axis = None, ddof: float = 0.0, keepdims: bool = False) -> Array:
-        return run_backward(name, _attrs(axis, keepdims, ddof=float(ddof)), [x], [grad])[0]
+        return cast(Array, run_backward(name, _attrs(axis, keepdims, ddof=float(ddof)), [x], [grad])[0])
 
     doc = f"The gradient of `{name}` by its input.\n{_GRADIENT}\n    axis, ddof, keepdims\n        As for `{name}`."
     return _named(function, f"{name}_backward", doc + _GRADIENT_RETURNS)
