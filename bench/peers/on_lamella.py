@@ -126,7 +126,7 @@ def conv_bwd_data(n: int, h: int, c: int, oc: int, k: int, stride: int, pad: int
 
 
 def conv_bwd_weight(n: int, h: int, c: int, oc: int, k: int, stride: int, pad: int) -> _Made:
-    x, w, _ = _conv_data(n, h, c, oc, k)
+    x, _, _ = _conv_data(n, h, c, oc, k)
     o = (h + 2 * pad - k) // stride + 1
     dy = cases.normal(n, o, o, oc, seed=3)
 

@@ -3,7 +3,7 @@
 // what the limit gives, odd functions keep the sign of zero. Nothing here relies on fma being fused: whatever must be
 // exact is exact in two roundings too.
 //
-// The coefficients are minimax fits printed by tools/fit_vmath.py.
+// The coefficients are minimax fits printed by bench/fit_vmath.py.
 #pragma once
 
 #include "kernels/cpu/simd.h"
