@@ -14,6 +14,7 @@
 #include "kernels/pool.h"
 #include "kernels/random.h"
 #include "kernels/reduce.h"
+#include "kernels/resample.h"
 #include "kernels/rnn.h"
 #include "kernels/shape.h"
 #include "kernels/softmax.h"
@@ -35,6 +36,7 @@ struct KernelTable {
   ShapeKernels<T> shape;
   RandomKernels<T> random;
   EmbeddingKernels<T> embedding;
+  ResampleKernels<T> resample;
   GatherKernels<T> gather;
 };
 

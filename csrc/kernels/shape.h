@@ -8,8 +8,8 @@
 
 namespace lamella {
 
-// dst[i . dst_strides] = src[i . src_strides] for every index i below dims; strides in elements, any sign. The
-// destination's elements are distinct. Any element type of element_bytes 1, 4 or 8.
+// dst[i . dst_strides] = src[i . src_strides] for every index i below dims; strides in elements, any sign, 0 in the
+// source to repeat. The destination's elements are distinct. Any element type of element_bytes 1, 4 or 8.
 struct StridedCopyParams {
   static constexpr int kMaxRank = 8;
   int rank = 0;

@@ -19,6 +19,8 @@ const OpRegistry& OpRegistry::instance() {
     register_norm(r);
     register_rnn(r);
     register_shape(r);
+    register_repeat(r);
+    register_resize(r);
     register_random(r);
     register_embedding(r);
     return r;

@@ -15,6 +15,8 @@ void register_loss(OpRegistry&);
 void register_norm(OpRegistry&);
 void register_rnn(OpRegistry&);
 void register_shape(OpRegistry&);
+void register_repeat(OpRegistry&);
+void register_resize(OpRegistry&);
 void register_random(OpRegistry&);
 void register_embedding(OpRegistry&);
 

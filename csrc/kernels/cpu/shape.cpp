@@ -8,6 +8,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/transpose_inl.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
@@ -72,7 +73,17 @@ LAMELLA_INLINE void copy_row(E* LAMELLA_RESTRICT dst, int64_t ds, const E* LAMEL
 template <class E>
 void copy_block(E* LAMELLA_RESTRICT dst, int64_t dst_row, const E* LAMELLA_RESTRICT src, int64_t src_col, int64_t rows,
                 int64_t cols) {
-  if (rows == kBlock && cols == kBlock) {
+  if constexpr (sizeof(E) == 4) {
+    // Words of any type move through float registers unchanged: nothing computes with them.
+    constexpr int64_t W = Vec<float>::W;
+    for (int64_t r = 0; r < rows; r += W) {
+      for (int64_t c = 0; c < cols; c += W) {
+        transpose_tile(cols - c < W ? cols - c : W, rows - r < W ? rows - r : W,
+                       reinterpret_cast<const float*>(src + c * src_col + r), src_col,
+                       reinterpret_cast<float*>(dst + r * dst_row + c), dst_row);
+      }
+    }
+  } else if (rows == kBlock && cols == kBlock) {
     for (int64_t r = 0; r < kBlock; ++r)
       for (int64_t c = 0; c < kBlock; ++c) dst[r * dst_row + c] = src[c * src_col + r];
   } else {

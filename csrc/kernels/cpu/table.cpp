@@ -19,6 +19,7 @@ void fill_all(KernelTable<T>& t) {
   fill(t.shape);
   fill(t.random);
   fill(t.embedding);
+  fill(t.resample);
   fill(t.gather);
 }
 

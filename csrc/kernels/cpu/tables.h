@@ -19,6 +19,7 @@ void fill(OptimizerKernels<float>&);
 void fill(ShapeKernels<float>&);
 void fill(RandomKernels<float>&);
 void fill(EmbeddingKernels<float>&);
+void fill(ResampleKernels<float>&);
 void fill(GatherKernels<float>&);
 
 #if defined(LAMELLA_ISA_PORTABLE)
@@ -35,6 +36,7 @@ void fill(OptimizerKernels<double>&);
 void fill(ShapeKernels<double>&);
 void fill(RandomKernels<double>&);
 void fill(EmbeddingKernels<double>&);
+void fill(ResampleKernels<double>&);
 void fill(GatherKernels<double>&);
 #endif
 
