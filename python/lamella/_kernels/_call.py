@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from .. import _cpu
 
-
-@lru_cache(maxsize=4096)
-def _op(name: str, attrs: tuple[tuple[str, Any], ...]) -> _cpu.Op:
-    return _cpu.Op(name, dict(attrs))
+_ops: dict[Any, _cpu.Op] = {}
 
 
 def _freeze(value: Any) -> Any:
@@ -22,8 +18,19 @@ def _freeze(value: Any) -> Any:
 
 def op(name: str, attrs: dict[str, Any] | None = None) -> _cpu.Op:
     """The op `name` with these attributes; None means "not given". Equal ops are shared: they are immutable."""
-    items = tuple(sorted((k, _freeze(v)) for k, v in (attrs or {}).items() if v is not None))
-    return _op(name, items)
+    key: Any = name if not attrs else (name, *attrs.items())
+    try:
+        return _ops[key]
+    except KeyError:
+        pass
+    except TypeError:  # lists among the attributes
+        key = (name, *((k, _freeze(v)) for k, v in (attrs or {}).items()))
+        if key in _ops:
+            return _ops[key]
+    if len(_ops) > 4096:
+        _ops.clear()
+    made = _ops[key] = _cpu.Op(name, {k: v for k, v in (attrs or {}).items() if v is not None})
+    return made
 
 
 def _arrays(inputs: Sequence[Any]) -> list[np.ndarray | None]:
