@@ -249,9 +249,10 @@ void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t
   RnnProduct<T> product = w.hh;
   if (s == 0 && d.h0 == nullptr) product.k = 0;  // no state yet: zeros
   const T* operand = part == 0 ? b.h_in : b.rh;
-  const int64_t stride = plain ? 0 : (any ? at_once : c1 - c0);
-  for (int64_t q = c0; q < c1;) {
-    const int64_t end = plain ? c1 : least(c1, q + stride);
+  const int64_t stride = plain || !any ? c1 - c0 : at_once, groups = ceil_div(c1 - c0, stride);
+  for (int64_t group = 0; group < groups; ++group) {
+    // To and fro: a step begins with the weights that the one before has used last, which L2 still holds.
+    const int64_t q = c0 + (s % 2 == 0 ? group : groups - 1 - group) * stride, end = least(c1, q + stride);
     const int64_t ld = plain ? w.hh.gates * p.h : (end - q) * w.chunk;
     if (any) rnn_product(product, b.rows, operand, b.hs, q, end, rec, ld, static_cast<const T*>(nullptr));
     for (int64_t r = 0; r < b.rows; ++r) {
@@ -276,7 +277,6 @@ void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t
       for (int64_t k = q; k < end; ++k, h += w.chunk)
         Cell::run(acts, part, row, x + k * w.chunk, h, w.gate, k * U, least(U, p.h - k * U));
     }
-    q = end;
   }
 }
 
