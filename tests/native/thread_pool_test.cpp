@@ -193,7 +193,7 @@ TEST_CASE("a thread that calls set_num_threads while others run disturbs nobody"
   CHECK(good);
 }
 
-TEST_CASE("a forked child starts its own workers" * doctest::skip(kNoFork)) {
+TEST_CASE("a forked child starts its own workers" * doctest::test_suite("fork") * doctest::skip(kNoFork)) {
   const ThreadsRestored restored;
   set_num_threads(4);
   REQUIRE(exactly_once(make_context(), 50));
@@ -206,7 +206,8 @@ TEST_CASE("a forked child starts its own workers" * doctest::skip(kNoFork)) {
   CHECK(exactly_once(make_context(), 50));
 }
 
-TEST_CASE("a fork in the middle of another thread's job leaves a working pool on both sides" * doctest::skip(kNoFork)) {
+TEST_CASE("a fork in the middle of another thread's job leaves a working pool on both sides" *
+          doctest::test_suite("fork") * doctest::skip(kNoFork)) {
   const ThreadsRestored restored;
   set_num_threads(3);
   const Context ctx = make_context();
@@ -222,7 +223,7 @@ TEST_CASE("a fork in the middle of another thread's job leaves a working pool on
   CHECK(good.load());
 }
 
-TEST_CASE("a process exits at once, whatever its workers do" * doctest::skip(kNoFork)) {
+TEST_CASE("a process exits at once, whatever its workers do" * doctest::test_suite("fork") * doctest::skip(kNoFork)) {
   const ThreadsRestored restored;
   set_num_threads(2);
   const auto begin = std::chrono::steady_clock::now();
@@ -246,7 +247,7 @@ TEST_CASE("a process exits at once, whatever its workers do" * doctest::skip(kNo
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
 }
 
-TEST_CASE("a chunk that throws ends the process" * doctest::skip(kNoFork)) {
+TEST_CASE("a chunk that throws ends the process" * doctest::test_suite("fork") * doctest::skip(kNoFork)) {
   const ThreadsRestored restored;
   set_num_threads(2);
   const int status = in_child([] {
