@@ -2,6 +2,7 @@
 #include "bindings/cpu_io.h"
 
 #include "base/safetensors.h"
+#include "bindings/gil.h"
 
 namespace lamella::python {
 namespace {
@@ -16,7 +17,7 @@ void write(const std::string& path, const py::dict& tensors, const py::dict& met
   }
   std::vector<std::pair<std::string, std::string>> meta;
   for (auto [key, value] : metadata) meta.emplace_back(key.cast<std::string>(), value.cast<std::string>());
-  py::gil_scoped_release release;
+  ReleaseGil release;
   safetensors_write(path, named, meta);
 }
 

@@ -72,8 +72,10 @@ void bind_config(py::module_& m) {
 }  // namespace
 
 PYBIND11_MODULE(_cpu, m) {
+  py::detail::npy_api::get();  // its first use releases the GIL: not later, in a thread that the interpreter may end
   translate_errors();
-  isa_choose();  // a bad LAMELLA_ISA is an error at import, not in the middle of a run
+  isa_choose();  // a bad LAMELLA_ISA or LAMELLA_NUM_THREADS is an error at import, not in the middle of a run
+  num_threads();
   bind_config(m);
   bind_op(m);
   bind_graph(m);

@@ -3,6 +3,8 @@
 
 #include <optional>
 
+#include "bindings/gil.h"
+
 namespace lamella::python {
 namespace {
 
@@ -16,7 +18,7 @@ class MaybeReleaseGil {
   }
 
  private:
-  std::optional<py::gil_scoped_release> release_;
+  std::optional<ReleaseGil> release_;
 };
 
 // NumPy arrays and the views that the op sees; keeps the arrays alive during the call.

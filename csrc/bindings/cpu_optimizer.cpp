@@ -2,6 +2,7 @@
 #include "bindings/cpu_optimizer.h"
 
 #include "bindings/cpu_op.h"
+#include "bindings/gil.h"
 
 namespace lamella::python {
 namespace {
@@ -78,7 +79,7 @@ void bind_optimizer(py::module_& m) {
             const std::vector<ParamSlot> slots = to_slots(o, params, grads, states, lr_scales, weight_decays);
             if (!lr.is_none()) o.set_hyper("learning_rate", lr.cast<double>());
             Exec& exec = thread_exec();
-            py::gil_scoped_release release;
+            ReleaseGil release;
             o.step(exec, slots, step);
           },
           py::arg("params"), py::arg("grads"), py::arg("states"), py::arg("step"), py::arg("lr") = py::none(),

@@ -2,6 +2,7 @@
 #include "bindings/cpu_plan.h"
 
 #include "bindings/cpu_optimizer.h"
+#include "bindings/gil.h"
 #include "graph/trainer.h"
 
 namespace lamella::python {
@@ -54,7 +55,7 @@ py::list run(Plan& plan, const py::sequence& inputs) {
   {
     std::unique_lock<std::mutex> lock;
     {
-      py::gil_scoped_release release;
+      ReleaseGil release;
       lock = plan.lock();
       plan.run(views);
     }
@@ -90,7 +91,7 @@ py::tuple train(Plan& plan, const py::sequence& data, const py::object& order, i
   }
   StepTotals totals;
   {
-    py::gil_scoped_release release;
+    ReleaseGil release;
     const auto lock = plan.lock();
     train_steps(plan, s.samples, begin, steps, optimizer, slots, first_step,
                 {learning_rates.data(), static_cast<size_t>(steps)}, totals);
@@ -151,7 +152,7 @@ void bind_plan(py::module_& m) {
             check_scalars(plan);
             StepTotals totals;
             {
-              py::gil_scoped_release release;
+              ReleaseGil release;
               const auto lock = plan.lock();
               evaluate_steps(plan, s.samples, begin, steps, totals);
             }
@@ -174,7 +175,7 @@ void bind_plan(py::module_& m) {
               want.shape[0] = s.samples.rows;
               if (!(out[i].spec() == want)) fail_value("plan", "outputs", want.str(), out[i].spec().str());
             }
-            py::gil_scoped_release release;
+            ReleaseGil release;
             const auto lock = plan.lock();
             predict_steps(plan, s.samples, begin, steps, out);
           },
