@@ -1,5 +1,7 @@
 #include "bindings/convert.h"
 
+#include "bindings/cpu_memory.h"
+
 namespace lamella::python {
 
 Json to_json(py::handle v) {
@@ -128,7 +130,11 @@ TensorView writable_view(py::handle value, const char* op, const char* argument)
 }
 
 py::array empty_array(const TensorSpec& spec) {
-  return py::array(to_numpy(spec.dtype), std::vector<py::ssize_t>(spec.shape.begin(), spec.shape.end()));
+  constexpr int64_t kPooled = 1 << 16;  // below this NumPy's own allocation is as cheap
+  std::vector<py::ssize_t> shape(spec.shape.begin(), spec.shape.end());
+  if (spec.bytes() < kPooled) return py::array(to_numpy(spec.dtype), std::move(shape));
+  void* const data = take_memory(static_cast<size_t>(spec.bytes()));
+  return py::array(to_numpy(spec.dtype), std::move(shape), data, py::capsule(data, give_memory));
 }
 
 py::tuple shape_tuple(const Shape& s) {

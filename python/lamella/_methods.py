@@ -138,7 +138,7 @@ class TensorMethods:
 
         if self._edge is not None:
             raise RuntimeError("pickle: only leaf tensors can be pickled; detach() it first")
-        return tensor, (np.ascontiguousarray(self._data), self.dtype, None, self._rg)
+        return tensor, (np.asarray(self._data, order="C"), self.dtype, None, self._rg)
 
     # -- out to Python and NumPy --
 

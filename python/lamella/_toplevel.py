@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any, NoReturn
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
+from . import _cpu, autograd
 
 # ruff: noqa: F401  everything imported here is offered
 from ._compile import compile
 from ._creation import *  # noqa: F403
 from ._creation import __all__ as _creation
-from ._device import device
+from ._device import check_device, device
 from ._functional.elementwise import (
     abs,
     add,
@@ -138,22 +143,46 @@ def allclose(
     return np.allclose(input._data, other._data, rtol=rtol, atol=atol, equal_nan=equal_nan)
 
 
-def numpy_error(name: str) -> NoReturn:
-    """Point to the safe formats."""
-    raise NotImplementedError(
-        f"{name}: pickled files are not supported, since loading them can run any code; "
-        "use lamella.io.safetensors (save_file, load_file), or Model.save"
-    )
+def save(obj: Any, f: Any) -> None:
+    """Write a `state_dict`, or another flat dict of tensors, as a safetensors file.
+
+    Parameters
+    ----------
+    obj : mapping of str to Tensor or array
+        Other objects are refused: files that can hold any object can run any code when they are loaded.
+    f : str or path
+        The file, whose name ends in .safetensors; it appears whole or not at all.
+    """
+    from ._saving import check_path
+
+    if not isinstance(obj, Mapping) or not builtins.all(
+        isinstance(k, str) and isinstance(v, (Tensor, np.ndarray)) for k, v in obj.items()
+    ):
+        raise TypeError(
+            f"save: obj: expected a flat dict of tensors, such as module.state_dict(), got {type(obj).__name__}; "
+            "pickled objects are not supported"
+        )
+    arrays = {k: np.asarray(autograd.as_array(v), order="C") for k, v in obj.items()}
+    _cpu.safetensors_write(check_path(f), arrays, {})
 
 
-def save(obj: Any, f: Any) -> NoReturn:
-    """Refused: see `lamella.io.safetensors`."""
-    numpy_error("save")
+def load(f: Any, map_location: Any = None, *, weights_only: builtins.bool = True) -> OrderedDict[str, Tensor]:
+    """Read a safetensors file as a dict of tensors, for `Module.load_state_dict`.
 
-
-def load(f: Any, *args: Any, **kwargs: Any) -> NoReturn:
-    """Refused: see `lamella.io.safetensors`."""
-    numpy_error("load")
+    Parameters
+    ----------
+    f : str or path
+        The file.
+    map_location : device, optional
+        "cpu".
+    weights_only : bool
+        Must be True: nothing else is ever loaded.
+    """
+    check_device(map_location)
+    if not weights_only:
+        raise NotImplementedError("load: weights_only: expected True, got False; pickled objects are not supported")
+    tensors, _ = _cpu.safetensors_read(os.fspath(f))
+    return OrderedDict((k, autograd.wrap(a)) for k, a in tensors.items())
 
 
 def get_default_dtype() -> np.dtype:
@@ -187,6 +216,7 @@ __all__ = [
         name
         for name, value in list(globals().items())
         if not name.startswith("_")
-        and name not in ("annotations", "autograd", "builtins", "np", "Any", "NoReturn", "numpy_error", "_creation")
+        and name
+        not in ("annotations", "autograd", "builtins", "check_device", "np", "os", "Any", "Mapping", "OrderedDict")
     ),
 ]

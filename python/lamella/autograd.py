@@ -368,7 +368,7 @@ def _accumulate_leaf(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
             _add().forward([leaf._grad, g], False, [leaf._grad])
         else:
             leaf._grad = _add().forward([leaf._grad, g])[0][0]
-    elif fresh and g.flags.c_contiguous and g.base is None:
+    elif fresh and g.flags.c_contiguous:
         leaf._grad = g
     else:
         leaf._grad = np.array(g, order="C")
@@ -444,7 +444,7 @@ def _run(
                     before = grads[source] = [None] * source.outputs
                 total = before[index]
                 if total is None:
-                    before[index] = _Sum(g, fresh and g.flags.c_contiguous and g.base is None)
+                    before[index] = _Sum(g, fresh and g.flags.c_contiguous)
                 else:
                     total.add(g)
             else:

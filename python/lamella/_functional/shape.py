@@ -128,7 +128,7 @@ def contiguous(x: Tensor) -> Tensor:
         return ag.apply(transpose_op(x._phys[1]), x._phys[0])
     if x._data is None or x._data.flags.c_contiguous:
         return x
-    return _copied(x, np.ascontiguousarray(x._data), _SameBackward())
+    return _copied(x, np.asarray(x._data, order="C"), _SameBackward())
 
 
 def _copied(x: Tensor, data: np.ndarray, fn: Any) -> Tensor:

@@ -49,7 +49,7 @@ class Parameter(ag.Tensor):
             self._data = array
             self._leaf = None
             return
-        dense = np.ascontiguousarray(array.transpose(inverse(perm)))
+        dense = np.asarray(array.transpose(inverse(perm)), order="C")
         if not dense.flags.writeable:
             dense = dense.copy()
         leaf = self._leaf = ag.wrap(dense)
@@ -110,7 +110,7 @@ class Parameter(ag.Tensor):
             raise RuntimeError(f"grad: expected {self.dtype} {self.shape}, got {array.dtype} {array.shape}")
         if self._phys is not None:
             array = array.transpose(inverse(self._phys[1]))
-        self.physical._grad = np.ascontiguousarray(array)
+        self.physical._grad = np.asarray(array, order="C")
 
     @property
     def data(self) -> ag.Tensor:
@@ -147,7 +147,7 @@ class Parameter(ag.Tensor):
 
     def __reduce__(self) -> Any:
         perm = None if self._phys is None else self._phys[1]
-        return type(self), (np.ascontiguousarray(self._data), self._rg, perm)
+        return type(self), (np.asarray(self._data, order="C"), self._rg, perm)
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["set_random_seed", "to_categorical"]
+__all__ = ["data", "set_random_seed", "to_categorical"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "data":
+        from importlib import import_module
+
+        return import_module(f"{__name__}.data")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
