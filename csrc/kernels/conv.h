@@ -48,6 +48,12 @@ struct ConvWeightParams {
   const T* x = nullptr;
   const T* dy = nullptr;
   T* dweight = nullptr;  // overwritten
+  // Where fuses_activation(algorithm): the way back through the activation and the bias on the fly (see
+  // ConvActivationParams), for callers that need the gradient in between for nothing else.
+  Activation act;
+  bool from_output = true;
+  const T* value = nullptr;
+  T* dbias = nullptr;
 };
 
 // Backward through the activation and the bias that forward fused, in one pass: dz = dy * act'(value), dbias = column
@@ -77,6 +83,7 @@ struct ConvKernels {
   void (*forward)(const Context&, const ConvParams<T>&) = nullptr;
   void (*backward_data)(const Context&, const ConvParams<T>&) = nullptr;
   void (*backward_weight)(const Context&, const ConvWeightParams<T>&) = nullptr;
+  bool (*fuses_activation)(int algorithm) = nullptr;  // of the gradient to weights
   size_t (*activation_backward_workspace)(const ConvActivationParams<T>&) = nullptr;
   void (*activation_backward)(const Context&, const ConvActivationParams<T>&) = nullptr;
 

@@ -456,21 +456,12 @@ class ConvOp final : public Op {
     const bool keep = !args.saved.empty();
     if (!keep) p.act = attrs_.act;
     p.dst = keep ? args.saved[0].as<T>() : y.as<T>();
-    run_data<T>(exec, k, pass, p, 0);
+    const int threads = exec.context().threads;
+    const Context ctx = exec.context(k.workspace(p.shape, pass, p.algorithm, p.prepared != nullptr, threads));
+    (transposed_ ? k.backward_data : k.forward)(ctx, p);
     if (keep) {
-      p.act = attrs_.act;
-      p.dst = y.as<T>();
-      run_data<T>(exec, k, pass, p, 0);
+      exec.kernels<T>().elementwise.activation(exec.context(), {y.size(), p.dst, y.as<T>(), attrs_.act});
     }
-  }
-
-  // Runs forward or the gradient to data, leaving the first `reserved` bytes of the workspace alone.
-  template <class T>
-  static void run_data(Exec& exec, const ConvKernels<T>& k, ConvPass pass, const ConvParams<T>& p, size_t reserved) {
-    Context ctx = exec.context();
-    ctx = exec.context(reserved + k.workspace(p.shape, pass, p.algorithm, p.prepared != nullptr, ctx.threads));
-    skip(ctx, reserved);
-    (pass == ConvPass::kForward ? k.forward : k.backward_data)(ctx, p);
   }
 
   static void skip(Context& ctx, size_t bytes) {
@@ -494,8 +485,6 @@ class ConvOp final : public Op {
     const bool through = attrs_.act.act != Act::kIdentity;
     const int threads = exec.context().threads;
 
-    // One workspace for all: what goes through the activation first, then each kernel's scratch in turn.
-    const size_t reserved = through ? round_up_64(static_cast<size_t>(dy.size()) * sizeof(T)) : 0;
     ConvActivationParams<T> a;
     a.rows = dy.size() / dy.shape[-1];
     a.cols = dy.shape[-1];
@@ -504,26 +493,30 @@ class ConvOp final : public Op {
     a.value = !through ? nullptr : (a.from_output ? args.out[0] : args.saved[0]).template as<T>();
     a.dy = dy.as<T>();
     a.dbias = db ? db.as<T>() : nullptr;
-    size_t scratch = k.activation_backward_workspace(a);
     ConvParams<T> data;
     ConvWeightParams<T> weight;
     data.shape = weight.shape = s;
-    if (dx) {
-      data.algorithm = choose<T>(k, s, data_pass(), true);
-      scratch = std::max(scratch, k.workspace(s, data_pass(), data.algorithm, false, threads));
-    }
+    if (dx) data.algorithm = choose<T>(k, s, data_pass(), true);
+    if (dw) weight.algorithm = choose<T>(k, s, ConvPass::kBackwardWeight, true);
+    // Nobody else needs the gradient before the activation: the weights' kernel may take it on the way.
+    const bool fused = dw && !dx && !transposed_ && k.fuses_activation(weight.algorithm);
+
+    // One workspace for all: the gradient before the activation first, then each kernel's scratch in turn.
+    const bool apart = through && !fused;
+    const size_t reserved = apart ? round_up_64(static_cast<size_t>(dy.size()) * sizeof(T)) : 0;
+    size_t scratch = fused ? 0 : k.activation_backward_workspace(a);
+    if (dx) scratch = std::max(scratch, k.workspace(s, data_pass(), data.algorithm, false, threads));
     if (dw) {
-      weight.algorithm = choose<T>(k, s, ConvPass::kBackwardWeight, true);
       scratch = std::max(scratch, k.workspace(s, ConvPass::kBackwardWeight, weight.algorithm, false, threads));
     }
     Context ctx = exec.context(reserved + scratch);
     const T* dz = dy.as<T>();
-    if (through) {
+    if (apart) {
       a.dz = static_cast<T*>(ctx.workspace);
       dz = a.dz;
     }
     skip(ctx, reserved);
-    if (through || db) k.activation_backward(ctx, a);
+    if (!fused && (through || db)) k.activation_backward(ctx, a);
     if (dx) {
       data.src = dz;
       data.weight = args.in[1].as<T>();
@@ -534,6 +527,12 @@ class ConvOp final : public Op {
       weight.x = transposed_ ? dz : args.in[0].as<T>();
       weight.dy = transposed_ ? args.in[0].as<T>() : dz;
       weight.dweight = dw.as<T>();
+      if (fused) {
+        weight.act = a.act;
+        weight.from_output = a.from_output;
+        weight.value = a.value;
+        weight.dbias = a.dbias;
+      }
       k.backward_weight(ctx, weight);
     }
   }

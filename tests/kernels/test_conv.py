@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from lamella import _cpu, kernels
 
-FORWARD = ["small_channels", "winograd4", "winograd2", "igemm", "reference"]
-DATA = ["winograd4", "winograd2", "igemm", "reference"]
-WEIGHT = ["direct", "reference"]
+FORWARD = ["depthwise", "small_channels", "winograd4", "winograd2", "igemm", "reference"]
+DATA = ["depthwise", "winograd4", "winograd2", "igemm", "reference"]
+WEIGHT = ["depthwise", "small_channels", "direct", "reference"]
 EPS = {np.float32: np.finfo(np.float32).eps, np.float64: np.finfo(np.float64).eps}
 
 
@@ -216,6 +216,45 @@ def test_threads_do_not_change_a_bit(case):
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@st.composite
+def special_cases(draw):
+    """Shapes for the kernels of depthwise convolutions and of few input channels."""
+    if draw(st.booleans()):
+        c = groups = draw(st.integers(2, 40))
+        oc = c * draw(st.integers(1, 3))
+    else:
+        c, groups, oc = draw(st.integers(1, 4)), 1, draw(st.integers(1, 70))
+    kernel = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+    dilation = (draw(st.integers(1, 2)), draw(st.integers(1, 2)))
+    padding = draw(st.one_of(st.sampled_from(["same", "valid"]), st.tuples(*[st.integers(0, 4)] * 4)))
+    size = [draw(st.integers((k - 1) * d + 1, (k - 1) * d + 30)) for k, d in zip(kernel, dilation, strict=True)]
+    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    return Case(
+        draw(st.integers(0, 99)),
+        draw(st.integers(1, 3)),
+        size,
+        c,
+        kernel,
+        oc,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(case=special_cases())
+def test_special_kernels(case):
+    if case.given["groups"] > 1:
+        assert case.check_forward("depthwise")
+        assert case.check_data("depthwise")
+        assert case.check_weight("depthwise")
+    elif case.given["dilation"][1] == 1:
+        assert case.check_forward("small_channels")
+        assert case.check_weight("small_channels")
 
 
 @pytest.mark.parametrize("algorithm", FORWARD)

@@ -76,6 +76,21 @@ LAMELLA_NOINLINE void act_bias_rows(const T* value, const T* dy, T* dz, T* sums,
   }
 }
 
+// Rows [begin, end): dz = dy * act'(value) and sums = its column sums, over a range that one thread takes. Either may
+// be nullptr.
+template <class T>
+LAMELLA_INLINE void act_bias_range(const Activation& act, bool from_output, const T* value, const T* dy, T* dz, T* sums,
+                                   int64_t begin, int64_t end, int64_t cols) {
+  const T* v = value == nullptr ? dy : value;
+  with_act(act.act, [&](auto tag) {
+    constexpr Act A = decltype(tag)::value;
+    if (from_output)
+      act_bias_rows<A, true>(v, dy, dz, sums, begin, end, cols, static_cast<T>(act.alpha));
+    else
+      act_bias_rows<A, false>(v, dy, dz, sums, begin, end, cols, static_cast<T>(act.alpha));
+  });
+}
+
 // value: y where from_output (only where act_grad_from_output()), else what went into the activation; not read for the
 // identity. dz may be dy, or nullptr where only dbias is wanted; dbias may be nullptr.
 template <class T>
@@ -83,17 +98,9 @@ LAMELLA_INLINE void act_bias_backward(const Context& ctx, int64_t rows, int64_t 
                                       bool from_output, const T* value, const T* dy, T* dz, T* dbias, void* workspace) {
   const int64_t parts = act_bias_parts(rows, cols), stride = (cols + 15) / 16 * 16;
   T* const partial = parts > 1 ? static_cast<T*>(workspace) : dbias;
-  with_act(act.act, [&](auto tag) {
-    constexpr Act A = decltype(tag)::value;
-    parallel_for(ctx, parts, [&](int64_t part, int) {
-      const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
-      T* const sums = dbias == nullptr ? nullptr : partial + part * stride;
-      const T* v = value == nullptr ? dy : value;
-      if (from_output)
-        act_bias_rows<A, true>(v, dy, dz, sums, begin, end, cols, static_cast<T>(act.alpha));
-      else
-        act_bias_rows<A, false>(v, dy, dz, sums, begin, end, cols, static_cast<T>(act.alpha));
-    });
+  parallel_for(ctx, parts, [&](int64_t part, int) {
+    act_bias_range(act, from_output, value, dy, dz, dbias == nullptr ? nullptr : partial + part * stride,
+                   rows * part / parts, rows * (part + 1) / parts, cols);
   });
   if (dbias == nullptr || parts == 1) return;
   for (int64_t j = 0; j < cols; j += Vec<T>::W) {

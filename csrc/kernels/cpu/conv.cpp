@@ -7,28 +7,34 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
-constexpr int kCandidates = 5;
+constexpr int kCandidates = 6;
 template <class T>
 ConvCandidate<T> candidate(int algorithm) {
   switch (algorithm) {
     case 0:
-      return conv_small_channels<T>();
+      return conv_depthwise<T>();
     case 1:
-      return conv_winograd4<T>();
+      return conv_small_channels<T>();
     case 2:
-      return conv_winograd2<T>();
+      return conv_winograd4<T>();
     case 3:
+      return conv_winograd2<T>();
+    case 4:
       return conv_igemm<T>();
     default:
       return conv_reference<T>();
   }
 }
 
-constexpr int kWeightCandidates = 2;
+constexpr int kWeightCandidates = 4;
 template <class T>
 ConvWeightCandidate<T> weight_candidate(int algorithm) {
   switch (algorithm) {
     case 0:
+      return conv_weight_depthwise<T>();
+    case 1:
+      return conv_weight_small_channels<T>();
+    case 2:
       return conv_weight_direct<T>();
     default:
       return conv_weight_reference<T>();
@@ -85,6 +91,11 @@ void backward_weight(const Context& ctx, const ConvWeightParams<T>& p) {
 }
 
 template <class T>
+bool fuses_activation(int algorithm) {
+  return weight_candidate<T>(algorithm).fuses_activation;
+}
+
+template <class T>
 size_t prepared_bytes(const ConvShape& s, ConvPass pass, int algorithm) {
   return pass == ConvPass::kBackwardWeight ? 0 : candidate<T>(algorithm).prepared_bytes(s, pass);
 }
@@ -103,6 +114,7 @@ void fill_table(ConvKernels<T>& k) {
   k.forward = forward<T>;
   k.backward_data = backward_data<T>;
   k.backward_weight = backward_weight<T>;
+  k.fuses_activation = fuses_activation<T>;
   k.activation_backward_workspace = conv_activation_backward_workspace<T>;
   k.activation_backward = conv_activation_backward<T>;
   k.prepared_bytes = prepared_bytes<T>;

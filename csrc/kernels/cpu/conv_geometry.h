@@ -120,12 +120,15 @@ struct ConvWeightCandidate {
   double (*cost)(const ConvShape&);
   size_t (*workspace)(const ConvShape&, int threads);
   void (*run)(const Context&, const ConvWeightParams<T>&);
+  bool fuses_activation;
 };
 
 template <class T>
 ConvCandidate<T> conv_reference();
 template <class T>
 ConvCandidate<T> conv_igemm();
+template <class T>
+ConvCandidate<T> conv_depthwise();
 template <class T>
 ConvCandidate<T> conv_small_channels();
 template <class T>
@@ -134,6 +137,10 @@ template <class T>
 ConvCandidate<T> conv_winograd2();
 template <class T>
 ConvWeightCandidate<T> conv_weight_reference();
+template <class T>
+ConvWeightCandidate<T> conv_weight_depthwise();
+template <class T>
+ConvWeightCandidate<T> conv_weight_small_channels();
 template <class T>
 ConvWeightCandidate<T> conv_weight_direct();
 template <class T>

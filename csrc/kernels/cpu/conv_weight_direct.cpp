@@ -123,14 +123,14 @@ bool can_run(const ConvShape&) { return true; }
 double cost(const ConvShape& s) {
   const double pixels = static_cast<double>(s.n) * static_cast<double>(s.oh * s.ow);
   const int64_t cg = s.c / s.groups, og = s.oc / s.groups;
-  return pixels * static_cast<double>(s.kh * s.kw * s.groups * max64(4, cg) * round_up(og, Vec<float>::W)) / 50.0;
+  return pixels * static_cast<double>(s.kh * s.kw * s.groups * (cg + 4) * round_up(og, Vec<float>::W)) / 50.0;
 }
 
 }  // namespace
 
 template <class T>
 ConvWeightCandidate<T> conv_weight_direct() {
-  return {"direct", can_run, cost, workspace<T>, run<T>};
+  return {"direct", can_run, cost, workspace<T>, run<T>, false};
 }
 #define LAMELLA_INSTANTIATE(T) template ConvWeightCandidate<T> conv_weight_direct<T>();
 LAMELLA_FOR_EACH_TYPE(LAMELLA_INSTANTIATE)
