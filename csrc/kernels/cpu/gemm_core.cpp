@@ -1,8 +1,9 @@
 // The macro kernel over panels, and products on one thread.
 #include "kernels/cpu/gemm_core.h"
 
-#include "kernels/cpu/gemm_micro.h"
+#include "kernels/cpu/gemm_epilogue.h"
 #include "kernels/cpu/gemm_plan.h"
+#include "kernels/cpu/gemm_tiles.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
@@ -10,46 +11,31 @@ namespace {
 // Columns of B packed at once: a packed block of kKC x kNC stays in L3.
 constexpr int64_t kNC = 2048;
 
-template <class T, int NV, int Rows>
-LAMELLA_INLINE void macro_panels(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const T* b, int64_t b_panel,
-                                 int64_t ldb, T* c, TileOut<T>& out) {
+template <class T>
+LAMELLA_INLINE void macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc,
+                          const GemmEpilogue<T>& e) {
   constexpr int64_t W = Vec<T>::W;
+  TileOut<T> out = tile_out(c, ldc, e);
+  const bool wide = a.mr <= GemmTile<T>::kWideMR && b.panel == kGemmNR<T>;
+  const int64_t step = wide ? 2 * kGemmNR<T> : kGemmNR<T>, b_step = wide ? 2 * b.panel : b.panel;
   const bool row_a = a.rs != 1;
   const int64_t sa = row_a ? a.rs : a.cs;
-  for (int64_t j = 0; j < n; j += NV * W, b += b_panel) {
-    const int64_t width = min64(n - j, NV * W);
+  const T* pb = b.b;
+  for (int64_t j = 0; j < n; j += step, pb += b_step) {
+    const int64_t width = min64(n - j, step);
+    const int vectors = static_cast<int>((width + W - 1) / W);
     const bool tail = width % W != 0;
-    const MicroFn<T>* fn;
-    if constexpr (NV == 4) {
-      fn = width > 3 * W   ? micro_rows<T, 4, Rows>(row_a, tail)
-           : width > 2 * W ? micro_rows<T, 3, Rows>(row_a, tail)
-           : width > W     ? micro_rows<T, 2, Rows>(row_a, tail)
-                           : micro_rows<T, 1, Rows>(row_a, tail);
-    } else {
-      static_assert(NV == 2);
-      fn = width > W ? micro_rows<T, 2, Rows>(row_a, tail) : micro_rows<T, 1, Rows>(row_a, tail);
-    }
+    const TileFn<T>* fn = row_a ? gemm_row_tiles(pb, vectors, tail) : gemm_column_tiles(pb, vectors, tail);
     out.n = width;
     const T* pa = a.a;
     for (int64_t i = 0; i < m; i += a.mr, pa += a.panel) {
       const int64_t rows = min64(a.mr, m - i);
       out.c = c + i * out.ldc + j;
-      fn[rows - 1](kc, pa, sa, b, ldb, out);
+      fn[rows - 1](kc, pa, sa, pb, b.ld, out);
       if (out.flags & kTilePass) gemm_activate(rows, width, out.c, out.ldc, out.act);
     }
-    out.bias = offset(out.bias, NV * W);
+    out.bias = offset(out.bias, step);
   }
-}
-
-template <class T>
-LAMELLA_INLINE void macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc,
-                          const GemmEpilogue<T>& e) {
-  constexpr int NV = GemmTile<T>::kNV;
-  TileOut<T> out = tile_out(c, ldc, e);
-  if (m <= GemmTile<T>::kWideMR && m <= a.mr && b.panel == kGemmNR<T>)
-    macro_panels<T, 2 * NV, GemmTile<T>::kWideMR>(m, n, kc, a, b.b, 2 * b.panel, b.ld, c, out);
-  else
-    macro_panels<T, NV, GemmTile<T>::kMR>(m, n, kc, a, b.b, b.panel, b.ld, c, out);
 }
 
 template <class T>
@@ -78,7 +64,8 @@ GemmPlan make_plan(const GemmParams<T>& p, bool prepacked) {
     plan.path = GemmPath::kDots;
     plan.pack_a = p.cs_a != 1;
     plan.pack_b = p.rs_b != 1;
-  } else if (b_rows && p.m <= 3 && p.n >= 8 * W && p.k >= 16 && p.k * p.n >= 32768) {
+  } else if (b_rows && p.n >= 8 * W && p.k >= 16 && p.m <= GemmTile<T>::kStreamMax &&
+             p.k * p.n >= (p.m <= 3 ? 32768 : 262144)) {
     plan.path = GemmPath::kRows;
     plan.pack_a = plan.pack_b = false;
   }

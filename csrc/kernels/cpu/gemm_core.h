@@ -15,6 +15,7 @@ namespace {
 // The sizes that depend on the ISA level.
 //   kMR x kNV vectors: register tile      kKC: depth of a k block      kMC: rows of a packed A block (in half of L2)
 //   kWideMR: up to so many rows, tiles on unpacked B are 2 * kNV vectors wide, for longer runs along its rows
+//   kStreamRows, kStreamMax: rows of C taken together, and at most, where B is streamed row by row
 //   kDotRows: rows of a tile of dot products (by 4 columns)
 //   kDotMax: up to so many rows, products of contiguous rows with contiguous columns are dot products along k
 //   kGflops: what one core does, roughly: for deciding what is worth a thread
@@ -23,22 +24,26 @@ struct GemmTile;
 #if defined(LAMELLA_ISA_AVX512)
 template <>
 struct GemmTile<float> {
-  static constexpr int kMR = 14, kNV = 2, kKC = 384, kMC = 224, kWideMR = 6, kDotRows = 4, kDotMax = 16, kGflops = 100;
+  static constexpr int kMR = 14, kNV = 2, kKC = 384, kMC = 224, kWideMR = 6, kStreamRows = 4, kStreamMax = 4,
+                       kDotRows = 4, kDotMax = 16, kGflops = 100;
 };
 #elif defined(LAMELLA_ISA_AVX2)
 template <>
 struct GemmTile<float> {
-  static constexpr int kMR = 6, kNV = 2, kKC = 256, kMC = 192, kWideMR = 3, kDotRows = 3, kDotMax = 9, kGflops = 80;
+  static constexpr int kMR = 6, kNV = 2, kKC = 256, kMC = 192, kWideMR = 3, kStreamRows = 3, kStreamMax = 12,
+                       kDotRows = 3, kDotMax = 9, kGflops = 80;
 };
 #elif defined(__aarch64__)
 template <class T>
 struct GemmTile {
-  static constexpr int kMR = 8, kNV = 2, kKC = 256, kMC = 128, kWideMR = 4, kDotRows = 4, kDotMax = 8, kGflops = 20;
+  static constexpr int kMR = 8, kNV = 2, kKC = 256, kMC = 128, kWideMR = 4, kStreamRows = 4, kStreamMax = 4,
+                       kDotRows = 4, kDotMax = 8, kGflops = 20;
 };
 #else
 template <class T>
 struct GemmTile {
-  static constexpr int kMR = 4, kNV = 2, kKC = 256, kMC = 128, kWideMR = 2, kDotRows = 2, kDotMax = 4, kGflops = 12;
+  static constexpr int kMR = 4, kNV = 2, kKC = 256, kMC = 128, kWideMR = 2, kStreamRows = 2, kStreamMax = 4,
+                       kDotRows = 2, kDotMax = 4, kGflops = 12;
 };
 #endif
 

@@ -13,8 +13,6 @@ void gemm_activate(int64_t rows, int64_t n, float* c, int64_t ldc, Activation ac
 void gemm_activate(int64_t rows, int64_t n, double* c, int64_t ldc, Activation act);
 #endif
 
-namespace {
-
 enum TileFlags : uint32_t {
   kTileAlpha = 1,
   kTileReadC = 2,
@@ -37,6 +35,8 @@ struct TileOut {
   const T* bias;
   Activation act;
 };
+
+namespace {
 
 template <class T>
 LAMELLA_INLINE TileOut<T> tile_out(T* c, int64_t ldc, const GemmEpilogue<T>& e) {

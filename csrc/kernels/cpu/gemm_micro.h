@@ -1,10 +1,9 @@
-// The register tile: MR rows by NV vectors of C, over one k block. All variants come from one template; the tables hand
-// them out by mode and size.
+// The register tile: MR rows by NV vectors of C, over one k block. All variants come from one template.
 #pragma once
 
 #include <utility>
 
-#include "kernels/cpu/gemm_epilogue.h"
+#include "kernels/cpu/gemm_tiles.h"
 #include "kernels/cpu/unroll_inl.h"
 
 namespace lamella::LAMELLA_NS {
@@ -100,21 +99,31 @@ void micro_tile(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, con
   });
 }
 
-template <class T>
-using MicroFn = void (*)(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, const TileOut<T>& out);
-
-template <class T, int NV, bool RowA, bool Tail, class Rows>
-struct MicroTable;
-template <class T, int NV, bool RowA, bool Tail, int... I>
-struct MicroTable<T, NV, RowA, Tail, std::integer_sequence<int, I...>> {
-  static constexpr MicroFn<T> kFn[] = {micro_tile<T, I + 1, NV, RowA, Tail>...};
+// The tables that gemm_tiles.h promises, for one way of reading A.
+template <class T, bool RowA, int NV, bool Tail, class Rows>
+struct TileTable;
+template <class T, bool RowA, int NV, bool Tail, int... I>
+struct TileTable<T, RowA, NV, Tail, std::integer_sequence<int, I...>> {
+  static constexpr TileFn<T> kFn[] = {micro_tile<T, I + 1, NV, RowA, Tail>...};
 };
-// The variants for 1..rows rows, NV vectors.
-template <class T, int NV, int Rows>
-LAMELLA_INLINE const MicroFn<T>* micro_rows(bool row_a, bool tail) {
-  using R = std::make_integer_sequence<int, Rows>;
-  return row_a ? (tail ? MicroTable<T, NV, true, true, R>::kFn : MicroTable<T, NV, true, false, R>::kFn)
-               : (tail ? MicroTable<T, NV, false, true, R>::kFn : MicroTable<T, NV, false, false, R>::kFn);
+template <class T, bool RowA, int NV>
+LAMELLA_INLINE const TileFn<T>* tile_rows(bool tail) {
+  using Rows = std::make_integer_sequence<int, NV <= GemmTile<T>::kNV ? GemmTile<T>::kMR : GemmTile<T>::kWideMR>;
+  return tail ? TileTable<T, RowA, NV, true, Rows>::kFn : TileTable<T, RowA, NV, false, Rows>::kFn;
+}
+template <class T, bool RowA>
+LAMELLA_INLINE const TileFn<T>* tile_functions(int vectors, bool tail) {
+  static_assert(GemmTile<T>::kNV == 2);
+  switch (vectors) {
+    case 1:
+      return tile_rows<T, RowA, 1>(tail);
+    case 2:
+      return tile_rows<T, RowA, 2>(tail);
+    case 3:
+      return tile_rows<T, RowA, 3>(tail);
+    default:
+      return tile_rows<T, RowA, 4>(tail);
+  }
 }
 
 }  // namespace

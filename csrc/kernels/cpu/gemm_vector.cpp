@@ -34,13 +34,16 @@ LAMELLA_INLINE void add_rows(int64_t n, const T* a, int64_t rs_a, int64_t cs_a, 
         j, [&](const T* p) __attribute__((always_inline)) { return V::load(p, n - j); });
 }
 
-template <class T, int M>
-LAMELLA_INLINE void stream_rows(int64_t n, int64_t k, const T* a, int64_t rs_a, int64_t cs_a, const T* b, int64_t ldb,
-                                T* sums, int64_t ld) {
-  constexpr int R = 4;
-  int64_t p = 0;
-  for (; p + R <= k; p += R) add_rows<T, M, R>(n, a + p * cs_a, rs_a, cs_a, b + p * ldb, ldb, sums, ld);
-  for (; p < k; ++p) add_rows<T, M, 1>(n, a + p * cs_a, rs_a, cs_a, b + p * ldb, ldb, sums, ld);
+template <class T, int R>
+LAMELLA_INLINE void add_rows(int64_t m, int64_t n, const T* a, int64_t rs_a, int64_t cs_a, const T* b, int64_t ldb,
+                             T* sums, int64_t ld) {
+  constexpr int M = GemmTile<T>::kStreamRows;
+  for (; m >= M; m -= M, a += M * rs_a, sums += M * ld) add_rows<T, M, R>(n, a, rs_a, cs_a, b, ldb, sums, ld);
+  if constexpr (M > 3)
+    if (m == 3) return add_rows<T, 3, R>(n, a, rs_a, cs_a, b, ldb, sums, ld);
+  if constexpr (M > 2)
+    if (m == 2) return add_rows<T, 2, R>(n, a, rs_a, cs_a, b, ldb, sums, ld);
+  if (m == 1) add_rows<T, 1, R>(n, a, rs_a, cs_a, b, ldb, sums, ld);
 }
 
 template <class T>
@@ -51,21 +54,15 @@ LAMELLA_INLINE void rows_path(const GemmParams<T>& p, int64_t kc, int64_t j0, in
   for (int64_t j = j0; j < j1; j += chunk) {
     const int64_t n = min64(chunk, j1 - j), ld = round_up(n, Vec<T>::W);
     for (int64_t p0 = 0; p0 < p.k; p0 += kc) {
+      constexpr int R = 4;
       const int64_t steps = min64(kc, p.k - p0);
       const T* a = p.a + p0 * p.cs_a;
       const T* b = p.b + p0 * p.rs_b + j;
       for (int64_t i = 0; i < p.m * ld; i += Vec<T>::W) Vec<T>::zero().store(sums + i);
-      switch (p.m) {
-        case 1:
-          stream_rows<T, 1>(n, steps, a, p.rs_a, p.cs_a, b, p.rs_b, sums, ld);
-          break;
-        case 2:
-          stream_rows<T, 2>(n, steps, a, p.rs_a, p.cs_a, b, p.rs_b, sums, ld);
-          break;
-        default:
-          stream_rows<T, 3>(n, steps, a, p.rs_a, p.cs_a, b, p.rs_b, sums, ld);
-          break;
-      }
+      int64_t r = 0;
+      for (; r + R <= steps; r += R)
+        add_rows<T, R>(p.m, n, a + r * p.cs_a, p.rs_a, p.cs_a, b + r * p.rs_b, p.rs_b, sums, ld);
+      for (; r < steps; ++r) add_rows<T, 1>(p.m, n, a + r * p.cs_a, p.rs_a, p.cs_a, b + r * p.rs_b, p.rs_b, sums, ld);
       const TileOut<T> out = tile_out(p.c, p.ldc, gemm_epilogue(p, p0 == 0, p0 + steps >= p.k));
       for (int64_t i = 0; i < p.m; ++i) store_row(sums + i * ld, n, p.c + i * p.ldc + j, offset(out.bias, j), out);
     }
