@@ -101,15 +101,15 @@ void micro_tile(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, con
 
 // The tables that gemm_tiles.h promises, for one way of reading A.
 template <class T, bool RowA, int NV, bool Tail, class Rows>
-struct TileTable;
+struct MicroTable;
 template <class T, bool RowA, int NV, bool Tail, int... I>
-struct TileTable<T, RowA, NV, Tail, std::integer_sequence<int, I...>> {
+struct MicroTable<T, RowA, NV, Tail, std::integer_sequence<int, I...>> {
   static constexpr TileFn<T> kFn[] = {micro_tile<T, I + 1, NV, RowA, Tail>...};
 };
 template <class T, bool RowA, int NV>
 LAMELLA_INLINE const TileFn<T>* tile_rows(bool tail) {
   using Rows = std::make_integer_sequence<int, NV <= GemmTile<T>::kNV ? GemmTile<T>::kMR : GemmTile<T>::kWideMR>;
-  return tail ? TileTable<T, RowA, NV, true, Rows>::kFn : TileTable<T, RowA, NV, false, Rows>::kFn;
+  return tail ? MicroTable<T, RowA, NV, true, Rows>::kFn : MicroTable<T, RowA, NV, false, Rows>::kFn;
 }
 template <class T, bool RowA>
 LAMELLA_INLINE const TileFn<T>* tile_functions(int vectors, bool tail) {

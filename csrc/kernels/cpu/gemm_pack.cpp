@@ -48,11 +48,31 @@ LAMELLA_INLINE void pack_panel(int64_t steps, int64_t width, const T* src, int64
   }
 }
 
+// A panel of A from row-major memory: as transpose_rows, but whole vectors are stored, each over the one before. Up to
+// W elements past the panel are written: gemm_pack_a_size has room.
+template <class T>
+LAMELLA_INLINE void transpose_panel(int64_t steps, int64_t rows, const T* src, int64_t lds, T* dst, int64_t mr) {
+  constexpr int W = Vec<T>::W;
+  int64_t p = 0;
+  for (; p + W <= steps; p += W, src += W, dst += W * mr) {
+    Vec<T> v[W];
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) v[i] = i < rows ? Vec<T>::load(src + i * lds) : Vec<T>::zero();
+    transpose_vectors(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i) v[i].store(dst + i * mr);
+  }
+  if (p < steps) transpose_tile(rows, steps - p, src, lds, dst, mr);
+}
+
 template <class T>
 LAMELLA_INLINE void pack_a(int64_t m, int64_t kc, const T* a, int64_t rs, int64_t cs, int64_t mr, T* ap) {
   for (int64_t i = 0; i < m; i += mr) {
     const int64_t rows = m - i < mr ? m - i : mr;
-    pack_panel(kc, rows, a + i * rs, cs, rs, ap, mr);
+    if (cs == 1 && rs != 1 && mr <= kGemmMR<T> && mr <= Vec<T>::W)
+      transpose_panel(kc, rows, a + i * rs, rs, ap, mr);
+    else
+      pack_panel(kc, rows, a + i * rs, cs, rs, ap, mr);
     ap += mr * kc;
   }
 }
