@@ -74,16 +74,17 @@ void bind_optimizer(py::module_& m) {
       .def(
           "step",
           [](Optimizer& o, const py::sequence& params, const py::sequence& grads, const py::sequence& states,
-             int64_t step, const py::object& lr, const py::object& lr_scales, const py::object& weight_decays) {
+             int64_t step, const py::object& lr, const py::object& lr_scales, const py::object& weight_decays,
+             double grad_scale) {
             if (step < 1) fail_value("optimizer", "step", "a step number >= 1", std::to_string(step));
             const std::vector<ParamSlot> slots = to_slots(o, params, grads, states, lr_scales, weight_decays);
-            if (!lr.is_none()) o.set_hyper("learning_rate", lr.cast<double>());
+            if (!lr.is_none()) o.set_learning_rate(lr.cast<double>());
             Exec& exec = thread_exec();
             ReleaseGil release;
-            o.step(exec, slots, step);
+            o.step(exec, slots, step, grad_scale);
           },
           py::arg("params"), py::arg("grads"), py::arg("states"), py::arg("step"), py::arg("lr") = py::none(),
-          py::arg("lr_scales") = py::none(), py::arg("weight_decays") = py::none(),
+          py::arg("lr_scales") = py::none(), py::arg("weight_decays") = py::none(), py::arg("grad_scale") = 1.0,
           "Update `params` in place from `grads` and `states` (lists of lists); a None gradient skips its parameter.");
 }
 

@@ -8,223 +8,312 @@ namespace lamella {
 namespace {
 
 constexpr int64_t kChunk = 4096;  // elements; small enough to balance, large enough to stream
+constexpr double kHuge = 1e300;
 
-template <class T>
-std::vector<OptimizerTensor<T>>& pick(std::vector<OptimizerTensor<float>>& f32,
-                                      std::vector<OptimizerTensor<double>>& f64) {
-  if constexpr (sizeof(T) == 4) {
-    return f32;
-  } else {
-    return f64;
-  }
+void check_range(const std::string& op, const char* name, double v, double least, double below) {
+  if (v >= least && v < below) return;
+  const std::string bound = below == kHuge ? "a finite number >= " + Json(least).dump()
+                                           : "a number in [" + Json(least).dump() + ", " + Json(below).dump() + ")";
+  fail_value(op, name, bound, std::to_string(v));
 }
 
-void check_range(const char* name, double v, double least, double below) {
-  if (!(v >= least && v < below)) {
-    fail_value("optimizer", name, "a number in [" + std::to_string(least) + ", " + std::to_string(below) + ")",
-               std::to_string(v));
-  }
+// Nadam's momentum at a step (Dozat 2016).
+double nadam_momentum(double beta1, double decay, int64_t step) {
+  return beta1 * (1.0 - 0.5 * std::pow(0.96, static_cast<double>(step) * decay));
 }
 
 }  // namespace
 
+// f(name, field) for the hyper-parameters of a kind, in the order in which they are shown.
+template <class H, class F>
+void Optimizer::visit(Kind kind, H& h, F&& f) {
+  f("learning_rate", h.learning_rate);
+  f("weight_decay", h.weight_decay);
+  f("decoupled", h.decoupled);
+  f("maximize", h.maximize);
+  f("clipvalue", h.clipvalue);
+  f("clipnorm", h.clipnorm);
+  f("global_clipnorm", h.global_clipnorm);
+  switch (kind) {
+    case Kind::kSgd:
+      f("momentum", h.momentum);
+      f("dampening", h.dampening);
+      f("nesterov", h.nesterov);
+      f("velocity", h.velocity);
+      break;
+    case Kind::kAdam:
+      f("beta1", h.beta1);
+      f("beta2", h.beta2);
+      f("eps", h.eps);
+      f("amsgrad", h.amsgrad);
+      f("eps_hat", h.eps_hat);
+      break;
+    case Kind::kRmsprop:
+      f("rho", h.beta2);
+      f("eps", h.eps);
+      f("momentum", h.momentum);
+      f("centered", h.centered);
+      f("eps_inside", h.eps_inside);
+      f("velocity", h.velocity);
+      break;
+    case Kind::kAdagrad:
+      f("eps", h.eps);
+      f("lr_decay", h.lr_decay);
+      f("initial_accumulator", h.initial);
+      f("eps_inside", h.eps_inside);
+      break;
+    case Kind::kAdadelta:
+      f("rho", h.beta2);
+      f("eps", h.eps);
+      break;
+    case Kind::kAdamax:
+      f("beta1", h.beta1);
+      f("beta2", h.beta2);
+      f("eps", h.eps);
+      f("eps_inside", h.eps_inside);
+      break;
+    case Kind::kNadam:
+      f("beta1", h.beta1);
+      f("beta2", h.beta2);
+      f("eps", h.eps);
+      f("momentum_decay", h.momentum_decay);
+      break;
+    case Kind::kLion:
+      f("beta1", h.beta1);
+      f("beta2", h.beta2);
+      break;
+  }
+}
+
+const std::vector<std::string>& Optimizer::kinds() {
+  static const std::vector<std::string> names = {"sgd",      "adam",   "rmsprop", "adagrad",
+                                                 "adadelta", "adamax", "nadam",   "lion"};  // in the order of Kind
+  return names;
+}
+
 std::unique_ptr<Optimizer> Optimizer::make(const std::string& kind, const Json& hyper) {
-  const std::vector<std::string> known = {"sgd", "adam", "rmsprop", "adagrad"};
-  if (std::find(known.begin(), known.end(), kind) == known.end()) {
-    const std::string close = closest_name(kind, known);
-    fail_value("optimizer", "name",
-               "one of sgd, adam, rmsprop, adagrad" + (close.empty() ? "" : " (did you mean '" + close + "'?)"),
+  const auto at = std::find(kinds().begin(), kinds().end(), kind);
+  if (at == kinds().end()) {
+    std::string known;
+    for (const std::string& k : kinds()) known += (known.empty() ? "" : ", ") + k;
+    const std::string close = closest_name(kind, kinds());
+    fail_value("optimizer", "name", "one of " + known + (close.empty() ? "" : " (did you mean '" + close + "'?)"),
                "'" + kind + "'");
   }
   std::unique_ptr<Optimizer> o(new Optimizer);
-  o->kind_ = kind;
-  o->eps_ = kind == "adagrad" ? 1e-10 : 1e-8;
-  o->beta2_ = kind == "rmsprop" ? 0.99 : 0.999;
-  o->read(hyper);
+  o->kind_ = static_cast<Kind>(at - kinds().begin());
+  o->name_ = kind;
+  Hyper h;
+  if (o->kind_ == Kind::kRmsprop) h.beta2 = 0.99;
+  if (o->kind_ == Kind::kAdagrad) h.eps = 1e-10;
+  if (o->kind_ == Kind::kAdadelta) h.beta2 = 0.9, h.eps = 1e-6;
+  if (o->kind_ == Kind::kAdamax) h.eps_inside = true;
+  if (o->kind_ == Kind::kLion) h.beta2 = 0.99;
+  o->set(o->read(hyper, h));
   return o;
 }
 
-void Optimizer::read(const Json& hyper) {
-  AttrReader a("optimizer " + kind_, hyper);
-  learning_rate_ = a.get_double("learning_rate", learning_rate_);
-  weight_decay_ = a.get_double("weight_decay", weight_decay_);
-  decoupled_ = a.get_bool("decoupled", decoupled_);
-  maximize_ = a.get_bool("maximize", maximize_);
-  clip_value_ = a.get_double("clipvalue", clip_value_);
-  clip_norm_ = a.get_double("clipnorm", clip_norm_);
-  global_clip_norm_ = a.get_double("global_clipnorm", global_clip_norm_);
-  slots_.clear();
-  if (kind_ == "sgd") {
-    momentum_ = a.get_double("momentum", momentum_);
-    dampening_ = a.get_double("dampening", dampening_);
-    nesterov_ = a.get_bool("nesterov", nesterov_);
-    velocity_ = a.get_bool("velocity", velocity_);
-    if (momentum_ != 0) slots_ = {{"momentum_buffer", 0.0}};
-  } else if (kind_ == "adam") {
-    beta1_ = a.get_double("beta1", beta1_);
-    beta2_ = a.get_double("beta2", beta2_);
-    eps_ = a.get_double("eps", eps_);
-    amsgrad_ = a.get_bool("amsgrad", amsgrad_);
-    eps_hat_ = a.get_bool("eps_hat", eps_hat_);
-    slots_ = {{"exp_avg", 0.0}, {"exp_avg_sq", 0.0}};
-    if (amsgrad_) slots_.push_back({"max_exp_avg_sq", 0.0});
-  } else if (kind_ == "rmsprop") {
-    beta2_ = a.get_double("rho", beta2_);
-    eps_ = a.get_double("eps", eps_);
-    momentum_ = a.get_double("momentum", momentum_);
-    centered_ = a.get_bool("centered", centered_);
-    eps_inside_ = a.get_bool("eps_inside", eps_inside_);
-    velocity_ = a.get_bool("velocity", velocity_);
-    slots_ = {{"square_avg", 0.0}};
-    if (centered_) slots_.push_back({"grad_avg", 0.0});
-    if (momentum_ != 0) slots_.push_back({"momentum_buffer", 0.0});
-  } else {
-    eps_ = a.get_double("eps", eps_);
-    lr_decay_ = a.get_double("lr_decay", lr_decay_);
-    initial_ = a.get_double("initial_accumulator", initial_);
-    eps_inside_ = a.get_bool("eps_inside", eps_inside_);
-    slots_ = {{"sum", initial_}};
-  }
+Optimizer::Hyper Optimizer::read(const Json& hyper, Hyper h) const {
+  const std::string op = "optimizer " + name_;
+  AttrReader a(op, hyper);
+  struct Reader {
+    AttrReader& a;
+    void operator()(const char* key, double& v) const { v = a.get_double(key, v); }
+    void operator()(const char* key, bool& v) const { v = a.get_bool(key, v); }
+  };
+  visit(kind_, h, Reader{a});
   a.done();
-  constexpr double kHuge = 1e300;
-  check_range("learning_rate", learning_rate_, 0, kHuge);
-  check_range("weight_decay", weight_decay_, 0, kHuge);
-  check_range("clipvalue", clip_value_, 0, kHuge);
-  check_range("clipnorm", clip_norm_, 0, kHuge);
-  check_range("global_clipnorm", global_clip_norm_, 0, kHuge);
-  check_range("momentum", momentum_, 0, kHuge);
-  check_range("beta1", beta1_, 0, 1);
-  check_range(kind_ == "rmsprop" ? "rho" : "beta2", beta2_, 0, 1);
-  check_range("eps", eps_, 0, kHuge);
-  check_range("lr_decay", lr_decay_, 0, kHuge);
-  check_range("initial_accumulator", initial_, 0, kHuge);
-  if ((clip_value_ > 0) + (clip_norm_ > 0) + (global_clip_norm_ > 0) > 1) {
-    fail_value("optimizer", "clipvalue, clipnorm, global_clipnorm", "at most one of them", "several");
+  struct Checker {
+    const std::string& op;
+    void operator()(const char* key, double v) const {
+      const std::string k = key;
+      check_range(op, key, v, 0, k == "beta1" || k == "beta2" || k == "rho" ? 1.0 : kHuge);
+    }
+    void operator()(const char*, bool) const {}
+  };
+  visit(kind_, h, Checker{op});
+  if ((h.clipvalue > 0) + (h.clipnorm > 0) + (h.global_clipnorm > 0) > 1) {
+    fail_value(op, "clipvalue, clipnorm, global_clipnorm", "at most one of them", "several");
   }
-  if (nesterov_ && (momentum_ <= 0 || dampening_ != 0)) {
-    fail_value("optimizer", "nesterov", "a momentum > 0 and no dampening with it",
-               "momentum " + std::to_string(momentum_) + ", dampening " + std::to_string(dampening_));
+  if (h.nesterov && (h.momentum <= 0 || h.dampening != 0)) {
+    fail_value(op, "nesterov", "a momentum > 0 and no dampening with it",
+               "momentum " + std::to_string(h.momentum) + ", dampening " + std::to_string(h.dampening));
+  }
+  if (h.velocity && h.dampening != 0) {
+    fail_value(op, "dampening", "none with velocity", std::to_string(h.dampening));
+  }
+  return h;
+}
+
+void Optimizer::set(const Hyper& h) {
+  if (h.beta1 != h_.beta1 || h.momentum_decay != h_.momentum_decay) {
+    product_step_ = 0;
+    product_ = 1.0;
+  }
+  h_ = h;
+  slots_.clear();
+  switch (kind_) {
+    case Kind::kSgd:
+      if (h.momentum != 0) slots_ = {{"momentum_buffer", 0.0}};
+      break;
+    case Kind::kAdam:
+      slots_ = {{"exp_avg", 0.0}, {"exp_avg_sq", 0.0}};
+      if (h.amsgrad) slots_.push_back({"max_exp_avg_sq", 0.0});
+      break;
+    case Kind::kRmsprop:
+      slots_ = {{"square_avg", 0.0}};
+      if (h.centered) slots_.push_back({"grad_avg", 0.0});
+      if (h.momentum != 0) slots_.push_back({"momentum_buffer", 0.0});
+      break;
+    case Kind::kAdagrad:
+      slots_ = {{"sum", h.initial}};
+      break;
+    case Kind::kAdadelta:
+      slots_ = {{"square_avg", 0.0}, {"acc_delta", 0.0}};
+      break;
+    case Kind::kAdamax:
+      slots_ = {{"exp_avg", 0.0}, {"exp_inf", 0.0}};
+      break;
+    case Kind::kNadam:
+      slots_ = {{"exp_avg", 0.0}, {"exp_avg_sq", 0.0}};
+      break;
+    case Kind::kLion:
+      slots_ = {{"exp_avg", 0.0}};
+      break;
   }
 }
 
 Json Optimizer::hyper() const {
-  Json::Object o{{"learning_rate", learning_rate_},
-                 {"weight_decay", weight_decay_},
-                 {"decoupled", decoupled_},
-                 {"maximize", maximize_},
-                 {"clipvalue", clip_value_},
-                 {"clipnorm", clip_norm_},
-                 {"global_clipnorm", global_clip_norm_}};
-  const auto add = [&](const char* name, Json v) { o.emplace_back(name, std::move(v)); };
-  if (kind_ == "sgd") {
-    add("momentum", momentum_);
-    add("dampening", dampening_);
-    add("nesterov", nesterov_);
-    add("velocity", velocity_);
-  } else if (kind_ == "adam") {
-    add("beta1", beta1_);
-    add("beta2", beta2_);
-    add("eps", eps_);
-    add("amsgrad", amsgrad_);
-    add("eps_hat", eps_hat_);
-  } else if (kind_ == "rmsprop") {
-    add("rho", beta2_);
-    add("eps", eps_);
-    add("momentum", momentum_);
-    add("centered", centered_);
-    add("eps_inside", eps_inside_);
-    add("velocity", velocity_);
-  } else {
-    add("eps", eps_);
-    add("lr_decay", lr_decay_);
-    add("initial_accumulator", initial_);
-    add("eps_inside", eps_inside_);
-  }
+  Json::Object o;
+  visit(kind_, h_, [&](const char* key, auto v) { o.emplace_back(key, v); });
   return o;
 }
 
-void Optimizer::set_hyper(const std::string& name, const Json& value) {
-  Json all = hyper();
-  if (all.find(name) == nullptr) {
-    read(Json::Object{{name, value}});  // throws, naming the known ones
-  }
-  all.set(name, value);
-  read(all);
+void Optimizer::set_hyper(const std::string& name, const Json& value) { set(read(Json::Object{{name, value}}, h_)); }
+
+void Optimizer::set_learning_rate(double lr) {
+  check_range("optimizer " + name_, "learning_rate", lr, 0, kHuge);
+  h_.learning_rate = lr;
 }
 
 template <class T>
-void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step) {
-  auto& tensors = pick<T>(tensors_f32_, tensors_f64_);
-  tensors.resize(params.size());
+std::vector<OptimizerTensor<T>>& Optimizer::tensors() {
+  if constexpr (sizeof(T) == 4) {
+    return tensors_f32_;
+  } else {
+    return tensors_f64_;
+  }
+}
+
+double Optimizer::momentum_product(int64_t step) {
+  if (step < product_step_) {
+    product_step_ = 0;
+    product_ = 1.0;
+  }
+  while (product_step_ < step) product_ *= nadam_momentum(h_.beta1, h_.momentum_decay, ++product_step_);
+  return product_;
+}
+
+template <class T>
+void Optimizer::clip_by_norm(Exec& exec, const OptimizerParams<T>& p, double grad_scale) {
+  partial_.resize(chunks_.size());
+  exec.kernels<T>().optimizer.sum_of_squares(exec.context(), p, partial_.data());
+  norms_.assign(tensors<T>().size(), 0.0);
+  double all = 0;
+  for (size_t i = 0; i < chunks_.size(); ++i) {
+    norms_[static_cast<size_t>(chunks_[i].tensor)] += partial_[i];
+    all += partial_[i];
+  }
+  const double limit = h_.clipnorm > 0 ? h_.clipnorm : h_.global_clipnorm;
+  for (size_t i = 0; i < norms_.size(); ++i) {
+    const double norm = std::abs(grad_scale) * std::sqrt(h_.clipnorm > 0 ? norms_[i] : all);
+    if (norm > limit)
+      tensors<T>()[i].grad_scale = static_cast<T>((h_.maximize ? -grad_scale : grad_scale) * (limit / norm));
+  }
+}
+
+template <class T>
+void Optimizer::run_kind(Exec& exec, OptimizerParams<T>& p, int64_t step) {
+  const OptimizerKernels<T>& k = exec.kernels<T>().optimizer;
+  const Context ctx = exec.context();
+  const double t = static_cast<double>(step);
+  const double c1 = 1 - std::pow(h_.beta1, t), c2 = 1 - std::pow(h_.beta2, t);
+  switch (kind_) {
+    case Kind::kSgd:
+      return k.sgd(ctx, p);
+    case Kind::kAdam:
+      p.step_scale = static_cast<T>(h_.eps_hat ? std::sqrt(c2) / c1 : 1 / c1);
+      p.root_scale = static_cast<T>(h_.eps_hat ? 1.0 : 1 / std::sqrt(c2));
+      return k.adam(ctx, p);
+    case Kind::kRmsprop:
+      return k.rmsprop(ctx, p);
+    case Kind::kAdagrad:
+      p.step_scale = static_cast<T>(1 / (1 + (t - 1) * h_.lr_decay));
+      return k.adagrad(ctx, p);
+    case Kind::kAdadelta:
+      return k.adadelta(ctx, p);
+    case Kind::kAdamax:
+      p.step_scale = static_cast<T>(1 / c1);
+      return k.adamax(ctx, p);
+    case Kind::kNadam: {
+      const double now = nadam_momentum(h_.beta1, h_.momentum_decay, step);
+      const double next = nadam_momentum(h_.beta1, h_.momentum_decay, step + 1);
+      const double product = momentum_product(step);
+      p.step_scale = static_cast<T>(next / (1 - product * next));
+      p.grad_step_scale = static_cast<T>((1 - now) / (1 - product));
+      p.root_scale = static_cast<T>(1 / std::sqrt(c2));
+      return k.nadam(ctx, p);
+    }
+    case Kind::kLion:
+      return k.lion(ctx, p);
+  }
+}
+
+template <class T>
+void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
+  auto& list = tensors<T>();
+  list.resize(params.size());
   chunks_.clear();
   for (size_t i = 0; i < params.size(); ++i) {
     const ParamSlot& s = params[i];
-    OptimizerTensor<T>& t = tensors[i];
+    OptimizerTensor<T>& t = list[i];
     t.w = s.value.as<T>();
     t.g = s.grad.as<T>();
     for (int k = 0; k < 3; ++k) t.state[k] = s.state[k].as<T>();
     t.n = s.value.size();
-    t.lr = static_cast<T>(learning_rate_ * s.lr_scale);
-    const double decay = s.weight_decay >= 0 ? s.weight_decay : weight_decay_;
-    t.l2 = static_cast<T>(decoupled_ ? 0.0 : decay);
-    t.decay = static_cast<T>(decoupled_ ? decay : 0.0);
-    t.grad_scale = maximize_ ? T(-1) : T(1);
+    const double lr = h_.learning_rate * s.lr_scale;
+    const double decay = s.weight_decay >= 0 ? s.weight_decay : h_.weight_decay;
+    t.lr = static_cast<T>(lr);
+    t.l2 = static_cast<T>(h_.decoupled ? 0.0 : decay);
+    t.keep = static_cast<T>(h_.decoupled ? 1.0 - lr * decay : 1.0);
+    t.grad_scale = static_cast<T>(h_.maximize ? -grad_scale : grad_scale);
     for (int64_t b = 0; b < t.n; b += kChunk) {
       chunks_.push_back({static_cast<int64_t>(i), b, std::min(b + kChunk, t.n)});
     }
   }
   OptimizerParams<T> p;
-  p.tensors = tensors.data();
+  p.tensors = list.data();
   p.chunks = chunks_.data();
   p.chunk_count = static_cast<int64_t>(chunks_.size());
-  p.clip_value = static_cast<T>(clip_value_);
-  p.momentum = static_cast<T>(momentum_);
-  p.dampening = static_cast<T>(dampening_);
-  p.nesterov = nesterov_;
-  p.velocity = velocity_;
-  p.first_step = step == 1;
-  p.beta1 = static_cast<T>(beta1_);
-  p.beta2 = static_cast<T>(beta2_);
-  p.eps = static_cast<T>(eps_);
-  p.amsgrad = amsgrad_;
-  p.centered = centered_;
-  p.eps_inside = eps_inside_;
-  const OptimizerKernels<T>& k = exec.kernels<T>().optimizer;
-  const Context ctx = exec.context();
-
-  if (clip_norm_ > 0 || global_clip_norm_ > 0) {
-    partial_.resize(chunks_.size());
-    k.sum_of_squares(ctx, p, partial_.data());
-    norms_.assign(params.size(), 0.0);
-    double all = 0;
-    for (size_t i = 0; i < chunks_.size(); ++i) {
-      norms_[static_cast<size_t>(chunks_[i].tensor)] += partial_[i];
-      all += partial_[i];
-    }
-    const double limit = clip_norm_ > 0 ? clip_norm_ : global_clip_norm_;
-    for (size_t i = 0; i < params.size(); ++i) {
-      const double norm = std::sqrt(clip_norm_ > 0 ? norms_[i] : all);
-      if (norm > limit) tensors[i].grad_scale *= static_cast<T>(limit / norm);
-    }
-  }
-
-  if (kind_ == "sgd") {
-    k.sgd(ctx, p);
-  } else if (kind_ == "adam") {
-    const double c1 = 1 - std::pow(beta1_, static_cast<double>(step));
-    const double c2 = 1 - std::pow(beta2_, static_cast<double>(step));
-    p.step_scale = static_cast<T>(eps_hat_ ? std::sqrt(c2) / c1 : 1 / c1);
-    p.root_scale = static_cast<T>(eps_hat_ ? 1.0 : 1 / std::sqrt(c2));
-    k.adam(ctx, p);
-  } else if (kind_ == "rmsprop") {
-    k.rmsprop(ctx, p);
-  } else {
-    p.step_scale = static_cast<T>(1 / (1 + static_cast<double>(step - 1) * lr_decay_));
-    k.adagrad(ctx, p);
-  }
+  p.clip_value = static_cast<T>(h_.clipvalue);
+  p.momentum = static_cast<T>(h_.momentum);
+  // PyTorch's buffer starts as the gradient itself, undampened.
+  p.take = static_cast<T>(step == 1 ? 1.0 : 1.0 - h_.dampening);
+  p.nesterov = h_.nesterov;
+  p.velocity = h_.velocity;
+  p.beta1 = static_cast<T>(h_.beta1);
+  p.take1 = static_cast<T>(1.0 - h_.beta1);
+  p.beta2 = static_cast<T>(h_.beta2);
+  p.take2 = static_cast<T>(1.0 - h_.beta2);
+  p.eps = static_cast<T>(h_.eps);
+  p.amsgrad = h_.amsgrad;
+  p.centered = h_.centered;
+  p.eps_inside = h_.eps_inside;
+  if (h_.clipnorm > 0 || h_.global_clipnorm > 0) clip_by_norm(exec, p, grad_scale);
+  run_kind(exec, p, step);
 }
 
-void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step) {
+void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
   if (params.empty()) return;
   const DType dtype = params[0].value.dtype;
   for (const ParamSlot& s : params) {
@@ -238,7 +327,7 @@ void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step
       }
     }
   }
-  dispatch_float(dtype, "optimizer", "parameter", [&]<class T>() { step_typed<T>(exec, params, step); });
+  dispatch_float(dtype, "optimizer", "parameter", [&]<class T>() { step_typed<T>(exec, params, step, grad_scale); });
 }
 
 }  // namespace lamella

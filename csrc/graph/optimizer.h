@@ -21,47 +21,71 @@ struct ParamSlot {
 class Optimizer {
  public:
   struct Slot {
-    std::string name;  // "momentum", "exp_avg", ...
+    std::string name;  // "momentum_buffer", "exp_avg", ... as PyTorch's state_dict calls them
     double initial = 0.0;
   };
 
-  // Kinds and their hyper-parameters, with defaults (unknown names are refused with the closest known one):
-  //   sgd      momentum 0, dampening 0, nesterov false, velocity false (true: Keras' form of momentum)
-  //   adam     beta1 0.9, beta2 0.999, eps 1e-8, amsgrad false, eps_hat false (true: Keras' place of epsilon)
-  //   rmsprop  rho 0.99, eps 1e-8, momentum 0, centered false, eps_inside false, velocity false (both true: Keras)
-  //   adagrad  eps 1e-10, lr_decay 0, initial_accumulator 0, eps_inside false
+  // Kinds and their hyper-parameters, with defaults (unknown names are refused with the closest known one). The rules
+  // are PyTorch's; the flags in parentheses make them Keras'.
+  //   sgd       momentum 0, dampening 0, nesterov false (velocity: the buffer holds steps, not gradients)
+  //   adam      beta1 0.9, beta2 0.999, eps 1e-8, amsgrad false (eps_hat: epsilon before the bias correction)
+  //   rmsprop   rho 0.99, eps 1e-8, momentum 0, centered false (eps_inside: the root, and velocity)
+  //   adagrad   eps 1e-10, lr_decay 0, initial_accumulator 0 (eps_inside: the root)
+  //   adadelta  rho 0.9, eps 1e-6
+  //   adamax    beta1 0.9, beta2 0.999, eps 1e-8, eps_inside true: the maximum (false: added to it)
+  //   nadam     beta1 0.9, beta2 0.999, eps 1e-8, momentum_decay 0.004 (1)
+  //   lion      beta1 0.9, beta2 0.99
   // and for all: learning_rate 0.001, weight_decay 0, decoupled false (true: AdamW's), maximize false,
   //   clipvalue 0, clipnorm 0 (per tensor), global_clipnorm 0 (0: off).
   static std::unique_ptr<Optimizer> make(const std::string& kind, const Json& hyper);
+  static const std::vector<std::string>& kinds();
 
-  const std::string& kind() const { return kind_; }
+  const std::string& kind() const { return name_; }
   const std::vector<Slot>& slots() const { return slots_; }
   Json hyper() const;
-  void set_hyper(const std::string& name, const Json& value);  // same checks as make
-  double learning_rate() const { return learning_rate_; }
-  void set_learning_rate(double lr) { learning_rate_ = lr; }
+  void set_hyper(const std::string& name, const Json& value);  // same checks as make; changes nothing if they fail
+  double learning_rate() const { return h_.learning_rate; }
+  void set_learning_rate(double lr);
 
-  // One update of all parameters; `step` counts from 1. Allocates only while the list of parameters grows. All of them
-  // must be of one float dtype.
-  void step(Exec& exec, std::span<const ParamSlot> params, int64_t step);
+  // One update of all parameters; `step` counts from 1, gradients are multiplied by grad_scale first (the inverse of a
+  // loss scale). Allocates only while the list of parameters grows. All of them must be of one float dtype.
+  void step(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale = 1.0);
 
  private:
-  Optimizer() = default;
-  void read(const Json& hyper);
-  template <class T>
-  void step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step);
+  enum class Kind { kSgd, kAdam, kRmsprop, kAdagrad, kAdadelta, kAdamax, kNadam, kLion };
+  struct Hyper {
+    double learning_rate = 1e-3, weight_decay = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0;
+    double momentum = 0, dampening = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, lr_decay = 0, initial = 0;
+    double momentum_decay = 0.004;
+    bool decoupled = false, maximize = false, nesterov = false, velocity = false, amsgrad = false, eps_hat = false;
+    bool centered = false, eps_inside = false;
+  };
+  template <class H, class F>
+  static void visit(Kind kind, H& h, F&& f);
 
-  std::string kind_;
+  Optimizer() = default;
+  Hyper read(const Json& hyper, Hyper from) const;
+  void set(const Hyper& h);
+  template <class T>
+  void step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale);
+  template <class T>
+  void clip_by_norm(Exec& exec, const OptimizerParams<T>& p, double grad_scale);
+  template <class T>
+  void run_kind(Exec& exec, OptimizerParams<T>& p, int64_t step);
+  template <class T>
+  std::vector<OptimizerTensor<T>>& tensors();
+  double momentum_product(int64_t step);
+
+  Kind kind_ = Kind::kSgd;
+  std::string name_;
+  Hyper h_;
   std::vector<Slot> slots_;
-  double learning_rate_ = 1e-3, weight_decay_ = 0;
-  double clip_value_ = 0, clip_norm_ = 0, global_clip_norm_ = 0;
-  double momentum_ = 0, dampening_ = 0, beta1_ = 0.9, beta2_ = 0.999, eps_ = 1e-8, lr_decay_ = 0, initial_ = 0;
-  bool nesterov_ = false, velocity_ = false, amsgrad_ = false, eps_hat_ = false, centered_ = false, eps_inside_ = false;
-  bool decoupled_ = false, maximize_ = false;
   std::vector<OptimizerChunk> chunks_;
   std::vector<double> partial_, norms_;
   std::vector<OptimizerTensor<float>> tensors_f32_;
   std::vector<OptimizerTensor<double>> tensors_f64_;
+  int64_t product_step_ = 0;  // nadam: the product of its momenta over the first steps
+  double product_ = 1.0;
 };
 
 }  // namespace lamella

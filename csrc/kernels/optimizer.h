@@ -17,7 +17,7 @@ struct OptimizerTensor {
   int64_t n = 0;
   T lr = 0;          // learning rate of this tensor
   T l2 = 0;          // g += l2 * w
-  T decay = 0;       // decoupled: w -= lr * decay * w, before the update
+  T keep = 1;        // decoupled weight decay: w *= keep, before the update
   T grad_scale = 1;  // g *= grad_scale before anything else: clipping by norm, loss scaling, -1 to maximise
 };
 
@@ -27,33 +27,40 @@ struct OptimizerChunk {
   int64_t begin = 0, end = 0;
 };
 
-// What the kinds read of it stands beside each field. Fields that depend on the step come ready from Optimizer::step.
+// What the kinds read of it stands beside each field. Fields that depend on the step come ready from Optimizer::step,
+// and complements like 1 - beta2 were taken in double.
 template <class T>
 struct OptimizerParams {
   const OptimizerTensor<T>* tensors = nullptr;
   const OptimizerChunk* chunks = nullptr;
   int64_t chunk_count = 0;
-  T clip_value = 0;         // > 0: g is clipped to [-clip_value, clip_value] after grad_scale
-  T momentum = 0;           // sgd, rmsprop
-  T dampening = 0;          // sgd
-  bool nesterov = false;    // sgd
-  bool velocity = false;    // sgd, rmsprop: the momentum buffer holds lr-scaled steps (Keras) rather than gradients
-  bool first_step = false;  // sgd: the buffer starts as the gradient itself, undampened (PyTorch)
-  T beta1 = 0, beta2 = 0;   // adam; rmsprop's and adagrad's decay of the squares is beta2
+  T clip_value = 0;        // > 0: g is clipped to [-clip_value, clip_value] after grad_scale
+  T momentum = 0;          // sgd, rmsprop
+  T take = 1;              // sgd: share of the gradient that enters the buffer
+  bool nesterov = false;   // sgd
+  bool velocity = false;   // sgd, rmsprop: the momentum buffer holds lr-scaled steps (Keras) rather than gradients
+  T beta1 = 0, take1 = 0;  // adam, adamax, nadam, lion: m = beta1 * m + take1 * g
+  T beta2 = 0, take2 = 0;  // of the squares, rho of rmsprop and adadelta; lion: what enters m
   T eps = 0;
-  T step_scale = 1;         // adam: w -= lr * step_scale * m / (sqrt(v) * root_scale + eps); adagrad: lr * step_scale
-  T root_scale = 1;         // adam
+  T step_scale = 1;         // adam, adamax, adagrad, nadam: times the learning rate; bias correction of m
+  T grad_step_scale = 0;    // nadam: the same for the gradient's own part
+  T root_scale = 1;         // adam, nadam: times sqrt(v)
   bool amsgrad = false;     // adam: state[2] is the largest v so far
   bool centered = false;    // rmsprop: state[1] is the mean gradient
-  bool eps_inside = false;  // rmsprop, adagrad: sqrt(v + eps) rather than sqrt(v) + eps
+  bool eps_inside = false;  // rmsprop, adagrad: sqrt(v + eps) rather than sqrt(v) + eps; adamax: max(.., |g| + eps)
 };
 
 template <class T>
 struct OptimizerKernels {
-  void (*sgd)(const Context&, const OptimizerParams<T>&) = nullptr;      // state[0]: momentum buffer, or none
-  void (*adam)(const Context&, const OptimizerParams<T>&) = nullptr;     // state: m, v [, largest v]
-  void (*rmsprop)(const Context&, const OptimizerParams<T>&) = nullptr;  // state: v [, mean g if centered] [, momentum]
-  void (*adagrad)(const Context&, const OptimizerParams<T>&) = nullptr;  // state: sum of squares
+  using Update = void (*)(const Context&, const OptimizerParams<T>&);
+  Update sgd = nullptr;       // state[0]: momentum buffer, or none
+  Update adam = nullptr;      // state: m, v [, largest v]
+  Update rmsprop = nullptr;   // state: v [, mean g if centered] [, momentum]
+  Update adagrad = nullptr;   // state: sum of squares
+  Update adadelta = nullptr;  // state: mean square of g, mean square of the steps
+  Update adamax = nullptr;    // state: m, decaying maximum of |g|
+  Update nadam = nullptr;     // state: m, v
+  Update lion = nullptr;      // state: m
   // partial[i] = sum of squares of the gradients in chunk i, in double.
   void (*sum_of_squares)(const Context&, const OptimizerParams<T>&, double* partial) = nullptr;
 };

@@ -2,7 +2,7 @@
 #include "kernels/optimizer.h"
 
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/simd.h"
+#include "kernels/cpu/rows.h"
 #include "kernels/cpu/tables.h"
 
 namespace lamella::LAMELLA_NS {
@@ -25,7 +25,7 @@ struct Gradient {
   V scale, l2, clip, keep;
   bool clips;
   LAMELLA_INLINE Gradient(const OptimizerParams<T>& p, const OptimizerTensor<T>& t)
-      : scale(t.grad_scale), l2(t.l2), clip(p.clip_value), keep(T(1) - t.lr * t.decay), clips(p.clip_value > 0) {}
+      : scale(t.grad_scale), l2(t.l2), clip(p.clip_value), keep(t.keep), clips(p.clip_value > 0) {}
   LAMELLA_INLINE V operator()(V g, V w) const {
     g = g * scale;
     if (clips) g = min(clip, max(neg(clip), g));  // in this order NaN stays NaN
@@ -39,46 +39,29 @@ LAMELLA_INLINE void update_chunk(const OptimizerParams<T>& p, const OptimizerTen
                                  const Update& update) {
   using V = Vec<T>;
   const Gradient<T> gradient(p, t);
-  T* LAMELLA_RESTRICT w = t.w;
-  const T* LAMELLA_RESTRICT g = t.g;
-  T* LAMELLA_RESTRICT s0 = t.state[0];
-  T* LAMELLA_RESTRICT s1 = t.state[1];
-  T* LAMELLA_RESTRICT s2 = t.state[2];
-  const auto at = [&](int64_t i, int64_t n) __attribute__((always_inline)) {
-    V wv = V::load(w + i, n);
-    const V gv = gradient(V::load(g + i, n), wv);
-    V a = kStates > 0 ? V::load(s0 + i, n) : V::zero();
-    V b = kStates > 1 ? V::load(s1 + i, n) : V::zero();
-    V d = kStates > 2 ? V::load(s2 + i, n) : V::zero();
-    wv = wv * gradient.keep;
-    update(wv, gv, a, b, d);
-    wv.store(w + i, n);
-    if (kStates > 0) a.store(s0 + i, n);
-    if (kStates > 1) b.store(s1 + i, n);
-    if (kStates > 2) d.store(s2 + i, n);
-  };
-  const auto full = [&](int64_t i) __attribute__((always_inline)) {
-    V wv = V::load(w + i);
-    const V gv = gradient(V::load(g + i), wv);
-    V a = kStates > 0 ? V::load(s0 + i) : V::zero();
-    V b = kStates > 1 ? V::load(s1 + i) : V::zero();
-    V d = kStates > 2 ? V::load(s2 + i) : V::zero();
-    wv = wv * gradient.keep;
-    update(wv, gv, a, b, d);
-    wv.store(w + i);
-    if (kStates > 0) a.store(s0 + i);
-    if (kStates > 1) b.store(s1 + i);
-    if (kStates > 2) d.store(s2 + i);
-  };
-  int64_t i = c.begin;
-  for (; i + V::W <= c.end; i += V::W) full(i);
-  if (i < c.end) at(i, c.end - i);
+  for_each_vec<T>(
+      c.begin, c.end, [&](int64_t i, auto step) __attribute__((always_inline)) {
+        V w = load(t.w + i, step);
+        const V g = gradient(load(t.g + i, step), w);
+        V s[3];
+        for (int k = 0; k < 3; ++k) s[k] = k < kStates ? load(t.state[k] + i, step) : V::zero();
+        w = w * gradient.keep;
+        update(w, g, s[0], s[1], s[2]);
+        store(t.w + i, w, step);
+        for (int k = 0; k < kStates; ++k) store(t.state[k] + i, s[k], step);
+      });
+}
+
+// keep * old + take * now.
+template <class T>
+LAMELLA_INLINE Vec<T> decay_towards(Vec<T> old, Vec<T> now, T keep, T take) {
+  return fma(Vec<T>(keep), old, Vec<T>(take) * now);
 }
 
 template <class T>
 void sgd(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
-  const V mu(p.momentum), take(p.first_step && !p.velocity ? T(1) : T(1) - p.dampening);
+  const V mu(p.momentum);
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
     const V lr(t.lr);
     if (p.momentum == T(0)) {
@@ -90,7 +73,7 @@ void sgd(const Context& ctx, const OptimizerParams<T>& p) {
       });
     } else {
       update_chunk<1>(p, t, c, [&](V& w, V g, V& buf, V&, V&) {
-        buf = fma(mu, buf, take * g);
+        buf = decay_towards(buf, g, p.momentum, p.take);
         w = fnma(lr, p.nesterov ? fma(mu, buf, g) : buf, w);
       });
     }
@@ -100,20 +83,20 @@ void sgd(const Context& ctx, const OptimizerParams<T>& p) {
 template <class T>
 void adam(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
-  const V b1(p.beta1), b2(p.beta2), c1(T(1) - p.beta1), c2(T(1) - p.beta2), root(p.root_scale), eps(p.eps);
+  const V root(p.root_scale), eps(p.eps);
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
     const V lr(t.lr * p.step_scale);
     if (p.amsgrad) {
       update_chunk<3>(p, t, c, [&](V& w, V g, V& m, V& v, V& top) {
-        m = fma(b1, m, c1 * g);
-        v = fma(b2, v, c2 * (g * g));
+        m = decay_towards(m, g, p.beta1, p.take1);
+        v = decay_towards(v, g * g, p.beta2, p.take2);
         top = max(top, v);
         w = w - lr * m / fma(sqrt(top), root, eps);
       });
     } else {
       update_chunk<2>(p, t, c, [&](V& w, V g, V& m, V& v, V&) {
-        m = fma(b1, m, c1 * g);
-        v = fma(b2, v, c2 * (g * g));
+        m = decay_towards(m, g, p.beta1, p.take1);
+        v = decay_towards(v, g * g, p.beta2, p.take2);
         w = w - lr * m / fma(sqrt(v), root, eps);
       });
     }
@@ -121,12 +104,55 @@ void adam(const Context& ctx, const OptimizerParams<T>& p) {
 }
 
 template <class T>
+void nadam(const Context& ctx, const OptimizerParams<T>& p) {
+  using V = Vec<T>;
+  const V root(p.root_scale), eps(p.eps);
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+    const V of_m(t.lr * p.step_scale), of_g(t.lr * p.grad_step_scale);
+    update_chunk<2>(p, t, c, [&](V& w, V g, V& m, V& v, V&) {
+      m = decay_towards(m, g, p.beta1, p.take1);
+      v = decay_towards(v, g * g, p.beta2, p.take2);
+      w = w - fma(of_m, m, of_g * g) / fma(sqrt(v), root, eps);
+    });
+  });
+}
+
+template <class T>
+void adamax(const Context& ctx, const OptimizerParams<T>& p) {
+  using V = Vec<T>;
+  const V b2(p.beta2), inside(p.eps_inside ? p.eps : T(0)), outside(p.eps_inside ? T(0) : p.eps);
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+    const V lr(t.lr * p.step_scale);
+    update_chunk<2>(p, t, c, [&](V& w, V g, V& m, V& top, V&) {
+      m = decay_towards(m, g, p.beta1, p.take1);
+      top = max(b2 * top, abs(g) + inside);
+      w = w - lr * m / (top + outside);
+    });
+  });
+}
+
+template <class T>
+void lion(const Context& ctx, const OptimizerParams<T>& p) {
+  using V = Vec<T>;
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+    const V lr(t.lr);
+    update_chunk<1>(p, t, c, [&](V& w, V g, V& m, V&, V&) {
+      const V d = decay_towards(m, g, p.beta1, p.take1);
+      w = w - select(gt(abs(d), V::zero()), copysign(lr, d), d);  // 0 stays 0, NaN stays NaN
+      m = decay_towards(m, g, p.beta2, p.take2);
+    });
+  });
+}
+
+template <class T>
 void rmsprop(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
-  const V b2(p.beta2), c2(T(1) - p.beta2), eps(p.eps), mu(p.momentum);
+  const V eps(p.eps), mu(p.momentum);
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
     const V lr(t.lr);
     const auto step = [&](V g, V square) { return g / (p.eps_inside ? sqrt(square + eps) : sqrt(square) + eps); };
+    // Rounding can take the variance below 0.
+    const auto variance = [](V v, V mean) { return max(V::zero(), fnma(mean, mean, v)); };
     const auto apply = [&](V& w, V s, V& buf) {
       if (p.velocity) {
         buf = fma(mu, buf, lr * s);
@@ -138,24 +164,24 @@ void rmsprop(const Context& ctx, const OptimizerParams<T>& p) {
     };
     if (p.centered && p.momentum != T(0)) {
       update_chunk<3>(p, t, c, [&](V& w, V g, V& v, V& mean, V& buf) {
-        v = fma(b2, v, c2 * (g * g));
-        mean = fma(b2, mean, c2 * g);
-        apply(w, step(g, fnma(mean, mean, v)), buf);
+        v = decay_towards(v, g * g, p.beta2, p.take2);
+        mean = decay_towards(mean, g, p.beta2, p.take2);
+        apply(w, step(g, variance(v, mean)), buf);
       });
     } else if (p.centered) {
       update_chunk<2>(p, t, c, [&](V& w, V g, V& v, V& mean, V&) {
-        v = fma(b2, v, c2 * (g * g));
-        mean = fma(b2, mean, c2 * g);
-        w = fnma(lr, step(g, fnma(mean, mean, v)), w);
+        v = decay_towards(v, g * g, p.beta2, p.take2);
+        mean = decay_towards(mean, g, p.beta2, p.take2);
+        w = fnma(lr, step(g, variance(v, mean)), w);
       });
     } else if (p.momentum != T(0)) {
       update_chunk<2>(p, t, c, [&](V& w, V g, V& v, V& buf, V&) {
-        v = fma(b2, v, c2 * (g * g));
+        v = decay_towards(v, g * g, p.beta2, p.take2);
         apply(w, step(g, v), buf);
       });
     } else {
       update_chunk<1>(p, t, c, [&](V& w, V g, V& v, V&, V&) {
-        v = fma(b2, v, c2 * (g * g));
+        v = decay_towards(v, g * g, p.beta2, p.take2);
         w = fnma(lr, step(g, v), w);
       });
     }
@@ -176,27 +202,40 @@ void adagrad(const Context& ctx, const OptimizerParams<T>& p) {
 }
 
 template <class T>
-void sum_of_squares(const Context& ctx, const OptimizerParams<T>& p, double* partial) {
+void adadelta(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
+  const V eps(p.eps);
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+    const V lr(t.lr);
+    update_chunk<2>(p, t, c, [&](V& w, V g, V& v, V& steps, V&) {
+      v = decay_towards(v, g * g, p.beta2, p.take2);
+      const V d = sqrt((steps + eps) / (v + eps)) * g;
+      steps = decay_towards(steps, d * d, p.beta2, p.take2);
+      w = fnma(lr, d, w);
+    });
+  });
+}
+
+// Squares and sums in double throughout: gradients that explode must still have a norm to be clipped by.
+template <class T>
+void sum_of_squares(const Context& ctx, const OptimizerParams<T>& p, double* partial) {
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t index) {
-    // Blocks of 512 elements in T, their sums in double: accurate, and float's range is left only by inputs near 1e19.
-    double total = 0;
-    for (int64_t begin = c.begin; begin < c.end; begin += 512) {
-      const int64_t end = begin + 512 < c.end ? begin + 512 : c.end;
-      V a = V::zero(), b = V::zero();
-      int64_t i = begin;
-      for (; i + 2 * V::W <= end; i += 2 * V::W) {
-        const V x = V::load(t.g + i), y = V::load(t.g + i + V::W);
-        a = fma(x, x, a);
-        b = fma(y, y, b);
+    constexpr int kSums = 16;
+    double s[kSums] = {};
+    int64_t i = c.begin;
+    for (; i + kSums <= c.end; i += kSums) {
+      for (int k = 0; k < kSums; ++k) {
+        const double x = static_cast<double>(t.g[i + k]);
+        s[k] += x * x;
       }
-      for (; i < end; i += V::W) {
-        const V x = V::load(t.g + i, end - i);
-        a = fma(x, x, a);
-      }
-      total += static_cast<double>(sum(a + b));
     }
-    partial[index] = total;
+    for (int k = 0; i < c.end; ++i, ++k) {
+      const double x = static_cast<double>(t.g[i]);
+      s[k] += x * x;
+    }
+    for (int half = kSums / 2; half > 0; half /= 2)
+      for (int k = 0; k < half; ++k) s[k] += s[k + half];
+    partial[index] = s[0];
   });
 }
 
@@ -206,6 +245,10 @@ void fill_typed(OptimizerKernels<T>& k) {
   k.adam = adam<T>;
   k.rmsprop = rmsprop<T>;
   k.adagrad = adagrad<T>;
+  k.adadelta = adadelta<T>;
+  k.adamax = adamax<T>;
+  k.nadam = nadam<T>;
+  k.lion = lion<T>;
   k.sum_of_squares = sum_of_squares<T>;
 }
 

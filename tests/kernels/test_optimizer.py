@@ -1,0 +1,195 @@
+import numpy as np
+import pytest
+import reference_optimizer as ref
+
+import lamella
+from lamella import _cpu
+from lamella import kernels as K
+
+DTYPES = [np.float32, np.float64]
+RULES = [
+    ("sgd", {}),
+    ("sgd", {"momentum": 0.9}),
+    ("sgd", {"momentum": 0.9, "dampening": 0.3}),
+    ("sgd", {"momentum": 0.9, "nesterov": True}),
+    ("sgd", {"momentum": 0.9, "velocity": True}),
+    ("sgd", {"momentum": 0.9, "velocity": True, "nesterov": True}),
+    ("adam", {}),
+    ("adam", {"amsgrad": True, "beta2": 0.6}),
+    ("adam", {"eps_hat": True, "eps": 1e-7}),
+    ("adam", {"eps_hat": True, "amsgrad": True, "beta2": 0.6, "eps": 1e-3}),
+    ("rmsprop", {}),
+    ("rmsprop", {"momentum": 0.8}),
+    ("rmsprop", {"centered": True}),
+    ("rmsprop", {"centered": True, "momentum": 0.8, "eps": 1e-4}),
+    ("rmsprop", {"eps_inside": True, "eps": 1e-7, "rho": 0.9}),
+    ("rmsprop", {"eps_inside": True, "eps": 1e-3, "momentum": 0.8, "velocity": True, "centered": True}),
+    ("adagrad", {}),
+    ("adagrad", {"lr_decay": 0.1, "initial_accumulator": 0.2}),
+    ("adagrad", {"eps_inside": True, "eps": 1e-7, "initial_accumulator": 0.1}),
+    ("adadelta", {"learning_rate": 1.0}),
+    ("adamax", {}),
+    ("adamax", {"eps_inside": False, "eps": 1e-3}),
+    ("nadam", {}),
+    ("nadam", {"momentum_decay": 1.0, "eps": 1e-7}),
+    ("lion", {}),
+]
+# Around vectors and the 4096-element chunks.
+SHAPES = [(), (1,), (7,), (3, 5), (33,), (0, 4), (4096,), (4097,), (20_001,)]
+STEPS = 5
+
+
+def run(name, hyper, dtype, shapes=SHAPES, grad_scale=1.0, seed=0):
+    """Parameters after STEPS steps, and what float64 gives."""
+    rng = np.random.default_rng(seed)
+    params = [rng.standard_normal(s).astype(dtype) for s in shapes]
+    params = [np.asarray(p) for p in params]
+    wanted = [p.astype(np.float64) for p in params]
+    states = K.optimizer_states(name, params, **hyper)
+    ref_states = [{} for _ in shapes]
+    h = _cpu.Optimizer(name, hyper).hyper
+    for t in range(1, STEPS + 1):
+        grads = [np.asarray(rng.standard_normal(s).astype(dtype)) for s in shapes]
+        K.optimizer_step(name, params, grads, states, t, grad_scale=grad_scale, **hyper)
+        wanted = ref.step(name, wanted, grads, ref_states, t, h, grad_scale)
+    return params, wanted
+
+
+def check(params, wanted, dtype, lr):
+    for p, w in zip(params, wanted, strict=True):
+        assert p.dtype == dtype
+        # Each of the 5 steps rounds w (up to 5) once or twice, and moves it by a few lr with some eps of error; the
+        # centered variance v - mean^2 may lose three digits of those steps.
+        eps = float(np.finfo(dtype).eps)
+        np.testing.assert_allclose(p, w, rtol=0, atol=5 * eps * 5 + 3e3 * eps * lr)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name,hyper", RULES)
+def test_rule(name, hyper, dtype):
+    hyper = {"learning_rate": 0.01, **hyper}
+    check(*run(name, hyper, dtype), dtype, hyper["learning_rate"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "decoupled": True},
+        {"maximize": True, "weight_decay": 0.1},
+        {"clipvalue": 0.5},
+        {"clipnorm": 0.7},
+        {"global_clipnorm": 2.0, "maximize": True},
+        {"global_clipnorm": 1e6},
+    ],
+)
+@pytest.mark.parametrize("grad_scale", [1.0, 0.125])
+@pytest.mark.parametrize("name", ["sgd", "adam", "lion"])
+def test_options(name, options, grad_scale, dtype):
+    hyper = {"learning_rate": 0.05, **options}
+    check(*run(name, hyper, dtype, grad_scale=grad_scale), dtype, 0.05)
+
+
+def test_groups():
+    rng = np.random.default_rng(1)
+    w = [rng.standard_normal(9) for _ in range(3)]
+    before = [x.copy() for x in w]
+    g = [rng.standard_normal(9), rng.standard_normal(9), None]
+    o = _cpu.Optimizer("sgd", {"learning_rate": 0.1, "weight_decay": 0.01})
+    o.step(w, g, [[], [], []], 1, lr_scales=[1.0, 3.0, 1.0], weight_decays=[None, 0.0, None])
+    np.testing.assert_allclose(w[0], before[0] - 0.1 * (g[0] + 0.01 * before[0]), rtol=1e-14)
+    np.testing.assert_allclose(w[1], before[1] - 0.3 * g[1], rtol=1e-14)
+    np.testing.assert_array_equal(w[2], before[2])
+
+
+def test_exploding_gradients_are_clipped():
+    w, g = np.zeros(3, np.float32), np.array([3e30, 0, -4e30], np.float32)
+    K.optimizer_step("sgd", [w], [g], [[]], 1, learning_rate=1.0, global_clipnorm=5.0)
+    np.testing.assert_allclose(w, [-3, 0, 4], rtol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [{}, {"clipvalue": 1.0}, {"clipnorm": 1.0}])
+@pytest.mark.parametrize("name", ref.RULES)
+def test_nan_is_not_hidden(name, clip):
+    w, g = np.zeros(20, np.float32), np.ones(20, np.float32)
+    g[3] = np.nan
+    K.optimizer_step(name, [w], [g], K.optimizer_states(name, [w]), 1, **clip)
+    assert np.isnan(w[3]) and (clip.get("clipnorm") or not np.isnan(w[4]))
+
+
+def test_beta2_near_one_keeps_its_digits():
+    # float32 holds 1 - 0.999 with an error of 5e-5 when it is computed in float32: the running square would be off.
+    w, g = np.zeros(1, np.float32), np.ones(1, np.float32)
+    states = K.optimizer_states("adam", [w])
+    K.optimizer_step("adam", [w], [g], states, 1)
+    np.testing.assert_allclose(states[0][1], 0.001, rtol=2e-7)
+
+
+def test_hyper_parameters():
+    o = _cpu.Optimizer("rmsprop", {"rho": 0.5})
+    assert o.kind == "rmsprop" and o.hyper["rho"] == 0.5 and o.hyper["eps"] == 1e-8
+    assert o.slots == [("square_avg", 0.0)]
+    o.set_hyper("centered", True)
+    assert [name for name, _ in o.slots] == ["square_avg", "grad_avg"]
+    with pytest.raises(ValueError, match="rho"):
+        o.set_hyper("rho", 1.5)
+    assert o.hyper["rho"] == 0.5
+    assert _cpu.Optimizer("rmsprop", o.hyper).hyper == o.hyper
+    assert _cpu.Optimizer("adagrad", {"initial_accumulator": 0.25}).slots == [("sum", 0.25)]
+
+
+@pytest.mark.parametrize(
+    "name,hyper,error,text",
+    [
+        ("adan", {}, ValueError, "did you mean 'adam'"),
+        ("adam", {"beta_1": 0.9}, ValueError, "did you mean 'beta1'"),
+        ("adam", {"momentum": 0.9}, ValueError, "'momentum'"),
+        ("adam", {"beta1": 1.0}, ValueError, "beta1"),
+        ("sgd", {"learning_rate": -1.0}, ValueError, "learning_rate"),
+        ("sgd", {"learning_rate": float("nan")}, ValueError, "learning_rate"),
+        ("sgd", {"nesterov": True}, ValueError, "momentum > 0"),
+        ("sgd", {"momentum": "0.9"}, TypeError, "momentum"),
+        ("sgd", {"clipnorm": 1.0, "clipvalue": 1.0}, ValueError, "at most one"),
+    ],
+)
+def test_bad_hyper_parameters(name, hyper, error, text):
+    with pytest.raises(error, match=text):
+        _cpu.Optimizer(name, hyper)
+
+
+def test_bad_arrays():
+    w, g = np.zeros(3, np.float32), np.zeros(3, np.float32)
+    o = _cpu.Optimizer("sgd", {"momentum": 0.9})
+    s = [[np.zeros(3, np.float32)]]
+    read_only = w.copy()
+    read_only.flags.writeable = False
+    o.step([w], [g], s, 1)
+    for params, grads, states, text in [
+        ([read_only], [g], s, "read-only"),
+        ([np.zeros(6, np.float32)[::2]], [g], s, "contiguous"),
+        ([w], [g.astype(np.float64)], s, "gradient"),
+        ([w], [g[:2]], s, "gradient"),
+        ([w], [g], [[np.zeros(4, np.float32)]], "momentum_buffer"),
+        ([w], [g], [[]], "1 arrays per parameter"),
+        ([w], [g, g], s, "grads"),
+        ([w.astype(np.int32)], [g], s, "int32"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=text):
+            o.step(params, grads, states, 2)
+    with pytest.raises(ValueError, match="step"):
+        o.step([w], [g], s, 0)
+
+
+@pytest.mark.parametrize("name", ref.RULES)
+def test_threads_give_the_same_bits(name):
+    before = lamella.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2):
+            lamella.set_num_threads(threads)
+            results.append(run(name, {"global_clipnorm": 1.0}, np.float32, [(50_001,), (70_000,)])[0])
+    finally:
+        lamella.set_num_threads(before)
+    for one, two in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, two)
