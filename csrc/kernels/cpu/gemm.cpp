@@ -99,10 +99,11 @@ struct Grid {
 template <class T>
 Grid make_grid(const GemmParams<T>& p, const GemmPlan& plan, int64_t n, int threads) {
   const double time = micros<T>(p.m, n, p.k);
-  const int64_t want = threads == 1 ? 1 : min64(4ll * threads, static_cast<int64_t>(time / kTaskMicros));
+  int64_t want = threads == 1 ? 1 : min64(4ll * threads, static_cast<int64_t>(time / kTaskMicros));
   const int64_t step = plan.path == GemmPath::kDots ? 8 : kGemmNR<T>;
   Grid grid{p.m, n};
   if (want <= 1) return grid;
+  if (want > threads) want -= want % threads;  // the same for each
   if (plan.path == GemmPath::kRows || (plan.path == GemmPath::kDots && p.m < n)) {
     grid.columns = max64(round_up(div_up(n, want), step), 4 * step);
     return grid;
@@ -112,13 +113,42 @@ Grid make_grid(const GemmParams<T>& p, const GemmPlan& plan, int64_t n, int thre
     return grid;
   }
   // Rows first, down to some panels: a range of rows packs its own A, and once. Then columns.
-  const int64_t panels = div_up(p.m, plan.mr);
-  int64_t row_cuts = min64(want, div_up(panels, plan.pack_a ? 4 : 2));
-  row_cuts = max64(row_cuts, div_up(p.m, plan.mc));
+  int64_t row_cuts = min64(want, div_up(p.m, (plan.pack_a ? 4 : 2) * kGemmMR<T>));
+  if (row_cuts > threads) row_cuts -= row_cuts % threads;
   const int64_t column_cuts = min64(div_up(want, row_cuts), div_up(n, plan.pack_a ? 8 * step : 2 * step));
-  grid.rows = div_up(panels, row_cuts) * plan.mr;
+  grid.rows = div_up(p.m, row_cuts);
   grid.columns = round_up(div_up(n, column_cuts), step);
   return grid;
+}
+
+// Few threads and a small B: each thread packs what it needs for itself. What two threads pack twice costs less than
+// one of them reading from the other's cache, and there is nothing to wait for in between.
+template <class T>
+bool pack_apart(const GemmParams<T>& p, const GemmPlan& plan, int threads) {
+  return plan.path == GemmPath::kTiles && plan.pack_b && threads <= 4 &&
+         p.k * p.n * static_cast<int64_t>(sizeof(T)) <= (512ll << 10) &&
+         max64(p.m / kGemmMR<T>, p.n / kGemmNR<T>) >= threads;
+}
+
+template <class T>
+void run_apart(const Context& ctx, const GemmParams<T>& p, const GemmPlan& plan, int64_t workspace) {
+  // The side that threads share most evenly.
+  const int64_t row_panels = div_up(p.m, kGemmMR<T>), column_panels = div_up(p.n, kGemmNR<T>);
+  const int64_t threads = ctx.threads;
+  const bool columns = div_up(column_panels, threads) * row_panels <= div_up(row_panels, threads) * column_panels;
+  const int64_t n = columns ? div_up(column_panels, threads) * kGemmNR<T> : p.n;
+  const int64_t m = columns ? p.m : div_up(p.m, threads);
+  parallel_for(ctx, columns ? div_up(p.n, n) : div_up(p.m, m), [&](int64_t task, int thread) {
+    const int64_t i = columns ? 0 : task * m, j = columns ? task * n : 0;
+    GemmParams<T> q = p;
+    q.a += i * p.rs_a;
+    q.b += j * p.cs_b;
+    q.c += i * p.ldc + j;
+    q.m = min64(m, p.m - i);
+    q.n = min64(n, p.n - j);
+    q.bias = offset(p.bias, j);
+    gemm_alone(q, plan, static_cast<T*>(ctx.workspace) + thread * workspace);
+  });
 }
 
 // Columns of B packed at once, for all of k.
@@ -135,13 +165,15 @@ struct Ranges {
   GemmPlan plan;
   int64_t columns, shared, workspace;  // columns at a time, elements of the shared pack, elements per thread
   bool alone;                          // not worth a second thread
+  bool apart;                          // each thread packs for itself
 
   Ranges(const GemmParams<T>& p, int threads) : plan(gemm_plan(p, false)) {
     alone = threads == 1 || micros<T>(p.m, p.n, p.k) < 2 * kTaskMicros;
+    apart = !alone && pack_apart(p, plan, threads);
     columns = p.n;
-    shared = workspace = 0;
-    if (alone) {
-      workspace = static_cast<int64_t>(gemm_serial_workspace(p) / sizeof(T));
+    shared = 0;
+    if (alone || apart) {
+      workspace = align_up<T>(gemm_alone_elements(p, plan));
       return;
     }
     if (plan.path == GemmPath::kDots) {
@@ -161,7 +193,7 @@ struct Ranges {
 // k blocks of columns [j, j + n) of B, as gemm_prepack_b leaves them, one task per block and run of columns.
 template <class T>
 void pack_shared(const Context& ctx, const GemmParams<T>& p, int64_t kc, int64_t j, int64_t n, T* packed) {
-  const int64_t width = round_up(n, kGemmNR<T>), run = max64(8 * kGemmNR<T>, round_up(32768 / kc, kGemmNR<T>));
+  const int64_t width = round_up(n, kGemmNR<T>), run = round_up(div_up(16384, kc), kGemmNR<T>);
   const int64_t runs = div_up(n, run);
   parallel_for(ctx, runs * div_up(p.k, kc), [&](int64_t task, int) {
     const int64_t p0 = task / runs * kc, first = task % runs * run, steps = min64(kc, p.k - p0);
@@ -172,6 +204,7 @@ void pack_shared(const Context& ctx, const GemmParams<T>& p, int64_t kc, int64_t
 
 template <class T>
 void run_ranges(const Context& ctx, const GemmParams<T>& p, const Ranges<T>& r) {
+  if (r.apart) return run_apart(ctx, p, r.plan, r.workspace);
   T* shared = static_cast<T*>(ctx.workspace);
   T* scratch = shared + r.shared;
   const bool dots = r.plan.path == GemmPath::kDots;

@@ -38,14 +38,24 @@ LAMELLA_INLINE void macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, c
   }
 }
 
+// m rows as equal blocks of about kMC, and those as equal panels: neither leaves a remnant of a few rows.
+template <class T>
+struct RowCut {
+  int64_t mr, mc;
+
+  explicit RowCut(int64_t m) {
+    const int64_t block = div_up(m, div_up(m, GemmTile<T>::kMC));
+    mr = gemm_mr<T>(block);
+    mc = round_up(block, mr);
+  }
+};
+
 template <class T>
 GemmPlan make_plan(const GemmParams<T>& p, bool prepacked) {
   constexpr int64_t W = Vec<T>::W;
   GemmPlan plan;
   plan.path = GemmPath::kTiles;
   plan.kc = gemm_kc<T>(p.k);
-  plan.mr = gemm_mr<T>(p.m);
-  plan.mc = p.m <= GemmTile<T>::kMC ? p.m : GemmTile<T>::kMC / plan.mr * plan.mr;
   plan.rs_a = p.m == 1 ? 1 : p.rs_a;
   plan.cs_a = p.k == 1 && plan.rs_a != 1 ? 1 : p.cs_a;
   const bool a_plain = plan.rs_a == 1 || plan.cs_a == 1;
@@ -73,8 +83,8 @@ GemmPlan make_plan(const GemmParams<T>& p, bool prepacked) {
 }
 
 template <class T>
-int64_t range_elements(const GemmParams<T>&, const GemmPlan& plan) {
-  return plan.pack_a ? gemm_pack_a_size<T>(plan.mc, plan.mr, plan.kc) : 0;
+int64_t range_elements(const GemmParams<T>& p, const GemmPlan& plan) {
+  return plan.pack_a ? gemm_pack_a_size<T>(min64(p.m, GemmTile<T>::kMC) + kGemmMR<T>, 1, plan.kc) : 0;
 }
 
 // One k block of rows [i0, i1) and columns [j, j + n). b: that block of B, its first column being column j.
@@ -84,13 +94,14 @@ void k_block(const GemmParams<T>& p, const GemmPlan& plan, int64_t i0, int64_t i
   const int64_t kc = min64(plan.kc, p.k - p0);
   GemmEpilogue<T> e = gemm_epilogue(p, p0 == 0, p0 + kc >= p.k);
   e.bias = offset(e.bias, j);
-  for (int64_t i = i0; i < i1; i += plan.mc) {
-    const int64_t mc = min64(plan.mc, i1 - i);
+  const RowCut<T> cut(i1 - i0);
+  for (int64_t i = i0; i < i1; i += cut.mc) {
+    const int64_t mc = min64(cut.mc, i1 - i);
     const T* a = p.a + i * plan.rs_a + p0 * plan.cs_a;
-    GemmA<T> panels = gemm_plain_a(a, plan.rs_a, plan.cs_a, plan.mr);
+    GemmA<T> panels = gemm_plain_a(a, plan.rs_a, plan.cs_a, cut.mr);
     if (plan.pack_a) {
-      gemm_pack_a(mc, kc, a, plan.rs_a, plan.cs_a, plan.mr, pack_a);
-      panels = gemm_packed_a(pack_a, plan.mr, kc);
+      gemm_pack_a(mc, kc, a, plan.rs_a, plan.cs_a, cut.mr, pack_a);
+      panels = gemm_packed_a(pack_a, cut.mr, kc);
     }
     macro(mc, n, kc, panels, b, p.c + i * p.ldc + j, p.ldc, e);
   }
@@ -155,13 +166,13 @@ void range(const GemmParams<T>& p, const GemmPlan& plan, int64_t i0, int64_t i1,
 }
 
 template <class T>
-int64_t serial_elements(const GemmParams<T>& p, const GemmPlan& plan) {
+int64_t alone_elements(const GemmParams<T>& p, const GemmPlan& plan) {
   if (plan.path == GemmPath::kDots) return dots_elements(p, plan);
   return range_elements(p, plan) + (plan.pack_b ? gemm_pack_b_size<T>(plan.nc, plan.kc) : 0);
 }
 
 template <class T>
-void serial_one(const GemmParams<T>& p, const GemmPlan& plan, T* workspace) {
+void alone(const GemmParams<T>& p, const GemmPlan& plan, T* workspace) {
   if (plan.path == GemmPath::kDots) dots_pack(p, plan, workspace);
   if (plan.path != GemmPath::kTiles || !plan.pack_b)
     return range(p, plan, 0, p.m, 0, p.n, plan.path == GemmPath::kDots ? workspace : nullptr, 0, p.n, workspace);
@@ -184,7 +195,7 @@ void serial(const GemmParams<T>& params, void* workspace) {
   const GemmPlan plan = make_plan(params, false);
   GemmParams<T> p = params;
   for (int64_t i = 0; i < params.batch; ++i) {
-    serial_one(p, plan, static_cast<T*>(workspace));
+    alone(p, plan, static_cast<T*>(workspace));
     p.a += params.batch_stride_a;
     p.b += params.batch_stride_b;
     p.c += params.batch_stride_c;
@@ -205,39 +216,43 @@ void serial_prepacked(const GemmParams<T>& p, const T* packed, int64_t begin, in
 
 }  // namespace
 
-#define LAMELLA_GEMM(T)                                                                                              \
-  void gemm_macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc,         \
-                  const GemmEpilogue<T>& e) {                                                                        \
-    macro(m, n, kc, a, b, c, ldc, e);                                                                                \
-  }                                                                                                                  \
-  GemmPlan gemm_plan(const GemmParams<T>& params, bool prepacked) { return make_plan(params, prepacked); }           \
-  int64_t gemm_range_elements(const GemmParams<T>& params, const GemmPlan& plan) {                                   \
-    return plan.path == GemmPath::kTiles ? range_elements(params, plan) : 0;                                         \
-  }                                                                                                                  \
-  int64_t gemm_dots_elements(const GemmParams<T>& params, const GemmPlan& plan) {                                    \
-    return dots_elements(params, plan);                                                                              \
-  }                                                                                                                  \
-  void gemm_dots_pack(const GemmParams<T>& params, const GemmPlan& plan, T* packed) {                                \
-    dots_pack(params, plan, packed);                                                                                 \
-  }                                                                                                                  \
-  void gemm_range(const GemmParams<T>& params, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1, \
-                  const T* packed, int64_t pack_j, int64_t pack_n, T* workspace) {                                   \
-    range(params, plan, i0, i1, j0, j1, packed, pack_j, pack_n, workspace);                                          \
-  }                                                                                                                  \
-  size_t gemm_serial_workspace(const GemmParams<T>& params) {                                                        \
-    return static_cast<size_t>(serial_elements(params, make_plan(params, false))) * sizeof(T);                       \
-  }                                                                                                                  \
-  void gemm_serial(const GemmParams<T>& params, void* workspace) { serial(params, workspace); }                      \
-  int64_t gemm_prepacked_size(const T*, int64_t n, int64_t k) { return round_up(n, kGemmNR<T>) * k; }                \
-  void gemm_prepack_b(int64_t n, int64_t k, const T* b, int64_t rs, int64_t cs, T* packed) {                         \
-    prepack(n, k, b, rs, cs, packed);                                                                                \
-  }                                                                                                                  \
-  size_t gemm_prepacked_workspace(const GemmParams<T>& params) {                                                     \
-    return static_cast<size_t>(range_elements(params, make_plan(params, true))) * sizeof(T);                         \
-  }                                                                                                                  \
-  void gemm_serial_prepacked(const GemmParams<T>& params, const T* packed, int64_t begin, int64_t end,               \
-                             void* workspace) {                                                                      \
-    serial_prepacked(params, packed, begin, end, workspace);                                                         \
+#define LAMELLA_GEMM(T)                                                                                                \
+  void gemm_macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc,           \
+                  const GemmEpilogue<T>& e) {                                                                          \
+    macro(m, n, kc, a, b, c, ldc, e);                                                                                  \
+  }                                                                                                                    \
+  GemmPlan gemm_plan(const GemmParams<T>& params, bool prepacked) { return make_plan(params, prepacked); }             \
+  int64_t gemm_range_elements(const GemmParams<T>& params, const GemmPlan& plan) {                                     \
+    return plan.path == GemmPath::kTiles ? range_elements(params, plan) : 0;                                           \
+  }                                                                                                                    \
+  void gemm_alone(const GemmParams<T>& params, const GemmPlan& plan, T* workspace) { alone(params, plan, workspace); } \
+  int64_t gemm_alone_elements(const GemmParams<T>& params, const GemmPlan& plan) {                                     \
+    return alone_elements(params, plan);                                                                               \
+  }                                                                                                                    \
+  int64_t gemm_dots_elements(const GemmParams<T>& params, const GemmPlan& plan) {                                      \
+    return dots_elements(params, plan);                                                                                \
+  }                                                                                                                    \
+  void gemm_dots_pack(const GemmParams<T>& params, const GemmPlan& plan, T* packed) {                                  \
+    dots_pack(params, plan, packed);                                                                                   \
+  }                                                                                                                    \
+  void gemm_range(const GemmParams<T>& params, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1,   \
+                  const T* packed, int64_t pack_j, int64_t pack_n, T* workspace) {                                     \
+    range(params, plan, i0, i1, j0, j1, packed, pack_j, pack_n, workspace);                                            \
+  }                                                                                                                    \
+  size_t gemm_serial_workspace(const GemmParams<T>& params) {                                                          \
+    return static_cast<size_t>(alone_elements(params, make_plan(params, false))) * sizeof(T);                          \
+  }                                                                                                                    \
+  void gemm_serial(const GemmParams<T>& params, void* workspace) { serial(params, workspace); }                        \
+  int64_t gemm_prepacked_size(const T*, int64_t n, int64_t k) { return round_up(n, kGemmNR<T>) * k; }                  \
+  void gemm_prepack_b(int64_t n, int64_t k, const T* b, int64_t rs, int64_t cs, T* packed) {                           \
+    prepack(n, k, b, rs, cs, packed);                                                                                  \
+  }                                                                                                                    \
+  size_t gemm_prepacked_workspace(const GemmParams<T>& params) {                                                       \
+    return static_cast<size_t>(range_elements(params, make_plan(params, true))) * sizeof(T);                           \
+  }                                                                                                                    \
+  void gemm_serial_prepacked(const GemmParams<T>& params, const T* packed, int64_t begin, int64_t end,                 \
+                             void* workspace) {                                                                        \
+    serial_prepacked(params, packed, begin, end, workspace);                                                           \
   }
 
 LAMELLA_GEMM(float)

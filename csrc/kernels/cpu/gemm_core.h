@@ -13,7 +13,7 @@ namespace lamella::LAMELLA_NS {
 namespace {
 
 // The sizes that depend on the ISA level.
-//   kMR x kNV vectors: register tile      kKC: depth of a k block      kMC: rows of a packed A block (in half of L2)
+//   kMR x kNV vectors: register tile      kKC: depth of a k block      kMC: rows of an A block (in half of L2)
 //   kWideMR: up to so many rows, tiles on unpacked B are 2 * kNV vectors wide, for longer runs along its rows
 //   kStreamRows, kStreamMax: rows of C taken together, and at most, where B is streamed row by row
 //   kDotRows: rows of a tile of dot products (by 4 columns)

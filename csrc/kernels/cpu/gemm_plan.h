@@ -14,23 +14,26 @@ enum class GemmPath {
 struct GemmPlan {
   GemmPath path;
   int64_t kc;           // length of a k block
-  int64_t mr, mc, nc;   // kTiles: panel height, rows of a packed A block, columns packed at once
+  int64_t nc;           // kTiles: columns packed at once
   int64_t rs_a, cs_a;   // the strides of A, with those that no second element uses made 1
   bool pack_a, pack_b;  // kDots: make the rows of A / the columns of B contiguous in k
 };
 
-#define LAMELLA_GEMM_PLAN(T)                                                                                          \
-  GemmPlan gemm_plan(const GemmParams<T>& params, bool prepacked);                                                    \
-  /* C of rows [i0, i1), columns [j0, j1) under a plan for the whole. packed: for kTiles with pack_b, B as            \
-     gemm_prepack_b leaves it for the columns [pack_j, pack_j + pack_n), j0 - pack_j being a multiple of kGemmNR; for \
-     kDots, what gemm_dots_pack left. workspace: gemm_range_elements. */                                              \
-  void gemm_range(const GemmParams<T>& params, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1,  \
-                  const T* packed, int64_t pack_j, int64_t pack_n, T* workspace);                                     \
-  int64_t gemm_range_elements(const GemmParams<T>& params, const GemmPlan& plan);                                     \
-  int64_t gemm_dots_elements(const GemmParams<T>& params, const GemmPlan& plan);                                      \
-  void gemm_dots_pack(const GemmParams<T>& params, const GemmPlan& plan, T* packed);                                  \
-  /* kRows and kDots, everything packed that is to be. */                                                             \
-  void gemm_rows(const GemmParams<T>& params, int64_t kc, int64_t j0, int64_t j1);                                    \
+#define LAMELLA_GEMM_PLAN(T)                                                                                           \
+  GemmPlan gemm_plan(const GemmParams<T>& params, bool prepacked);                                                     \
+  /* C of rows [i0, i1), columns [j0, j1) under a plan for the whole. packed: for kTiles with pack_b, B as             \
+     gemm_prepack_b leaves it for the columns [pack_j, pack_j + pack_n), j0 - pack_j being a multiple of kGemmNR; for  \
+     kDots, what gemm_dots_pack left. workspace: gemm_range_elements, enough for any range. */                         \
+  void gemm_range(const GemmParams<T>& params, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j0, int64_t j1,   \
+                  const T* packed, int64_t pack_j, int64_t pack_n, T* workspace);                                      \
+  int64_t gemm_range_elements(const GemmParams<T>& params, const GemmPlan& plan);                                      \
+  /* A product, or a block of C of one, on this thread; it packs what the plan wants packed for itself. batch is 1. */ \
+  void gemm_alone(const GemmParams<T>& params, const GemmPlan& plan, T* workspace);                                    \
+  int64_t gemm_alone_elements(const GemmParams<T>& params, const GemmPlan& plan);                                      \
+  int64_t gemm_dots_elements(const GemmParams<T>& params, const GemmPlan& plan);                                       \
+  void gemm_dots_pack(const GemmParams<T>& params, const GemmPlan& plan, T* packed);                                   \
+  /* kRows and kDots, everything packed that is to be. */                                                              \
+  void gemm_rows(const GemmParams<T>& params, int64_t kc, int64_t j0, int64_t j1);                                     \
   void gemm_dots(const GemmParams<T>& params, int64_t i0, int64_t i1, int64_t j0, int64_t j1);
 
 LAMELLA_GEMM_PLAN(float)
