@@ -171,7 +171,11 @@ void bind_plan(py::module_& m) {
             }
             for (size_t i = 0; i < out.size(); ++i) {
               TensorSpec want = plan.results()[i].spec();
-              if (want.shape.rank() == 0) fail_value("plan", "results", "one row per sample", want.str());
+              const int64_t batch = plan.input_specs()[0].shape[0];
+              if (want.shape.rank() == 0 || want.shape[0] != batch) {
+                fail_value("predict", "output " + std::to_string(i),
+                           "one row per sample, " + std::to_string(batch) + " rows", want.str());
+              }
               want.shape[0] = s.samples.rows;
               if (!(out[i].spec() == want)) fail_value("plan", "outputs", want.str(), out[i].spec().str());
             }

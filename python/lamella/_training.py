@@ -32,7 +32,11 @@ class Data:
     """
 
     def __init__(self, model: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> None:
-        self.x = [_input_array(a, f"x{_nth(i, x)}", model) for i, a in enumerate(_inputs(x, model))]
+        shapes = model._sample_shapes()
+        self.x = [
+            _fit_rank(_input_array(a, f"x{_nth(i, x)}", model), shapes[i] if i < len(shapes) else None, f"x{_nth(i, x)}")
+            for i, a in enumerate(_inputs(x, model))
+        ]
         if not self.x:
             raise ValueError("fit: x: expected at least one array, got none")
         rows = self.x[0].shape[0]
@@ -101,6 +105,20 @@ def _input_array(value: Any, what: str, model: Any) -> np.ndarray:
     if a.dtype == np.uint8:
         return np.ascontiguousarray(a)  # images: each batch becomes float as it is gathered
     return np.ascontiguousarray(a, model.compute_dtype)
+
+
+def _fit_rank(a: np.ndarray, shape: Any, what: str) -> np.ndarray:
+    """The array in the rank that the model was made for: a last axis of one element is added or dropped, as in Keras."""
+    if shape is None:
+        return a
+    given = a.shape
+    if a.ndim == len(shape) - 1:
+        a = a[..., None]
+    elif a.ndim == len(shape) + 1 and a.shape[-1] == 1:
+        a = a[..., 0]
+    if a.ndim != len(shape) or any(d is not None and d != n for d, n in zip(shape[1:], a.shape[1:], strict=True)):
+        raise ValueError(f"fit: {what}: expected shape {shape}, None being any size, got {given}")
+    return a
 
 
 def _target_array(value: Any, what: str, rows: int) -> np.ndarray:

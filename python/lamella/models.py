@@ -102,6 +102,10 @@ class Model(Layer):
     def output_names(self) -> list[str]:
         return [t.layer.name if t.layer else f"output_{i}" for i, t in enumerate(self.outputs)]
 
+    def _sample_shapes(self) -> list[Any]:
+        """The shapes of the inputs as far as they are fixed."""
+        return [t.shape for t in self.inputs]
+
     def _takes_integers(self) -> bool:
         if self._graph is not None:
             return any(np.dtype(t.dtype).kind in "iu" for t in self._graph.inputs)
@@ -706,6 +710,12 @@ class Sequential(Model):
         if kind is not None and not self.layers:
             return np.dtype(kind).kind in "iu"
         return bool(self.layers) and self.layers[0]._takes_integers()
+
+    def _sample_shapes(self) -> list[Any]:
+        shape = self.__dict__.get("_build_shape")
+        if shape is None or isinstance(shape, list):
+            return []
+        return [shape if self._last is not None else (None,) * len(shape)]
 
     @property
     def output_shape(self) -> Any:

@@ -404,3 +404,23 @@ def test_unknown_arguments_are_refused():
         layers.Dense(3, colour="red")
     with pytest.raises(RuntimeError, match="compile"):
         mlp().fit(*blobs(), verbose=0)
+
+
+def test_a_sample_without_its_batch_dimension_is_refused():
+    model = models.Sequential([layers.Dense(3, input_shape=(4,))])
+    for x in (np.ones(4, np.float32), np.ones((5, 3), np.float32), np.ones((5, 4, 2), np.float32)):
+        with pytest.raises(ValueError, match=r"x: expected shape \(None, 4\)"):
+            model.predict(x, verbose=0)
+    # A missing last axis of one channel is added, as Keras does.
+    images = models.Sequential([layers.Input((6, 6, 1)), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(2)])
+    x = np.random.default_rng(0).random((5, 6, 6, 1), np.float32)
+    np.testing.assert_array_equal(images.predict(x[..., 0], verbose=0), images.predict(x, verbose=0))
+
+
+def test_an_output_without_a_row_per_sample_is_refused():
+    class Fold(layers.Layer):
+        def call(self, x):
+            return x.sum(0)
+
+    with pytest.raises(ValueError, match="one row per sample, 5 rows"):
+        models.Sequential([Fold()]).predict(np.ones((5, 4), np.float32), verbose=0)
