@@ -33,10 +33,10 @@ class Data:
 
     def __init__(self, model: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> None:
         shapes = model._sample_shapes()
-        self.x = [
-            _fit_rank(_input_array(a, f"x{_nth(i, x)}", model), shapes[i] if i < len(shapes) else None, f"x{_nth(i, x)}")
-            for i, a in enumerate(_inputs(x, model))
-        ]
+        self.x = []
+        for i, a in enumerate(_inputs(x, model)):
+            what = f"x{_nth(i, x)}"
+            self.x.append(_fit_rank(_input_array(a, what, model), shapes[i] if i < len(shapes) else None, what))
         if not self.x:
             raise ValueError("fit: x: expected at least one array, got none")
         rows = self.x[0].shape[0]
@@ -108,7 +108,7 @@ def _input_array(value: Any, what: str, model: Any) -> np.ndarray:
 
 
 def _fit_rank(a: np.ndarray, shape: Any, what: str) -> np.ndarray:
-    """The array in the rank that the model was made for: a last axis of one element is added or dropped, as in Keras."""
+    """The array in the model's rank: as in Keras, a last axis of one element is added or dropped."""
     if shape is None:
         return a
     given = a.shape
