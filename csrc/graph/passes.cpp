@@ -217,10 +217,8 @@ void join_softmax_with_loss(GraphRewriter& r) {
 Graph optimize(const Graph& graph, std::vector<int>& results, bool training) {
   GraphRewriter r(graph, results);
   r.remove_dead();
-  if (training) {
-    join_softmax_with_loss(r);
-    r.remove_dead();
-  }
+  join_softmax_with_loss(r);
+  r.remove_dead();
   cancel_transposes(r);
   fuse_activations(r, training);
   r.remove_dead();

@@ -7,7 +7,7 @@
 
 namespace lamella {
 
-// All passes in order: softmax joined with its cross-entropy (training), activations into the dense or convolution
+// All passes in order: softmax or sigmoid joined with their cross-entropy, activations into the dense or convolution
 // before them, transposes that undo each other, dead code. `results` is updated where a wanted value moved.
 Graph optimize(const Graph& graph, std::vector<int>& results, bool training);
 

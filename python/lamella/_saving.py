@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from . import _cpu
 from ._suggest import unknown_name
+from .autograd import Tensor, as_array, wrap
 
 FORMAT = 1
 _KEY = "lamella"
@@ -48,6 +51,72 @@ def read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"load: {path}: written by a newer Lamella (format {description['format']}; this one reads up to {FORMAT})"
         )
     return tensors, description
+
+
+_TENSOR = "tensor"
+
+
+def save_nested(obj: Any, path: Any) -> None:
+    """Write tensors in dicts, lists and tuples: the tensors by their place, the rest as JSON."""
+    tensors: dict[str, np.ndarray] = {}
+    plain = isinstance(obj, Mapping) and all(
+        isinstance(k, str) and isinstance(v, (Tensor, np.ndarray)) for k, v in obj.items()
+    )
+    structure = _encode(obj, "", tensors)
+    if plain:
+        _cpu.safetensors_write(check_path(path), tensors, {})
+    else:
+        write(path, tensors, {"nested": structure})
+
+
+def _encode(value: Any, place: str, tensors: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, (Tensor, np.ndarray)):
+        while place in tensors:  # {"a.b": t} beside {"a": {"b": t}}
+            place += "_"
+        tensors[place] = np.asarray(as_array(value), order="C")
+        return {_TENSOR: place}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    below = f"{place}." if place else ""
+    if isinstance(value, Mapping):
+        keys = list(value)
+        if not all(isinstance(k, (str, int)) and not isinstance(k, bool) for k in keys):
+            raise TypeError(f"save: {place or 'obj'}: expected keys that are strings or integers, got {keys}")
+        return {"dict": [[k, _encode(v, f"{below}{k}", tensors)] for k, v in value.items()]}
+    if isinstance(value, (list, tuple)):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_encode(v, f"{below}{i}", tensors) for i, v in enumerate(value)]}
+    raise TypeError(
+        f"save: {place or 'obj'}: expected tensors, numbers, strings, or dicts, lists and tuples of them, such as "
+        f"module.state_dict(), got {type(value).__name__}; pickled objects are not supported"
+    )
+
+
+def load_nested(path: Any) -> Any:
+    """What `save_nested` wrote; a file by others is a dict of tensors."""
+    tensors, description = read(path)
+    if "nested" not in description:
+        return OrderedDict((k, wrap(a)) for k, a in tensors.items())
+    try:
+        return _decode(description["nested"], tensors)
+    except (KeyError, TypeError, ValueError, RecursionError) as e:
+        raise ValueError(f"load: {path}: the description in the file is malformed: {type(e).__name__}: {e}") from None
+
+
+def _decode(item: Any, tensors: dict[str, np.ndarray]) -> Any:
+    if not isinstance(item, dict):
+        return item
+    ((kind, value),) = item.items()
+    if kind == _TENSOR:
+        return wrap(tensors[value])
+    if kind == "dict":
+        return {k: _decode(v, tensors) for k, v in value}
+    if kind not in ("list", "tuple"):
+        raise ValueError(f"unknown kind {kind!r}")
+    parts = [_decode(v, tensors) for v in value]
+    return parts if kind == "list" else tuple(parts)
 
 
 def rebuild(

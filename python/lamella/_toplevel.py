@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -144,30 +142,23 @@ def allclose(
 
 
 def save(obj: Any, f: Any) -> None:
-    """Write a `state_dict`, or another flat dict of tensors, as a safetensors file.
+    """Write tensors as a safetensors file: a `state_dict`, or a checkpoint of several of them.
 
     Parameters
     ----------
-    obj : mapping of str to Tensor or array
-        Other objects are refused: files that can hold any object can run any code when they are loaded.
+    obj : mapping
+        Tensors and arrays in dicts, lists and tuples, with numbers, strings, booleans and None beside them. Other
+        objects are refused: files that can hold any object can run any code when they are loaded.
     f : str or path
         The file, whose name ends in .safetensors; it appears whole or not at all.
     """
-    from ._saving import check_path
+    from . import _saving
 
-    if not isinstance(obj, Mapping) or not builtins.all(
-        isinstance(k, str) and isinstance(v, (Tensor, np.ndarray)) for k, v in obj.items()
-    ):
-        raise TypeError(
-            f"save: obj: expected a flat dict of tensors, such as module.state_dict(), got {type(obj).__name__}; "
-            "pickled objects are not supported"
-        )
-    arrays = {k: np.asarray(autograd.as_array(v), order="C") for k, v in obj.items()}
-    _cpu.safetensors_write(check_path(f), arrays, {})
+    _saving.save_nested(obj, f)
 
 
-def load(f: Any, map_location: Any = None, *, weights_only: builtins.bool = True) -> OrderedDict[str, Tensor]:
-    """Read a safetensors file as a dict of tensors, for `Module.load_state_dict`.
+def load(f: Any, map_location: Any = None, *, weights_only: builtins.bool = True) -> Any:
+    """Read what `save` wrote, or any safetensors file as a dict of tensors.
 
     Parameters
     ----------
@@ -178,11 +169,12 @@ def load(f: Any, map_location: Any = None, *, weights_only: builtins.bool = True
     weights_only : bool
         Must be True: nothing else is ever loaded.
     """
+    from . import _saving
+
     check_device(map_location)
     if not weights_only:
         raise NotImplementedError("load: weights_only: expected True, got False; pickled objects are not supported")
-    tensors, _ = _cpu.safetensors_read(os.fspath(f))
-    return OrderedDict((k, autograd.wrap(a)) for k, a in tensors.items())
+    return _saving.load_nested(f)
 
 
 def get_default_dtype() -> np.dtype:
@@ -215,8 +207,6 @@ __all__ = [
     *(
         name
         for name, value in list(globals().items())
-        if not name.startswith("_")
-        and name
-        not in ("annotations", "autograd", "builtins", "check_device", "np", "os", "Any", "Mapping", "OrderedDict")
+        if not name.startswith("_") and name not in ("annotations", "autograd", "builtins", "check_device", "np", "Any")
     ),
 ]

@@ -40,15 +40,27 @@ class Data:
         if not self.x:
             raise ValueError("fit: x: expected at least one array, got none")
         rows = self.x[0].shape[0]
-        self.y = [] if y is None else [_target_array(a, f"y{_nth(i, y)}", rows) for i, a in enumerate(_leaves(y))]
+        self.y = []
+        for i, a in enumerate([] if y is None else _targets(y, model)):
+            self.y.append(_target_array(a, f"y{_nth(i, y)}", model))
         for i, a in enumerate(self.x):
             if a.shape[0] != rows:
                 raise ValueError(f"fit: x{_nth(i, x)}: expected {rows} rows as in the first array, got {a.shape[0]}")
         for i, a in enumerate(self.y):
             if a.shape[0] != rows:
                 raise ValueError(f"fit: y{_nth(i, y)}: expected {rows} rows as in x, got {a.shape[0]}")
-        self.weight = _weights(sample_weight, class_weight, self.y, rows)
         self.rows = rows
+        self.weight = None if sample_weight is None else _sample_weights(sample_weight, rows)
+        self.weigh_classes(class_weight)
+
+    def weigh_classes(self, class_weight: Any) -> None:
+        """Multiply the weights of the samples by those of their classes."""
+        if class_weight is None:
+            return
+        if len(self.y) != 1:
+            raise ValueError("fit: class_weight: expected a model with one output")
+        by_class = _class_weights(class_weight, self.y[0])
+        self.weight = by_class if self.weight is None else self.weight * by_class
 
     @property
     def arrays(self) -> list[np.ndarray]:
@@ -78,6 +90,24 @@ def _inputs(x: Any, model: Any) -> list[Any]:
             raise ValueError(f"fit: x: expected entries {', '.join(model.input_names)}, missing {', '.join(missing)}")
         return [x[n] for n in model.input_names]
     return _leaves(x)
+
+
+def _targets(y: Any, model: Any) -> list[Any]:
+    if not isinstance(y, dict):
+        return _leaves(y)
+    names = model.output_names
+    if len(y) == 1 and len(names) <= 1:
+        return list(y.values())
+    if not names:
+        raise ValueError("fit: y: expected an array or a list of them for outputs without names, got a dict")
+    unknown = [n for n in y if n not in names]
+    if unknown:
+        raise ValueError(f"fit: y: expected entries {', '.join(names)}, got {', '.join(map(str, unknown))}")
+    with_loss = [n for n, f in zip(names, model._losses_for(len(names)), strict=True) if f is not None]
+    missing = [n for n in with_loss if n not in y]
+    if missing:
+        raise ValueError(f"fit: y: expected entries {', '.join(with_loss)}, missing {', '.join(missing)}")
+    return [y[n] for n in names if n in y]
 
 
 def _nth(i: int, value: Any) -> str:
@@ -121,31 +151,35 @@ def _fit_rank(a: np.ndarray, shape: Any, what: str) -> np.ndarray:
     return a
 
 
-def _target_array(value: Any, what: str, rows: int) -> np.ndarray:
+def _target_array(value: Any, what: str, model: Any) -> np.ndarray:
     a = _plain(value, what)
-    if a.dtype.kind in "iub" and a.dtype.kind != "b":
-        return np.ascontiguousarray(a, np.int64)
-    return np.ascontiguousarray(a, np.float64 if a.dtype == np.float64 else np.float32)
+    return np.ascontiguousarray(a, np.int64 if a.dtype.kind in "iu" else model.compute_dtype)
 
 
-def _weights(sample_weight: Any, class_weight: Any, y: list[np.ndarray], rows: int) -> np.ndarray | None:
-    weight = None
-    if sample_weight is not None:
-        weight = _plain(sample_weight, "sample_weight").astype(np.float32)
-        if weight.shape != (rows,):
-            raise ValueError(f"fit: sample_weight: expected shape ({rows},), got {weight.shape}")
-    if class_weight is not None:
-        if len(y) != 1:
-            raise ValueError("fit: class_weight: expected a model with one output")
-        labels = y[0]
-        if labels.ndim > 1 and labels.shape[-1] > 1:
-            labels = labels.argmax(-1)
-        labels = labels.reshape(rows, -1)[:, 0].astype(np.int64)
-        table = np.ones(int(max([labels.max(initial=0), *class_weight])) + 1, np.float32)
-        for c, w in class_weight.items():
-            table[int(c)] = w
-        weight = table[labels] if weight is None else weight * table[labels]
-    return None if weight is None else np.ascontiguousarray(weight)
+def _sample_weights(value: Any, rows: int) -> np.ndarray:
+    weight = _plain(value, "sample_weight")
+    if weight.shape == (rows, 1):
+        weight = weight[:, 0]
+    if weight.shape != (rows,):
+        raise ValueError(f"fit: sample_weight: expected shape ({rows},), got {weight.shape}")
+    return np.ascontiguousarray(weight, np.float32)
+
+
+def _class_weights(class_weight: Any, labels: np.ndarray) -> np.ndarray:
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"fit: class_weight: expected a dict of class to weight, got {type(class_weight).__name__}")
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(-1)
+    labels = labels.reshape(len(labels), -1)
+    if labels.shape[1] != 1:
+        raise ValueError(f"fit: class_weight: expected one label a sample, got {labels.shape[1]}")
+    classes = labels[:, 0].astype(np.int64)
+    # A class without an entry weighs 1.
+    low = min(0, int(classes.min(initial=0)))
+    table = np.ones(int(max([classes.max(initial=0), *class_weight])) - low + 1, np.float32)
+    for c, w in class_weight.items():
+        table[int(c) - low] = w
+    return table[classes - low]
 
 
 class _Step:

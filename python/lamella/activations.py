@@ -18,6 +18,19 @@ def _activation(x: Tensor, name: str, alpha: float | None = None) -> Tensor:
     return apply(op("activation", {"activation": name, "alpha": alpha}), x)
 
 
+def _keep_logits(y: Tensor, x: Tensor, kind: str, last_axis: bool = True) -> Tensor:
+    # As plans join softmax or sigmoid with the cross-entropy that follows, the eager loss can do it, too.
+    if last_axis and type(y) is Tensor:
+        y._logits = (kind, x)
+    return y
+
+
+def logits_of(y: Tensor, kind: str) -> Tensor | None:
+    """What went into the softmax or sigmoid that made `y`, if one did."""
+    made_by, x = getattr(y, "_logits", (None, None))
+    return x if made_by == kind else None
+
+
 def linear(x: Tensor) -> Tensor:
     """The input itself."""
     return x
@@ -49,7 +62,12 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """Exponentials that sum to 1 along the axis."""
-    return apply(op("softmax", {"axis": axis}), x)
+    return _keep_logits(apply(op("softmax", {"axis": axis}), x), x, "softmax", axis in (-1, len(x.shape) - 1))
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """``1 / (1 + exp(-x))``."""
+    return _keep_logits(_activation(x, "sigmoid"), x, "sigmoid")
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -68,7 +86,6 @@ def _named(name: str, doc: str) -> Any:
 
 relu6 = _named("relu6", "``min(max(x, 0), 6)``.")
 selu = _named("selu", "Scaled exponential unit (Klambauer et al. 2017).")
-sigmoid = _named("sigmoid", "``1 / (1 + exp(-x))``.")
 tanh = _named("tanh", "Hyperbolic tangent.")
 softplus = _named("softplus", "``log(1 + exp(x))``.")
 softsign = _named("softsign", "``x / (1 + |x|)``.")
@@ -90,7 +107,7 @@ _FUNCTIONS: dict[str, Any] = {
 # join it with the cross-entropy that follows, or put it into the epilogue themselves.
 FUSABLE: dict[Any, tuple[str, float | None]] = {
     linear: ("identity", None), relu: ("relu", None), relu6: ("relu6", None), elu: ("elu", 1.0), selu: ("selu", None),
-    leaky_relu: ("leaky_relu", 0.2), sigmoid: ("sigmoid", None), tanh: ("tanh", None), softplus: ("softplus", None),
+    leaky_relu: ("leaky_relu", 0.2), tanh: ("tanh", None), softplus: ("softplus", None),
     hard_sigmoid: ("hard_sigmoid", None), silu: ("silu", None), gelu: ("gelu", None), mish: ("mish", None),
     hard_swish: ("hard_swish", None), softsign: ("softsign", None), exponential: ("exp", None),
 }  # fmt: skip

@@ -78,12 +78,13 @@ class Tensor(_methods.TensorMethods):
         Whether `backward` shall give this tensor a `grad`.
     """
 
-    __slots__ = ("__weakref__", "_data", "_edge", "_grad", "_phys", "_rg", "_version")
+    __slots__ = ("__weakref__", "_data", "_edge", "_grad", "_logits", "_phys", "_rg", "_version")
     __array_priority__ = 1000.0
 
     _data: np.ndarray
     _edge: Any  # None for a leaf, else (node, output index)
     _grad: np.ndarray | None
+    _logits: tuple[str, Tensor]  # on the outputs of "softmax" and "sigmoid" alone: which, and what went in
     _phys: Any  # (source tensor, permutation) where this is a permuted view of a dense array, else None
     _rg: bool
     _version: list[int]  # time of the last in-place write, shared by all views of one array

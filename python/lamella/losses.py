@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 
 from ._kernels._call import op
 from ._suggest import unknown_name
+from .activations import logits_of
 from .autograd import Tensor, apply, as_array, wrap
 
 __all__ = [
@@ -62,7 +64,7 @@ class Loss:
         y_pred = y_pred if isinstance(y_pred, Tensor) else wrap(as_array(y_pred, np.float32))
         values = self.call(_tensor(y_true, y_pred), y_pred)
         if sample_weight is not None:
-            values = values * _tensor(sample_weight, y_pred)
+            values = values * as_float(_tensor(sample_weight, y_pred), y_pred)
         how = _REDUCTIONS[self.reduction]
         return values if how == "none" else values.sum() if how == "sum" else values.mean()
 
@@ -85,7 +87,7 @@ class _Native(Loss):
         y_pred = y_pred if isinstance(y_pred, Tensor) else wrap(as_array(y_pred, np.float32))
         y_true = self._prepare(_tensor(y_true, y_pred), y_pred)
         attrs = {**self._attrs(), "reduction": _REDUCTIONS[self.reduction]}
-        weight = None if sample_weight is None else _tensor(sample_weight, y_pred)
+        weight = None if sample_weight is None else as_float(_tensor(sample_weight, y_pred), y_pred)
         return self._apply(attrs, y_pred, y_true, weight)
 
     def _op_name(self) -> str:
@@ -98,6 +100,7 @@ class _Native(Loss):
 
 class _CrossEntropy(_Native):
     _ops = ("cross_entropy", "softmax_cross_entropy")  # from probabilities, from logits
+    _from = "softmax"
 
     def __init__(
         self,
@@ -116,6 +119,15 @@ class _CrossEntropy(_Native):
                 f"{type(self).__name__}: label_smoothing: expected a number in [0, 1], got {label_smoothing}"
             )
         self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
+        if not self.from_logits:
+            logits = logits_of(y_pred, self._from)
+            if logits is not None:  # exact where probabilities would have to be kept off 0
+                exact = copy.copy(self)
+                exact.from_logits = True
+                return exact(y_true, logits, sample_weight)
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def _op_name(self) -> str:
         return self._ops[self.from_logits]
@@ -147,7 +159,7 @@ class CategoricalCrossentropy(_CrossEntropy):
                 f"categorical_crossentropy: y_true: expected the shape of y_pred, {tuple(y_pred.shape)} (one-hot "
                 f"rows; for class numbers use sparse_categorical_crossentropy), got {tuple(y_true.shape)}"
             )
-        return y_true
+        return as_float(y_true, y_pred)
 
 
 class SparseCategoricalCrossentropy(_CrossEntropy):
@@ -198,6 +210,7 @@ class BinaryCrossentropy(_CrossEntropy):
     """``-y log(p) - (1 - y) log(1 - p)``, the mean over the last axis."""
 
     _ops = ("bce_loss", "bce_with_logits_loss")
+    _from = "sigmoid"
     _apply = _Native._apply
 
     def _prepare(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

@@ -58,6 +58,18 @@ class Model(Layer):
     # -- structure --
 
     @property
+    def compute_dtype(self) -> str:  # type: ignore[override]
+        """The float type of the first layer."""
+        for layer in self.layers:
+            if not isinstance(layer, InputLayer):
+                return layer.compute_dtype
+        return self.__dict__["_dtype"]
+
+    @compute_dtype.setter
+    def compute_dtype(self, value: str) -> None:
+        self.__dict__["_dtype"] = value
+
+    @property
     def layers(self) -> list[Layer]:
         """The layers right below, in order."""
         return [m for m in self._modules.values() if isinstance(m, Layer)]
@@ -287,7 +299,7 @@ class Model(Layer):
             raise ValueError(f"fit: validation_split: expected a number in (0, 1), got {validation_split}")
         data = None
         if not streaming:
-            data = Data(self, x, y, sample_weight, class_weight)
+            data = Data(self, x, y, sample_weight)
             if data.rows == 0:
                 raise ValueError("fit: x: expected at least one sample, got none")
             if validation_split and validation_data is None:
@@ -298,6 +310,7 @@ class Model(Layer):
                     )
                 validation_data = data.take(slice(cut, None))
                 data = data.take(slice(0, cut))
+            data.weigh_classes(class_weight)
         elif class_weight is not None:
             raise NotImplementedError("fit: class_weight: not supported with an iterable of batches")
         validation = _validation(self, validation_data)
@@ -640,6 +653,7 @@ class Sequential(Model):
     def __init__(self, layers: Sequence[Any] | None = None, trainable: bool = True, name: str | None = None) -> None:
         super().__init__(name=name or unique_name("sequential"), trainable=trainable)
         self._last: KerasTensor | None = None
+        self._declared = False  # whether the user gave the input's shape
         for layer in layers or []:
             self.add(layer)
 
@@ -649,6 +663,7 @@ class Sequential(Model):
             if not isinstance(layer.layer, InputLayer) or self._modules or self._last is not None:
                 raise ValueError("Sequential: add: a KerasTensor must come from Input and stand first")
             self._start(layer)
+            self._declared = True
             return
         if isinstance(layer, InputLayer):
             self.add(layer._only_call().outputs[0])
@@ -664,6 +679,7 @@ class Sequential(Model):
                 shape = layer._trace_shapes()[0][1][1:]  # type: ignore[index]
             if shape is not None:
                 self._start(KerasTensor((None, *shape), layer._input_dtype()))
+                self._declared = True
         self.add_module(layer.name, layer)
         if self._last is not None:
             self._last = layer(self._last)
@@ -715,7 +731,8 @@ class Sequential(Model):
         shape = self.__dict__.get("_build_shape")
         if shape is None or isinstance(shape, list):
             return []
-        return [shape if self._last is not None else (None,) * len(shape)]
+        # Built from the first data it saw, it may see other sizes later.
+        return [shape if self._declared else (None,) * len(shape)]
 
     @property
     def output_shape(self) -> Any:

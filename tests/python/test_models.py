@@ -424,3 +424,84 @@ def test_an_output_without_a_row_per_sample_is_refused():
 
     with pytest.raises(ValueError, match="one row per sample, 5 rows"):
         models.Sequential([Fold()]).predict(np.ones((5, 4), np.float32), verbose=0)
+
+
+def two_outputs():
+    x = layers.Input((5,))
+    model = models.Model(x, [layers.Dense(2, name="left")(x), layers.Dense(2, name="right")(x)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_targets_in_a_dict_go_by_name():
+    x, _ = blobs()
+    rng = np.random.default_rng(1)
+    left, right = rng.random((len(x), 2)), 10 + rng.random((len(x), 2))
+    model = two_outputs()
+    expected = model.evaluate(x, [left, right], verbose=0)
+    assert model.evaluate(x, {"right": right, "left": left}, verbose=0) == expected
+    assert model.evaluate(x, [right, left], verbose=0) != expected
+    with pytest.raises(ValueError, match="expected entries left, right, got wrong"):
+        model.evaluate(x, {"left": left, "wrong": right}, verbose=0)
+    with pytest.raises(ValueError, match="missing right"):
+        model.evaluate(x, {"left": left}, verbose=0)
+
+
+@pytest.mark.parametrize("dtype", [bool, int, np.uint8, np.float64, np.float32])
+def test_one_hot_targets_of_any_dtype(dtype):
+    x, y = blobs()
+    a, b = (compiled_for("categorical_crossentropy") for _ in range(2))
+    one = a.fit(x, np.eye(3, dtype=np.float32)[y], verbose=0, shuffle=False).history
+    assert b.fit(x, np.eye(3, dtype=dtype)[y], verbose=0, shuffle=False).history == one
+
+
+def compiled_for(loss, last="softmax", classes=3, **kwargs):
+    lamella.seed(1)
+    model = models.Sequential([layers.Dense(classes, activation=last, input_shape=(5,))])
+    model.compile("sgd", loss, metrics=["accuracy"], **kwargs)
+    return model
+
+
+def test_class_weights_do_not_weigh_the_validation_part():
+    x, y = blobs()
+    model = compiled_for("sparse_categorical_crossentropy")
+    history = model.fit(x, y, class_weight={0: 7.0}, validation_split=0.25, verbose=0).history
+    cut = int(len(x) * 0.75)
+    np.testing.assert_allclose(history["val_loss"][0], model.evaluate(x[cut:], y[cut:], verbose=0)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "last", "classes"),
+    [
+        ("sparse_categorical_crossentropy", "softmax", 3),
+        ("categorical_crossentropy", "softmax", 3),
+        ("binary_crossentropy", "sigmoid", 1),
+    ],
+)
+def test_saturated_probabilities_have_one_loss(loss, last, classes):
+    # Far from 0 and 1 in float32: what is computed from probabilities is off, and its gradient zero.
+    x, y = blobs()
+    x = x * 300
+    y = np.eye(3)[y] if loss.startswith("categ") else y if classes == 3 else y % 2
+    results = []
+    for eager in (False, True):
+        model = compiled_for(loss, last, classes, run_eagerly=eager)
+        before = model.evaluate(x, y, batch_size=len(x), verbose=0)
+        np.testing.assert_allclose(model.train_on_batch(x, y), before, rtol=1e-6)
+        results.append((before, model.get_weights()))
+    assert results[0][0][0] > 20  # more than -log(1e-7)
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-6)
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_float64_models():
+    x, y = blobs()
+    model = models.Sequential(
+        [layers.Dense(8, "relu", dtype="float64", input_shape=(5,)), layers.Dense(3, "softmax", dtype="float64")]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    assert model.fit(x, y, epochs=40, sample_weight=np.ones(len(x)), verbose=0).history["loss"][-1] < 0.5
+    assert model.predict(x, verbose=0).dtype == np.float64
+    mixed = models.Sequential([layers.Dense(8, dtype="float64", input_shape=(5,)), layers.Dense(3)])
+    assert mixed.predict(x, verbose=0).dtype == np.float32

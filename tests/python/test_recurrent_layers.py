@@ -100,3 +100,30 @@ def test_recurrent_models_survive_saving(tmp_path):
 def test_what_is_not_supported_is_refused(argument):
     with pytest.raises(NotImplementedError, match=next(iter(argument))):
         layers.LSTM(3, **argument)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_masking_hides_padded_steps(eager):
+    x = np.random.default_rng(0).standard_normal((4, 6, 3)).astype(np.float32)
+    x[:, 4:] = -1
+    x[1, 2:] = -1
+    model = models.Sequential([layers.Masking(-1.0, input_shape=(6, 3)), layers.LSTM(5)])
+    model.compile("sgd", "mse", run_eagerly=eager)
+    out = model.predict(x, verbose=0)
+    np.testing.assert_allclose(out[[0, 2, 3]], model.layers[1](x[[0, 2, 3], :4]).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(out[1:2], model.layers[1](x[1:2, :2]).numpy(), rtol=1e-5, atol=1e-6)
+    before = model.get_weights()
+    model.fit(x, np.ones((4, 5)), verbose=0)
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_arrays_as_mask_and_initial_state():
+    x = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    layer = layers.LSTM(4)
+    mask = np.arange(5) < np.array([[3], [5]])
+    np.testing.assert_allclose(layer(x, mask=mask).numpy()[:1], layer(x[:1, :3]).numpy(), rtol=1e-5, atol=1e-6)
+    h, c = np.ones((2, 4)), np.full((2, 4), 2.0)  # float64: taken in the layer's type
+    by_arrays = layer(x, initial_state=[h, c]).numpy()
+    tensors = [lamella.tensor(a.astype(np.float32)) for a in (h, c)]
+    np.testing.assert_array_equal(by_arrays, layer(x, initial_state=tensors).numpy())
+    assert np.abs(by_arrays - layer(x).numpy()).max() > 0.01

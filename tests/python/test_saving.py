@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lamella
-from lamella import _cpu, layers, models, optimizers
+from lamella import _cpu, layers, models, nn, optim, optimizers
 
 
 def small():
@@ -169,3 +169,37 @@ def test_other_formats_are_named_in_the_error(tmp_path, name):
 def test_missing_file(tmp_path):
     with pytest.raises(OSError, match="nothing"):
         models.load_model(tmp_path / "nothing.safetensors")
+
+
+def test_a_training_checkpoint_resumes_with_the_same_bits(tmp_path):
+    def new():
+        lamella.seed(3)
+        net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        return net, optim.Adam([{"params": net[0].parameters(), "lr": 0.01}, {"params": net[2].parameters()}], lr=0.1)
+
+    def train(net, opt, steps):
+        for _ in range(steps):
+            opt.zero_grad()
+            (net(x) ** 2).mean().backward()
+            opt.step()
+
+    x = lamella.tensor(np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32))
+    net, opt = new()
+    train(net, opt, 3)
+    path = tmp_path / "checkpoint.safetensors"
+    extra = {"epoch": 3, "best": 0.25, "name": "a", "shape": (1, [2, None]), "a.b": x, "a": {"b": x + 1}}
+    lamella.save({"model": net.state_dict(), "optimizer": opt.state_dict(), **extra}, path)
+    train(net, opt, 3)
+
+    again, opt2 = new()
+    found = lamella.load(path)
+    assert {k: found[k] for k in ("epoch", "best", "name", "shape")} == {k: extra[k] for k in list(extra)[:4]}
+    np.testing.assert_array_equal(found["a.b"].numpy() + 1, found["a"]["b"].numpy())
+    again.load_state_dict(found["model"])
+    opt2.load_state_dict(found["optimizer"])
+    train(again, opt2, 3)
+    for p, q in zip(net.parameters(), again.parameters(), strict=True):
+        np.testing.assert_array_equal(p.numpy(), q.numpy())
+    with pytest.raises(TypeError, match="optimizer: expected tensors"):
+        lamella.save({"model": net.state_dict(), "optimizer": opt}, path)
+    assert lamella.load(path)["epoch"] == 3  # a refused save leaves the file

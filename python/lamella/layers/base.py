@@ -255,6 +255,8 @@ class Layer(Module):
         if not args:
             raise TypeError(f"{self.name}: expected at least one input")
         args = tuple(map_structure(self._to_tensor, a) for a in args)
+        kwargs = {k: map_structure(self._array_to_tensor, v) for k, v in kwargs.items()}
+        mask = map_structure(self._array_to_tensor, mask)
         outermost = _phase.depth == 0
         before = _phase.training
         if outermost:
@@ -301,7 +303,15 @@ class Layer(Module):
             cls._call_options = known  # type: ignore[attr-defined]
         return known
 
+    def _array_to_tensor(self, value: Any) -> Any:
+        """Arrays given by keyword: those of floats in the layer's type, masks as they are."""
+        if not isinstance(value, np.ndarray):
+            return value
+        return wrap(value.astype(self.compute_dtype) if value.dtype.kind == "f" else value)
+
     def _to_tensor(self, value: Any) -> Any:
+        if isinstance(value, Tensor) and value.dtype.kind == "f" and value.dtype.name != self.compute_dtype:
+            return value.to(np.dtype(self.compute_dtype))
         if value is None or isinstance(value, Tensor):
             return value
         array = as_array(value)
