@@ -16,7 +16,8 @@ namespace {
 std::atomic<int64_t> allocations{0};
 }  // namespace
 
-// Counted for the whole test program; only differences between two moments are looked at.
+// Counted for the whole test program; only differences between two moments are looked at. Not inline: where only one of
+// a pair is, GCC warns of memory that new gave and free takes.
 void* operator new(size_t bytes) {
   ++allocations;
   if (void* p = std::malloc(bytes > 0 ? bytes : 1)) return p;
@@ -26,8 +27,8 @@ void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
   ++allocations;
   return std::malloc(bytes);
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, size_t) noexcept { std::free(p); }
 
 namespace lamella {
 namespace {
