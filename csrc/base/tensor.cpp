@@ -31,6 +31,16 @@ void Shape::push_back(int64_t dim) {
   dims_[rank_++] = dim;
 }
 
+bool Shape::representable() const {
+  constexpr int64_t kMostElements = int64_t{1} << 48;
+  int64_t n = 1;
+  for (int64_t d : *this) {
+    if (d < 0 || (d > 0 && n > kMostElements / d)) return false;
+    if (d > 0) n *= d;
+  }
+  return true;
+}
+
 std::string Shape::str() const {
   std::string s = "(";
   for (int i = 0; i < rank_; ++i) s += (i ? ", " : "") + std::to_string(dims_[i]);

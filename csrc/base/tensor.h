@@ -77,6 +77,8 @@ struct Shape {
       if (dims_[i] != o.dims_[i]) return false;
     return true;
   }
+  // Whether no dimension is negative and no array of this shape, even without its empty dimensions, is beyond memory.
+  bool representable() const;
   std::string str() const;  // "(32, 28, 28, 1)"
 
  private:

@@ -198,7 +198,7 @@ class PyOp {
     if (wanted.size() != in.views.size()) {
       fail_value(op, "wanted", std::to_string(in.views.size()) + " flags", std::to_string(wanted.size()));
     }
-    const Signature sig = op_->infer(in.specs(), true);
+    const Signature sig = infer_checked(*op_, in.specs(), true);
     check_specs(op, "output", out, sig.outputs, true);
     check_specs(op, "output gradient", grad_out, sig.outputs, true);
     check_specs(op, "saved array", kept, sig.saved, false);
@@ -223,7 +223,7 @@ class PyOp {
   py::tuple infer(const py::sequence& specs, bool training) const {
     std::vector<TensorSpec> in;
     for (py::handle s : specs) in.push_back(to_spec(s, name_.c_str()));
-    const Signature sig = op_->infer(in, training);
+    const Signature sig = infer_checked(*op_, in, training);
     return py::make_tuple(from_specs(sig.outputs), from_specs(sig.saved));
   }
 
@@ -260,7 +260,7 @@ class PyOp {
   Call run(const py::sequence& inputs, bool training, const py::object& out) const {
     const char* op = name_.c_str();
     Call call{inputs_of(op, inputs, "input"), {}, {}};
-    const Signature sig = op_->infer(call.in.specs(), training);
+    const Signature sig = infer_checked(*op_, call.in.specs(), training);
     call.out = outputs_for(op, sig.outputs, out);
     call.saved.reserve(sig.saved.size());
     for (const TensorSpec& s : sig.saved) call.saved.add_new(s);

@@ -50,7 +50,7 @@ int Graph::add_const(const std::string& name, const TensorView& data, std::share
 std::vector<int> Graph::apply(OpPtr op, const std::vector<int>& in, const std::string& name) {
   std::vector<TensorSpec> specs;
   for (int id : in) specs.push_back(id < 0 ? absent_spec() : value(id).spec);
-  const Signature sig = op->infer(specs, false);
+  const Signature sig = infer_checked(*op, specs, false);
   Node node{std::move(op), name, in, {}};
   for (const TensorSpec& s : sig.outputs) {
     Value v;
@@ -78,7 +78,7 @@ std::vector<TensorSpec> Graph::infer(std::span<const TensorSpec> inputs, bool tr
   for (const Node& node : nodes_) {
     in.clear();
     for (int id : node.in) in.push_back(id < 0 ? absent_spec() : specs[id]);
-    const Signature sig = node.op->infer(in, training);
+    const Signature sig = infer_checked(*node.op, in, training);
     for (size_t i = 0; i < node.out.size(); ++i) specs[node.out[i]] = sig.outputs[i];
   }
   return specs;
@@ -95,14 +95,9 @@ Json spec_to_json(const TensorSpec& s) {
 TensorSpec spec_from_json(const Json& j) {
   TensorSpec s;
   s.dtype = dtype_from_name(j.at("dtype").as_string());
-  int64_t elements = 1;
-  for (const Json& d : j.at("shape").as_array()) {
-    const int64_t dim = d.as_int();
-    if (dim < 0 || (dim > 0 && elements > (int64_t{1} << 48) / dim)) {
-      fail_value("saved graph", "shape", "dimensions >= 0 of a representable size", std::to_string(dim));
-    }
-    elements *= dim > 0 ? dim : 1;
-    s.shape.push_back(dim);
+  for (const Json& d : j.at("shape").as_array()) s.shape.push_back(d.as_int());
+  if (!s.shape.representable()) {
+    fail_value("saved graph", "shape", "dimensions >= 0 of a representable size", s.shape.str());
   }
   return s;
 }

@@ -27,7 +27,7 @@ class GraphRewriter {
     n.out = std::move(out);
     std::vector<TensorSpec> specs;
     for (int id : n.in) specs.push_back(id < 0 ? absent_spec() : spec(id));
-    const Signature sig = n.op->infer(specs, false);
+    const Signature sig = infer_checked(*n.op, specs, false);
     for (size_t k = 0; k < n.out.size(); ++k) g_.values_[n.out[k]].spec = sig.outputs[k];
     index();
   }

@@ -97,7 +97,7 @@ class Plan::Compiler {
   Signature signature(const Node& n) const {
     std::vector<TensorSpec> in;
     for (int id : n.in) in.push_back(id < 0 ? absent_spec() : specs_[id]);
-    return n.op->infer(in, training_);
+    return infer_checked(*n.op, in, training_);
   }
 
   void forward() {

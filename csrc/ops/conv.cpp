@@ -199,17 +199,21 @@ class ConvOp final : public Op {
     return dispatch_float(in[0].dtype, name_, "x", [&]<class T>() -> TensorSpec {
       const ConvKernels<T>& k = cpu_kernels<T>().conv;
       const size_t bytes = k.prepared_bytes(s, forward_pass(), choose<T>(k, s, forward_pass(), false));
-      return {DType::kU8, Shape{static_cast<int64_t>(bytes)}};
+      return {DType::kU8, Shape{bytes == 0 ? 0 : kPreparedHeader + static_cast<int64_t>(bytes)}};
     });
   }
 
   void prepare(Exec& exec, std::span<const TensorView> in, const TensorView& prepared) const override {
-    if (prepared.size() == 0) return;
+    if (!prepared) return;
     const ConvShape s = shape(in[0].shape, in[1].shape);
     dispatch_float(in[1].dtype, name_, "weight", [&]<class T>() {
       const ConvKernels<T>& k = exec.kernels<T>().conv;
+      const int64_t room = prepared.size() - kPreparedHeader;
       const int algorithm = choose<T>(k, s, forward_pass(), false);
-      k.prepare(exec.context(), s, forward_pass(), algorithm, in[1].as<T>(), prepared.data);
+      const size_t bytes = k.prepared_bytes(s, forward_pass(), algorithm);
+      const bool fits = bytes > 0 && static_cast<int64_t>(bytes) <= room;
+      *static_cast<int64_t*>(prepared.data) = fits ? algorithm : -1;
+      if (fits) k.prepare(exec.context(), s, forward_pass(), algorithm, in[1].as<T>(), prepared_weights(prepared));
     });
   }
 
@@ -327,12 +331,24 @@ class ConvOp final : public Op {
 
   const char* axis_name(int axis) const { return axes_ == 1 ? "length" : axis == 0 ? "height" : "width"; }
 
+  // No axis is longer, so that no size here overflows.
+  static constexpr int64_t kMostPixels = int64_t{1} << 48;
+
+  int64_t extent_of(int axis, int64_t kernel) const {
+    const int64_t dilation = attrs_.dilation[axis];
+    if (kernel > kMostPixels / dilation) {
+      fail_value(name_, "dilation", std::string("a kernel of a representable ") + axis_name(axis),
+                 std::to_string(dilation) + " for " + std::to_string(kernel) + " taps");
+    }
+    return (kernel - 1) * dilation + 1;
+  }
+
   int64_t output_size(int axis, int64_t size, int64_t kernel, int64_t* before) const {
     if (axes_ == 1 && axis == 0) {
       *before = 0;
       return 1;
     }
-    const int64_t stride = attrs_.stride[axis], extent = (kernel - 1) * attrs_.dilation[axis] + 1;
+    const int64_t stride = attrs_.stride[axis], extent = extent_of(axis, kernel);
     int64_t after = 0;
     *before = 0;
     switch (attrs_.padding) {
@@ -366,7 +382,11 @@ class ConvOp final : public Op {
       *before = 0;
       return 1;
     }
-    const int64_t stride = attrs_.stride[axis], extent = (kernel - 1) * attrs_.dilation[axis] + 1;
+    const int64_t stride = attrs_.stride[axis], extent = extent_of(axis, kernel);
+    if (size > kMostPixels / stride) {
+      fail_value(name_, "stride", std::string("an output ") + axis_name(axis) + " of a representable size",
+                 std::to_string(stride) + " for " + std::to_string(size));
+    }
     const int64_t span = (size - 1) * stride + extent;
     int64_t out = 0;
     *before = 0;
@@ -438,6 +458,15 @@ class ConvOp final : public Op {
     return algorithm;
   }
 
+  // ---- prepared weights ---------------------------------------------------------------------------------------------
+
+  // They begin with the algorithm that they are for, or -1: the choice may be another one by the time of a run (strict
+  // precision, LAMELLA_CONV_ALGO), and then they are of no use, and may not even have the size.
+  static constexpr int64_t kPreparedHeader = 64;
+  static void* prepared_weights(const TensorView& prepared) {
+    return static_cast<char*>(prepared.data) + kPreparedHeader;
+  }
+
   // ---- running ------------------------------------------------------------------------------------------------------
 
   template <class T>
@@ -452,7 +481,8 @@ class ConvOp final : public Op {
     p.src = args.in[0].as<T>();
     p.weight = args.in[1].as<T>();
     p.bias = args.in.size() > 2 ? args.in[2].as<T>() : nullptr;
-    p.prepared = args.prepared.size() > 0 ? args.prepared.data : nullptr;
+    const bool fit = args.prepared && *static_cast<const int64_t*>(args.prepared.data) == p.algorithm;
+    p.prepared = fit ? prepared_weights(args.prepared) : nullptr;
     const bool keep = !args.saved.empty();
     if (!keep) p.act = attrs_.act;
     p.dst = keep ? args.saved[0].as<T>() : y.as<T>();

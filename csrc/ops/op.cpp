@@ -89,6 +89,18 @@ void Op::backward(Exec&, const BackwardArgs&) const {
   throw Error(ErrorKind::kUnsupported, std::string(name()), "not differentiable");
 }
 
+Signature infer_checked(const Op& op, std::span<const TensorSpec> in, bool training) {
+  Signature sig = op.infer(in, training);
+  for (const std::vector<TensorSpec>* specs : {&sig.outputs, &sig.saved}) {
+    for (const TensorSpec& s : *specs) {
+      if (!s.shape.representable()) {
+        fail_value(std::string(op.name()), "inputs and attributes", "results of a representable size", s.str());
+      }
+    }
+  }
+  return sig;
+}
+
 AttrReader::AttrReader(std::string op, const Json& attrs) : op_(std::move(op)), attrs_(&attrs) {
   if (!attrs.is_object() && !attrs.is_null()) fail_type(op_, "attributes", "an object", describe(attrs));
 }

@@ -85,6 +85,10 @@ class Op {
 
 using OpPtr = std::shared_ptr<const Op>;
 
+// op.infer(), whose outputs and saved tensors must be of a representable size: attributes may come from anywhere, and a
+// size that wraps around would have memory allocated for less than the kernels write.
+Signature infer_checked(const Op& op, std::span<const TensorSpec> in, bool training);
+
 // Reads an op's attributes with defaults and refuses unknown ones, so that no argument is ever silently ignored.
 // Usage: AttrReader a("conv2d", json); groups = a.get_int("groups", 1); ...; a.done();
 class AttrReader {

@@ -7,13 +7,14 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
-constexpr int kCandidates = 6;
+// The gradient to data has no kernel for few channels: its list goes without that one.
+constexpr int kCandidates = 6, kForwardOnly = 1;
 template <class T>
-ConvCandidate<T> candidate(int algorithm) {
-  switch (algorithm) {
+ConvCandidate<T> candidate(ConvPass pass, int algorithm) {
+  switch (pass == ConvPass::kForward || algorithm < kForwardOnly ? algorithm : algorithm + 1) {
     case 0:
       return conv_depthwise<T>();
-    case 1:
+    case kForwardOnly:
       return conv_small_channels<T>();
     case 2:
       return conv_winograd4<T>();
@@ -41,17 +42,20 @@ ConvWeightCandidate<T> weight_candidate(int algorithm) {
   }
 }
 
-int candidates(ConvPass pass) { return pass == ConvPass::kBackwardWeight ? kWeightCandidates : kCandidates; }
+int candidates(ConvPass pass) {
+  if (pass == ConvPass::kBackwardWeight) return kWeightCandidates;
+  return pass == ConvPass::kForward ? kCandidates : kCandidates - 1;
+}
 
 template <class T>
 const char* name(ConvPass pass, int algorithm) {
-  return pass == ConvPass::kBackwardWeight ? weight_candidate<T>(algorithm).name : candidate<T>(algorithm).name;
+  return pass == ConvPass::kBackwardWeight ? weight_candidate<T>(algorithm).name : candidate<T>(pass, algorithm).name;
 }
 
 template <class T>
 bool can_run(const ConvShape& s, ConvPass pass, int algorithm) {
   return pass == ConvPass::kBackwardWeight ? weight_candidate<T>(algorithm).can_run(s)
-                                           : candidate<T>(algorithm).can_run(s, pass);
+                                           : candidate<T>(pass, algorithm).can_run(s, pass);
 }
 
 template <class T>
@@ -61,8 +65,8 @@ int choose(const ConvShape& s, ConvPass pass, bool strict) {
   double best_cost = 0;
   bool found = false;
   for (int i = 0; i < candidates(pass) - 1; ++i) {
-    if (!can_run<T>(s, pass, i) || (strict && !weight && !candidate<T>(i).strict)) continue;
-    const double cost = weight ? weight_candidate<T>(i).cost(s) : candidate<T>(i).cost(s, pass);
+    if (!can_run<T>(s, pass, i) || (strict && !weight && !candidate<T>(pass, i).strict)) continue;
+    const double cost = weight ? weight_candidate<T>(i).cost(s) : candidate<T>(pass, i).cost(s, pass);
     if (found && cost >= best_cost) continue;
     best = i;
     best_cost = cost;
@@ -74,16 +78,16 @@ int choose(const ConvShape& s, ConvPass pass, bool strict) {
 template <class T>
 size_t workspace(const ConvShape& s, ConvPass pass, int algorithm, bool prepared, int threads) {
   return pass == ConvPass::kBackwardWeight ? weight_candidate<T>(algorithm).workspace(s, threads)
-                                           : candidate<T>(algorithm).workspace(s, pass, prepared, threads);
+                                           : candidate<T>(pass, algorithm).workspace(s, pass, prepared, threads);
 }
 
 template <class T>
 void forward(const Context& ctx, const ConvParams<T>& p) {
-  candidate<T>(p.algorithm).run(ctx, ConvPass::kForward, p);
+  candidate<T>(ConvPass::kForward, p.algorithm).run(ctx, ConvPass::kForward, p);
 }
 template <class T>
 void backward_data(const Context& ctx, const ConvParams<T>& p) {
-  candidate<T>(p.algorithm).run(ctx, ConvPass::kBackwardData, p);
+  candidate<T>(ConvPass::kBackwardData, p.algorithm).run(ctx, ConvPass::kBackwardData, p);
 }
 template <class T>
 void backward_weight(const Context& ctx, const ConvWeightParams<T>& p) {
@@ -97,11 +101,11 @@ bool fuses_activation(int algorithm) {
 
 template <class T>
 size_t prepared_bytes(const ConvShape& s, ConvPass pass, int algorithm) {
-  return pass == ConvPass::kBackwardWeight ? 0 : candidate<T>(algorithm).prepared_bytes(s, pass);
+  return pass == ConvPass::kBackwardWeight ? 0 : candidate<T>(pass, algorithm).prepared_bytes(s, pass);
 }
 template <class T>
 void prepare(const Context& ctx, const ConvShape& s, ConvPass pass, int algorithm, const T* weight, void* prepared) {
-  candidate<T>(algorithm).prepare(ctx, s, pass, weight, prepared);
+  candidate<T>(pass, algorithm).prepare(ctx, s, pass, weight, prepared);
 }
 
 template <class T>

@@ -40,8 +40,8 @@ LAMELLA_INLINE ConvView conv_view(const ConvShape& s, ConvPass pass) {
   if (pass == ConvPass::kForward) {
     return {s.n, s.h, s.w, s.c, s.oh, s.ow, s.oc, s.groups, cg, og, s.kh, s.kw, 1, 1, cg * s.oc, og, s.oc, 1};
   }
-  return {s.n, s.oh, s.ow, s.oc,       s.h,        s.w,       s.c, s.groups, og,
-          cg,  s.kh, s.kw, s.stride_h, s.stride_w, cg * s.oc, og,  1,        s.oc};
+  const int64_t ph = min64(s.stride_h, s.h), pw = min64(s.stride_w, s.w);  // phases beyond the size are empty
+  return {s.n, s.oh, s.ow, s.oc, s.h, s.w, s.c, s.groups, og, cg, s.kh, s.kw, ph, pw, cg * s.oc, og, 1, s.oc};
 }
 
 LAMELLA_INLINE ConvAxis conv_axis(ConvPass pass, int64_t x_size, int64_t y_size, int64_t kernel, int64_t stride,

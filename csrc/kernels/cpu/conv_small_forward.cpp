@@ -191,7 +191,7 @@ void run(const Context& ctx, ConvPass, const ConvParams<T>& p) {
   });
 }
 
-bool can_run(const ConvShape& s, ConvPass pass) { return pass == ConvPass::kForward && small_channels(s); }
+bool can_run(const ConvShape& s, ConvPass) { return small_channels(s); }
 
 double cost(const ConvShape& s, ConvPass) {
   const double pixels = static_cast<double>(s.n) * static_cast<double>(s.oh * s.ow);

@@ -10,8 +10,10 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
+// Strides and kernels are those of first layers: a band holds all rows between the first and the last that it needs.
 LAMELLA_INLINE bool small_channels(const ConvShape& s) {
-  return s.c <= 4 && s.groups == 1 && s.dilation_w == 1 && s.kw * s.c <= 64;
+  return s.c <= 4 && s.groups == 1 && s.dilation_w == 1 && s.kw * s.c <= 64 && s.stride_h <= 16 && s.stride_w <= 16 &&
+         (s.kh - 1) * s.dilation_h <= 64;
 }
 
 // Rows of x as the output rows [i0, i0 + rows) of image n see them.
