@@ -281,6 +281,7 @@ struct IVec {
   using I = typename IntOf<T>::type;
   static constexpr int W = 16 / sizeof(T);
   using V = typename Native<T>::I;
+  using U = typename Native<T>::U;
   V v;
   IVec() = default;
   LAMELLA_INLINE IVec(V x) : v(x) {}
@@ -291,8 +292,9 @@ struct IVec {
     return r;
   }
   LAMELLA_INLINE void store(I* p) const { std::memcpy(p, &v, 16); }
-  friend LAMELLA_INLINE IVec operator+(IVec a, IVec b) { return a.v + b.v; }
-  friend LAMELLA_INLINE IVec operator-(IVec a, IVec b) { return a.v - b.v; }
+  // Unsigned, so that they wrap as the registers of the other levels do.
+  friend LAMELLA_INLINE IVec operator+(IVec a, IVec b) { return (V)((U)a.v + (U)b.v); }
+  friend LAMELLA_INLINE IVec operator-(IVec a, IVec b) { return (V)((U)a.v - (U)b.v); }
   friend LAMELLA_INLINE IVec operator&(IVec a, IVec b) { return a.v & b.v; }
   friend LAMELLA_INLINE IVec operator|(IVec a, IVec b) { return a.v | b.v; }
   friend LAMELLA_INLINE IVec operator^(IVec a, IVec b) { return a.v ^ b.v; }
