@@ -1,8 +1,11 @@
 // class Optimizer: hyper-parameters and fused updates on lists of arrays.
 #include "bindings/cpu_optimizer.h"
 
+#include <cmath>
+
 #include "bindings/cpu_op.h"
 #include "bindings/gil.h"
+#include "ops/global_norm.h"
 
 namespace lamella::python {
 namespace {
@@ -50,7 +53,23 @@ std::vector<ParamSlot> to_slots(const Optimizer& optimizer, const py::sequence& 
   return slots;
 }
 
+double global_norm(const py::sequence& arrays) {
+  std::vector<py::array> keep;
+  std::vector<SumSquaresArray> f32, f64;
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    const std::string argument = "array " + std::to_string(i);
+    keep.push_back(dense(arrays[i], "global_norm", argument.c_str()));
+    const TensorView v = view_of(keep.back(), "global_norm", argument.c_str());
+    check_float("global_norm", argument.c_str(), v.spec());
+    (v.dtype == DType::kF32 ? f32 : f64).push_back({v.data, v.size()});
+  }
+  Exec& exec = thread_exec();
+  ReleaseGil release;
+  return std::sqrt(sum_squares<float>(exec, f32) + sum_squares<double>(exec, f64));
+}
+
 void bind_optimizer(py::module_& m) {
+  m.def("global_norm", &global_norm, py::arg("arrays"), "The L2 norm of all elements of several arrays together.");
   py::class_<Optimizer, std::shared_ptr<Optimizer>>(m, "Optimizer",
                                                     "Hyper-parameters and fused updates of one optimizer.")
       .def(py::init([](const std::string& kind, py::handle hyper) {

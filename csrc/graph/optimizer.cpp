@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/global_norm.h"
+
 namespace lamella {
 
 namespace {
@@ -215,20 +217,15 @@ double Optimizer::momentum_product(int64_t step) {
 }
 
 template <class T>
-void Optimizer::clip_by_norm(Exec& exec, const OptimizerParams<T>& p, double grad_scale) {
-  partial_.resize(chunks_.size());
-  exec.kernels<T>().optimizer.sum_of_squares(exec.context(), p, partial_.data());
-  norms_.assign(tensors<T>().size(), 0.0);
-  double all = 0;
-  for (size_t i = 0; i < chunks_.size(); ++i) {
-    norms_[static_cast<size_t>(chunks_[i].tensor)] += partial_[i];
-    all += partial_[i];
-  }
+void Optimizer::clip_by_norm(Exec& exec, double grad_scale) {
+  std::vector<OptimizerTensor<T>>& list = tensors<T>();
+  squares_.resize(list.size());
+  for (size_t i = 0; i < list.size(); ++i) squares_[i] = {list[i].g, list[i].n};
+  const double all = sum_squares<T>(exec, squares_);
   const double limit = h_.clipnorm > 0 ? h_.clipnorm : h_.global_clipnorm;
-  for (size_t i = 0; i < norms_.size(); ++i) {
-    const double norm = std::abs(grad_scale) * std::sqrt(h_.clipnorm > 0 ? norms_[i] : all);
-    if (norm > limit)
-      tensors<T>()[i].grad_scale = static_cast<T>((h_.maximize ? -grad_scale : grad_scale) * (limit / norm));
+  for (size_t i = 0; i < list.size(); ++i) {
+    const double norm = std::abs(grad_scale) * std::sqrt(h_.clipnorm > 0 ? squares_[i].sum : all);
+    if (norm > limit) list[i].grad_scale = static_cast<T>((h_.maximize ? -grad_scale : grad_scale) * (limit / norm));
   }
 }
 
@@ -309,7 +306,7 @@ void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_
   p.amsgrad = h_.amsgrad;
   p.centered = h_.centered;
   p.eps_inside = h_.eps_inside;
-  if (h_.clipnorm > 0 || h_.global_clipnorm > 0) clip_by_norm(exec, p, grad_scale);
+  if (h_.clipnorm > 0 || h_.global_clipnorm > 0) clip_by_norm<T>(exec, grad_scale);
   run_kind(exec, p, step);
 }
 

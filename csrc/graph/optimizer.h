@@ -69,7 +69,7 @@ class Optimizer {
   template <class T>
   void step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale);
   template <class T>
-  void clip_by_norm(Exec& exec, const OptimizerParams<T>& p, double grad_scale);
+  void clip_by_norm(Exec& exec, double grad_scale);
   template <class T>
   void run_kind(Exec& exec, OptimizerParams<T>& p, int64_t step);
   template <class T>
@@ -81,7 +81,7 @@ class Optimizer {
   Hyper h_;
   std::vector<Slot> slots_;
   std::vector<OptimizerChunk> chunks_;
-  std::vector<double> partial_, norms_;
+  std::vector<SumSquaresArray> squares_;
   std::vector<OptimizerTensor<float>> tensors_f32_;
   std::vector<OptimizerTensor<double>> tensors_f64_;
   int64_t product_step_ = 0;  // nadam: the product of its momenta over the first steps

@@ -61,8 +61,6 @@ struct OptimizerKernels {
   Update adamax = nullptr;    // state: m, decaying maximum of |g|
   Update nadam = nullptr;     // state: m, v
   Update lion = nullptr;      // state: m
-  // partial[i] = sum of squares of the gradients in chunk i, in double.
-  void (*sum_of_squares)(const Context&, const OptimizerParams<T>&, double* partial) = nullptr;
 };
 
 }  // namespace lamella

@@ -62,13 +62,16 @@ struct ArgParams {
   bool largest = true;
 };
 
-// The sum of squares of all elements of several arrays, accumulated in double: for clipping by the global norm.
-template <class T>
+// The sum of squares of each of several arrays, squared and added up in double: for clipping by norm, where gradients
+// that explode must still have one.
+struct SumSquaresArray {
+  const void* x = nullptr;
+  int64_t n = 0;
+  double sum = 0;  // the result
+};
 struct SumSquaresParams {
-  int64_t arrays = 0;
-  const T* const* x = nullptr;
-  const int64_t* sizes = nullptr;
-  double* result = nullptr;
+  SumSquaresArray* arrays = nullptr;
+  int64_t count = 0;
 };
 
 template <class T>
@@ -82,8 +85,8 @@ struct ReduceKernels {
   void (*var_backward)(const Context&, const VarParams<T>&) = nullptr;
   size_t (*arg_workspace)(const ArgParams<T>&, int threads) = nullptr;
   void (*arg)(const Context&, const ArgParams<T>&) = nullptr;
-  size_t (*sum_squares_workspace)(const SumSquaresParams<T>&, int threads) = nullptr;
-  void (*sum_squares)(const Context&, const SumSquaresParams<T>&) = nullptr;
+  size_t (*sum_squares_workspace)(const SumSquaresParams&, int threads) = nullptr;
+  void (*sum_squares)(const Context&, const SumSquaresParams&) = nullptr;
 };
 
 }  // namespace lamella

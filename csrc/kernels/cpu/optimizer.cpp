@@ -14,7 +14,7 @@ constexpr int64_t kChunksPerTask = 4;
 template <class T, class Body>
 LAMELLA_INLINE void for_each_chunk(const Context& ctx, const OptimizerParams<T>& p, const Body& body) {
   parallel_range(ctx, p.chunk_count, kChunksPerTask, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) body(p.tensors[p.chunks[i].tensor], p.chunks[i], i);
+    for (int64_t i = begin; i < end; ++i) body(p.tensors[p.chunks[i].tensor], p.chunks[i]);
   });
 }
 
@@ -62,7 +62,7 @@ template <class T>
 void sgd(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
   const V mu(p.momentum);
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr);
     if (p.momentum == T(0)) {
       update_chunk<0>(p, t, c, [&](V& w, V g, V&, V&, V&) { w = fnma(lr, g, w); });
@@ -84,7 +84,7 @@ template <class T>
 void adam(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
   const V root(p.root_scale), eps(p.eps);
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr * p.step_scale);
     if (p.amsgrad) {
       update_chunk<3>(p, t, c, [&](V& w, V g, V& m, V& v, V& top) {
@@ -107,7 +107,7 @@ template <class T>
 void nadam(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
   const V root(p.root_scale), eps(p.eps);
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V of_m(t.lr * p.step_scale), of_g(t.lr * p.grad_step_scale);
     update_chunk<2>(p, t, c, [&](V& w, V g, V& m, V& v, V&) {
       m = decay_towards(m, g, p.beta1, p.take1);
@@ -121,7 +121,7 @@ template <class T>
 void adamax(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
   const V b2(p.beta2), inside(p.eps_inside ? p.eps : T(0)), outside(p.eps_inside ? T(0) : p.eps);
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr * p.step_scale);
     update_chunk<2>(p, t, c, [&](V& w, V g, V& m, V& top, V&) {
       m = decay_towards(m, g, p.beta1, p.take1);
@@ -134,7 +134,7 @@ void adamax(const Context& ctx, const OptimizerParams<T>& p) {
 template <class T>
 void lion(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr);
     update_chunk<1>(p, t, c, [&](V& w, V g, V& m, V&, V&) {
       const V d = decay_towards(m, g, p.beta1, p.take1);
@@ -148,7 +148,7 @@ template <class T>
 void rmsprop(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
   const V eps(p.eps), mu(p.momentum);
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr);
     const auto step = [&](V g, V square) { return g / (p.eps_inside ? sqrt(square + eps) : sqrt(square) + eps); };
     // Rounding can take the variance below 0.
@@ -192,7 +192,7 @@ template <class T>
 void adagrad(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
   const V eps(p.eps);
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr * p.step_scale);
     update_chunk<1>(p, t, c, [&](V& w, V g, V& sum, V&, V&) {
       sum = fma(g, g, sum);
@@ -205,7 +205,7 @@ template <class T>
 void adadelta(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
   const V eps(p.eps);
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t) {
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr);
     update_chunk<2>(p, t, c, [&](V& w, V g, V& v, V& steps, V&) {
       v = decay_towards(v, g * g, p.beta2, p.take2);
@@ -213,29 +213,6 @@ void adadelta(const Context& ctx, const OptimizerParams<T>& p) {
       steps = decay_towards(steps, d * d, p.beta2, p.take2);
       w = fnma(lr, d, w);
     });
-  });
-}
-
-// Squares and sums in double throughout: gradients that explode must still have a norm to be clipped by.
-template <class T>
-void sum_of_squares(const Context& ctx, const OptimizerParams<T>& p, double* partial) {
-  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c, int64_t index) {
-    constexpr int kSums = 16;
-    double s[kSums] = {};
-    int64_t i = c.begin;
-    for (; i + kSums <= c.end; i += kSums) {
-      for (int k = 0; k < kSums; ++k) {
-        const double x = static_cast<double>(t.g[i + k]);
-        s[k] += x * x;
-      }
-    }
-    for (int k = 0; i < c.end; ++i, ++k) {
-      const double x = static_cast<double>(t.g[i]);
-      s[k] += x * x;
-    }
-    for (int half = kSums / 2; half > 0; half /= 2)
-      for (int k = 0; k < half; ++k) s[k] += s[k + half];
-    partial[index] = s[0];
   });
 }
 
@@ -249,7 +226,6 @@ void fill_typed(OptimizerKernels<T>& k) {
   k.adamax = adamax<T>;
   k.nadam = nadam<T>;
   k.lion = lion<T>;
-  k.sum_of_squares = sum_of_squares<T>;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from .. import _cpu
 from ._call import run, run_backward
 
 __all__: list[str] = []
@@ -143,6 +144,25 @@ def _arg(name: str, what: str) -> Callable[..., Array]:
     """,
     )
 
+
+def global_norm(arrays: Sequence[Array]) -> float:
+    """The L2 norm of all elements of several arrays together: what gradients are clipped by.
+
+    Parameters
+    ----------
+    arrays : sequence of ndarray
+        Of any shapes, float32 or float64, also mixed.
+
+    Returns
+    -------
+    float
+        0 where there are no elements. Squares and sums are taken in double, so that float32 arrays of any size and
+        magnitude have a finite norm; the bits are the same for any number of threads.
+    """
+    return _cpu.global_norm([np.asarray(x) for x in arrays])
+
+
+__all__.append("global_norm")
 
 argmax = _arg("argmax", "Where the largest element is")
 argmin = _arg("argmin", "Where the smallest element is")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from ... import autograd as ag
 from ..._functional import elementwise as e
 from ..._functional import reduce as r
 from ..._functional.shape import stack
+from ..._kernels.reduce import global_norm
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
@@ -53,14 +57,20 @@ def clip_grad_norm_(
     if not grads:
         return ag.Tensor(0.0)
     norm_type = float(norm_type)
-    total = r.norm(stack([r.norm(g, norm_type) for g in grads]), norm_type)
-    if error_if_nonfinite and not float("-inf") < total.item() < float("inf"):
-        raise RuntimeError(f"clip_grad_norm_: expected a finite norm, got {total.item()}")
-    scale = e.clamp(e.div(float(max_norm), e.add(total, 1e-6)), max=1.0)
-    mul = e.named_op("mul")
-    for g in grads:
-        mul.forward([g._data, scale._data], False, [g._data])
-    return total
+    if norm_type == 2:
+        norm = global_norm([g._data for g in grads])
+    else:
+        norm = r.norm(stack([r.norm(g, norm_type) for g in grads]), norm_type).item()
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise RuntimeError(f"clip_grad_norm_: expected a finite norm, got {norm}")
+    scale = float(max_norm) / (norm + 1e-6)
+    if not scale >= 1:  # also where it is NaN
+        mul = e.named_op("mul")
+        for g in grads:
+            mul.forward([g._data, np.array(scale, g.dtype)], False, [g._data])
+    dtype = np.result_type(*{g.dtype for g in grads})
+    with np.errstate(over="ignore"):  # the norm may be more than a float32 holds
+        return ag.Tensor(np.asarray(norm, dtype))
 
 
 @ag.no_grad()
