@@ -23,14 +23,13 @@ function(lamella_add_isa_kernels prefix)
     list(APPEND flags_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
 
-  # Sanitizers multiply the size of kernels that inline everything: at -O3, with a check per load and a scope per vector,
-  # one file takes an hour to compile. Bounds and overflow checks stay. Linked last, for the last option wins.
+  # Sanitizers multiply the size of kernels that inline everything: at -O3, with a scope per vector, one file takes an
+  # hour to compile. Bounds and overflow checks stay. Linked last, for the last option wins.
   add_library(${prefix}_sanitize INTERFACE)
   if(LAMELLA_SANITIZE)
     target_compile_options(${prefix}_sanitize INTERFACE -O1)
-    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT LAMELLA_SANITIZE STREQUAL "thread")
-      target_compile_options(${prefix}_sanitize INTERFACE -fno-sanitize-address-use-after-scope
-                                                          -fno-sanitize=null,alignment,object-size)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND LAMELLA_SANITIZE MATCHES "address")
+      target_compile_options(${prefix}_sanitize INTERFACE -fno-sanitize-address-use-after-scope)
     endif()
   endif()
 
