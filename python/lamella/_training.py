@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _cpu, metrics
+from . import _cpu, losses, metrics
 from ._trace import NotTraceable, Symbol, Tracer
 from .autograd import Tensor, as_array, no_grad, wrap
 from .layers.base import _phase, flatten
@@ -33,8 +33,12 @@ class Data:
 
     def __init__(self, model: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> None:
         shapes = model._sample_shapes()
+        given = _inputs(x, model)
+        wanted = model._input_count()
+        if wanted is not None and len(given) != wanted:
+            raise ValueError(f"fit: x: expected {wanted} array{'s' * (wanted != 1)}, got {len(given)}")
         self.x = []
-        for i, a in enumerate(_inputs(x, model)):
+        for i, a in enumerate(given):
             what = f"x{_nth(i, x)}"
             self.x.append(_fit_rank(_input_array(a, what, model), shapes[i] if i < len(shapes) else None, what))
         if not self.x:
@@ -43,6 +47,7 @@ class Data:
         self.y = []
         for i, a in enumerate([] if y is None else _targets(y, model)):
             self.y.append(_target_array(a, f"y{_nth(i, y)}", model))
+        _check_labels(self.y, model)
         for i, a in enumerate(self.x):
             if a.shape[0] != rows:
                 raise ValueError(f"fit: x{_nth(i, x)}: expected {rows} rows as in the first array, got {a.shape[0]}")
@@ -50,6 +55,7 @@ class Data:
             if a.shape[0] != rows:
                 raise ValueError(f"fit: y{_nth(i, y)}: expected {rows} rows as in x, got {a.shape[0]}")
         self.rows = rows
+        self._sparse = [isinstance(f, losses.SparseCategoricalCrossentropy) for f in model._target_losses(len(self.y))]
         self.weight = None if sample_weight is None else _sample_weights(sample_weight, rows)
         self.weigh_classes(class_weight)
 
@@ -59,7 +65,7 @@ class Data:
             return
         if len(self.y) != 1:
             raise ValueError("fit: class_weight: expected a model with one output")
-        by_class = _class_weights(class_weight, self.y[0])
+        by_class = _class_weights(class_weight, self.y[0], self._sparse == [True])
         self.weight = by_class if self.weight is None else self.weight * by_class
 
     @property
@@ -71,6 +77,7 @@ class Data:
         part = object.__new__(Data)
         part.x, part.y = [a[rows] for a in self.x], [a[rows] for a in self.y]
         part.weight = None if self.weight is None else self.weight[rows]
+        part._sparse = self._sparse
         part.rows = part.x[0].shape[0]
         return part
 
@@ -115,6 +122,8 @@ def _nth(i: int, value: Any) -> str:
 
 
 def _plain(value: Any, what: str) -> np.ndarray:
+    if value is None:
+        raise ValueError(f"fit: {what}: expected an array, got None")
     try:
         array = as_array(value)
     except (TypeError, ValueError) as e:
@@ -165,21 +174,45 @@ def _sample_weights(value: Any, rows: int) -> np.ndarray:
     return np.ascontiguousarray(weight, np.float32)
 
 
-def _class_weights(class_weight: Any, labels: np.ndarray) -> np.ndarray:
+def _class_weights(class_weight: Any, labels: np.ndarray, sparse: bool) -> np.ndarray:
     if not isinstance(class_weight, dict):
         raise TypeError(f"fit: class_weight: expected a dict of class to weight, got {type(class_weight).__name__}")
-    if labels.ndim > 1 and labels.shape[-1] > 1:
-        labels = labels.argmax(-1)
-    labels = labels.reshape(len(labels), -1)
-    if labels.shape[1] != 1:
-        raise ValueError(f"fit: class_weight: expected one label a sample, got {labels.shape[1]}")
-    classes = labels[:, 0].astype(np.int64)
-    # A class without an entry weighs 1.
-    low = min(0, int(classes.min(initial=0)))
-    table = np.ones(int(max([classes.max(initial=0), *class_weight])) - low + 1, np.float32)
+    weights = {}
     for c, w in class_weight.items():
-        table[int(c) - low] = w
-    return table[classes - low]
+        if isinstance(c, bool) or not isinstance(c, (int, np.integer)) or c < 0:
+            raise ValueError(f"fit: class_weight: expected class numbers >= 0 as keys, got {c!r}")
+        weights[int(c)] = float(w)
+    if labels.ndim > 1 and labels.shape[-1] > 1 and not sparse:
+        labels = labels.argmax(-1)  # one-hot rows
+    if labels.size != len(labels):
+        raise ValueError(f"fit: class_weight: expected one label a sample, got labels of shape {labels.shape}")
+    # A class without an entry weighs 1, as in Keras.
+    classes, which = np.unique(labels.reshape(-1), return_inverse=True)
+    return np.array([weights.get(int(c), 1.0) for c in classes], np.float32)[which.reshape(-1)]
+
+
+def _check_labels(y: list[np.ndarray], model: Any) -> None:
+    """Class numbers given as floats become integers; NaN, fractions and numbers out of range are refused here, where
+    the sample can still be named."""
+    sizes = model._output_sizes()
+    for i, (labels, fn) in enumerate(zip(y, model._target_losses(len(y)), strict=False)):
+        if not isinstance(fn, losses.SparseCategoricalCrossentropy):
+            continue
+        if labels.dtype.kind == "f":
+            bad = ~np.isfinite(labels) | (labels != np.floor(labels))
+            if bad.any():
+                raise _label_error(labels, bad, "class numbers")
+            y[i] = labels = labels.astype(np.int64)
+        size = sizes[i] if i < len(sizes) else None
+        if size is not None:
+            bad = ((labels < 0) | (labels >= size)) & (labels != fn.ignore_class)
+            if bad.any():
+                raise _label_error(labels, bad, f"class numbers from 0 to {size - 1}")
+
+
+def _label_error(labels: np.ndarray, bad: np.ndarray, expected: str) -> ValueError:
+    first = tuple(int(d) for d in np.argwhere(bad)[0])
+    return ValueError(f"fit: y: expected {expected}, got label {labels[first]} at sample {first[0]}")
 
 
 class _Step:
@@ -313,6 +346,10 @@ class Engine:
     def train(self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int) -> tuple[float, int, int]:
         """Train on `steps` batches; returns (loss summed over samples, samples, first bad step or -1)."""
         optimizer = self.model.optimizer
+        if not any(p.requires_grad for p in self.model.trainable_weights):
+            if order is not None:
+                data, begin = data.take(order[begin : begin + steps * batch]), 0
+            return self.evaluate(data, begin, steps, batch)
         step = self.step_for(data, batch, "train")
         if step is None:
             return self._eager(data, order, begin, steps, batch, True)
@@ -433,6 +470,7 @@ class EpochRunner:
     ) -> None:
         self.engine, self.callbacks, self.progress = engine, callbacks, progress
         self.loss, self.samples, self.step = 0.0, 0, 0
+        self.warned = False
 
     def run(self, data: Data, order: np.ndarray | None, batch: int, most_steps: int | None, epoch: int) -> None:
         """Train on the data in the given order."""
@@ -448,8 +486,9 @@ class EpochRunner:
                 started = time.perf_counter()
                 loss, samples, bad = self.engine.train(data, order, begin, n, size)
                 elapsed = max(time.perf_counter() - started, 1e-6)
-                if bad >= 0:
-                    warn_not_finite(epoch, self.step + bad)
+                if bad >= 0 and not self.warned:
+                    self.warned = True
+                    warn_not_finite(f"epoch {epoch + 1}, batch {self.step + bad} (counted from 0)")
                 self.loss += loss
                 self.samples += samples
                 self.step += n
@@ -462,22 +501,23 @@ class EpochRunner:
                     self.progress(n, self.engine.logs(self.loss, self.samples))
 
 
-def warn_not_finite(epoch: int, step: int) -> None:
+def warn_not_finite(where: str) -> None:
     """Say which batch made the loss NaN or infinite."""
     warnings.warn(
-        f"fit: the loss became NaN or infinite in epoch {epoch + 1}, batch {step} (counted from 0): check the data of "
-        "this batch for NaN, or lower the learning rate",
+        f"the loss became NaN or infinite in {where}: check the data for NaN, or lower the learning rate",
         RuntimeWarning,
         stacklevel=4,
     )
 
 
-def iterate(source: Iterable[Any], model: Any) -> Iterable[Data]:
+def iterate(source: Iterable[Any], model: Any, class_weight: Any = None) -> Iterable[Data]:
     """Batches of an iterable as Data: (x, y), (x, y, sample_weight), x, or dicts."""
     for item in source:
         if isinstance(item, (tuple, list)):
             if not 1 <= len(item) <= 3:
                 raise ValueError(f"fit: x: expected batches (x, y) or (x, y, sample_weight), got {len(item)} parts")
-            yield Data(model, *item)
+            part = Data(model, *item)
+            part.weigh_classes(class_weight)
+            yield part
         else:
             yield Data(model, item)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from . import _saving, layers, losses, optimizers
 from . import callbacks as cb
 from . import metrics as _metrics
 from ._trace import NotTraceable, Tracer
-from ._training import Data, Engine, EpochRunner, batches, iterate, symbol_ids
+from ._training import Data, Engine, EpochRunner, batches, iterate, symbol_ids, warn_not_finite
 from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, map_structure, unique_name
 
 __all__ = ["Model", "Sequential", "load_model"]
@@ -226,6 +227,22 @@ class Model(Layer):
             raise ValueError(f"compile: loss: expected {count} losses, one per output, got {len(arg)}")
         return [None if a is None else losses.get(a) for a in arg]
 
+    def _target_losses(self, count: int) -> list[Any]:
+        """The losses that read the `count` target arrays, as far as compile's argument fits them."""
+        names = self.output_names
+        outputs = len(names) or count
+        if count == 0 or (isinstance(self._loss_arg, (list, tuple)) and len(self._loss_arg) != outputs):
+            return []
+        return [f for f in self._losses_for(outputs) if f is not None]
+
+    def _output_sizes(self) -> list[int | None]:
+        """The size of the last axis of each output that a loss reads, where it is known."""
+        fns = self._losses_for(len(self.outputs))
+        return [t.shape[-1] for t, f in zip(self.outputs, fns, strict=True) if f is not None]
+
+    def _input_count(self) -> int | None:
+        return len(self.inputs) if self._graph else None
+
     def _loss_weights_for(self, count: int) -> list[float]:
         arg = self._loss_weight_arg
         if arg is None:
@@ -291,7 +308,18 @@ class Model(Layer):
         History
         """
         self._need_compiled("fit")
-        streaming = _is_iterable_of_batches(x)
+        epochs, initial_epoch = _count("fit: epochs", epochs), _count("fit: initial_epoch", initial_epoch)
+        _one_of("fit: verbose", verbose, ("auto", 0, 1, 2))
+        _one_of("fit: shuffle", shuffle, (True, False))
+        if isinstance(validation_freq, (list, tuple, set)):
+            validates = {_positive("fit: validation_freq", e) for e in validation_freq}.__contains__
+        else:
+            every = _positive("fit: validation_freq", validation_freq)
+            validates = lambda epoch: epoch % every == 0  # noqa: E731
+        _check_callbacks("fit", callbacks)
+        if isinstance(validation_split, bool) or not isinstance(validation_split, (int, float, np.number)):
+            raise TypeError(f"fit: validation_split: expected a number in [0, 1), got {validation_split!r}")
+        streaming = x is not None and _is_iterable_of_batches(x)
         batch = _positive("fit: batch_size", 32 if batch_size is None else batch_size)
         if streaming and (y is not None or sample_weight is not None or validation_split):
             raise ValueError("fit: y, sample_weight and validation_split go with arrays; an iterable yields its own")
@@ -311,9 +339,14 @@ class Model(Layer):
                 validation_data = data.take(slice(cut, None))
                 data = data.take(slice(0, cut))
             data.weigh_classes(class_weight)
-        elif class_weight is not None:
-            raise NotImplementedError("fit: class_weight: not supported with an iterable of batches")
         validation = _validation(self, validation_data)
+        if isinstance(validation, Data):
+            if validation.rows == 0:
+                raise ValueError("fit: validation_data: expected at least one sample, got none")
+            # Shapes that do not fit are found now, not after an epoch.
+            self._engine.step_for(validation, min(validation_batch_size or batch, validation.rows), "evaluate")
+        if self.built and not self.trainable_weights:
+            warnings.warn("fit: the model has no trainable weights: only its metrics are computed", stacklevel=2)
 
         if verbose == "auto":
             verbose = 1 if sys.stderr.isatty() else 2
@@ -331,8 +364,9 @@ class Model(Layer):
         try:
             for epoch in range(initial_epoch, epochs):
                 hooks.on_epoch_begin(epoch, {})
-                logs = self._fit_epoch(x if data is None else data, batch, shuffle, steps_per_epoch, epoch, hooks, bar)
-                if validation is not None and (epoch + 1) % validation_freq == 0:
+                source = iterate(x, self, class_weight) if data is None else data
+                logs = self._fit_epoch(source, batch, shuffle, steps_per_epoch, epoch, hooks, bar)
+                if validation is not None and validates(epoch + 1):
                     logs.update(self._evaluate(validation, validation_batch_size or batch, validation_steps, "val_"))
                 hooks.on_epoch_end(epoch, logs)
                 if self.stop_training:
@@ -355,7 +389,7 @@ class Model(Layer):
             order = random.permutation(data.rows) if shuffle else None
             runner.run(data, order, batch, most, epoch)
         else:
-            for part in iterate(data, self):
+            for part in data:
                 runner.run(part, None, part.rows, None, epoch)
                 if self.stop_training or (most is not None and runner.step >= most):
                     break
@@ -406,7 +440,9 @@ class Model(Layer):
                 n = steps if most is None else min(steps, most - step)
                 if n <= 0:
                     break
-                total, count, _ = engine.evaluate(part, begin, n, size)
+                total, count, bad = engine.evaluate(part, begin, n, size)
+                if bad >= 0 and np.isfinite(loss):
+                    warn_not_finite(f"{'validation' if prefix else 'evaluate'}, batch {step + bad} (counted from 0)")
                 loss, samples, step, begin = loss + total, samples + count, step + n, begin + n * size
             if most is not None and step >= most:
                 break
@@ -458,7 +494,7 @@ class Model(Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""
-        data = Data(self, x)
+        data = _some("predict_on_batch", Data(self, x))
         outputs = self._engine.predict(data, data.rows)
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -467,19 +503,21 @@ class Model(Layer):
     ) -> Any:
         """One step; returns the loss and metrics of this batch."""
         self._need_compiled("train_on_batch")
-        data = Data(self, x, y, sample_weight, class_weight)
-        if data.rows == 0:
-            raise ValueError("train_on_batch: x: expected at least one sample, got none")
+        data = _some("train_on_batch", Data(self, x, y, sample_weight, class_weight))
         self._engine.reset_metrics()
-        loss, samples, _ = self._engine.train(data, None, 0, 1, data.rows)
+        loss, samples, bad = self._engine.train(data, None, 0, 1, data.rows)
+        if bad >= 0:
+            warn_not_finite("train_on_batch")
         return _batch_result(self._engine.logs(loss, samples), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and metrics of one batch."""
         self._need_compiled("test_on_batch")
-        data = Data(self, x, y, sample_weight)
+        data = _some("test_on_batch", Data(self, x, y, sample_weight))
         self._engine.reset_metrics()
-        loss, samples, _ = self._engine.evaluate(data, 0, 1, data.rows)
+        loss, samples, bad = self._engine.evaluate(data, 0, 1, data.rows)
+        if bad >= 0:
+            warn_not_finite("test_on_batch")
         return _batch_result(self._engine.logs(loss, samples), return_dict)
 
     # -- saving --
@@ -628,9 +666,31 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _positive(what: str, value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or int(value) != value or value < 1:
         raise ValueError(f"{what}: expected a positive integer, got {value!r}")
     return int(value)
+
+
+def _count(what: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ValueError(f"{what}: expected an integer >= 0, got {value!r}")
+    return int(value)
+
+
+def _one_of(what: str, value: Any, known: tuple[Any, ...]) -> None:
+    if not any(type(value) in (type(k), bool) and value == k for k in known):
+        raise ValueError(f"{what}: expected one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+def _check_callbacks(what: str, callbacks: Any) -> None:
+    if callbacks is not None and not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"{what}: callbacks: expected a list of Callback, got {type(callbacks).__name__}")
+
+
+def _some(what: str, data: Data) -> Data:
+    if data.rows == 0:
+        raise ValueError(f"{what}: x: expected at least one sample, got none")
+    return data
 
 
 def _validation(model: Model, source: Any) -> Any:
@@ -733,6 +793,12 @@ class Sequential(Model):
             return []
         # Built from the first data it saw, it may see other sizes later.
         return [shape if self._declared else (None,) * len(shape)]
+
+    def _input_count(self) -> int | None:
+        return 1
+
+    def _output_sizes(self) -> list[int | None]:
+        return [] if self._last is None or not self._last.shape else [self._last.shape[-1]]
 
     @property
     def output_shape(self) -> Any:
