@@ -433,11 +433,11 @@ class Engine:
                 for whole, g in zip(outputs, got, strict=True):
                     whole[first : first + batch] = g
 
-    def logs(self, loss: float, samples: int, prefix: str = "") -> dict[str, float]:
+    def logs(self, loss: float, samples: int) -> dict[str, float]:
         """What an epoch reports."""
-        out = {f"{prefix}loss": loss / max(samples, 1)}
+        out = {"loss": loss / max(samples, 1)}
         for m in self.metrics:
-            out[f"{prefix}{m.name}"] = float(m.result())
+            out[m.name] = float(m.result())
         return out
 
     def reset_metrics(self) -> None:

@@ -1,4 +1,4 @@
-"""Callbacks of `fit`."""
+"""Callbacks of `fit`, `evaluate` and `predict`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ __all__ = ["Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallba
 
 
 class Callback:
-    """Hooks that `fit` calls; override what is needed. `self.model` and `self.params` are set before the first."""
+    """Hooks that `fit`, `evaluate` and `predict` call; override what is needed.
+
+    `self.model` and `self.params` are set before the first. Hooks of batches cost time, and are only called where a
+    callback defines one: without any, native code runs many steps at a go.
+    """
 
     model: Any = None
     params: dict[str, Any]
@@ -25,35 +29,63 @@ class Callback:
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None: ...
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None: ...
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None: ...
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None: ...
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None: ...
-    def on_test_end(self, logs: dict[str, float] | None = None) -> None: ...
+    def on_train_begin(self, logs: Any = None) -> None: ...
+    def on_train_end(self, logs: Any = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """The old name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
+        """The old name of `on_train_batch_end`."""
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.on_batch_begin(batch, logs=logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.on_batch_end(batch, logs=logs)
+
+    def on_test_begin(self, logs: Any = None) -> None: ...
+    def on_test_end(self, logs: Any = None) -> None: ...
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None: ...
+    def on_predict_begin(self, logs: Any = None) -> None: ...
+    def on_predict_end(self, logs: Any = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None: ...
 
 
-_BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end")
+_HOOKS = tuple(n for n in vars(Callback) if n.startswith("on_"))
 
 
 class CallbackList:
-    """Calls the same hook of several callbacks, in order."""
+    """Calls the same hook of several callbacks, in order.
+
+    Attributes
+    ----------
+    needs_batches, needs_test_batches, needs_predict_batches : bool
+        Whether any callback defines a hook of the batches of `fit`, `evaluate`, `predict`.
+    """
 
     def __init__(self, callbacks: Sequence[Callback], model: Any, params: dict[str, Any]) -> None:
         for c in callbacks:
             if not isinstance(c, Callback):
-                raise TypeError(f"fit: callbacks: expected Callback objects, got {type(c).__name__}")
+                raise TypeError(f"callbacks: expected Callback objects, got {type(c).__name__}")
             c.set_model(model)
             c.set_params(params)
         self.callbacks = list(callbacks)
-        self.needs_batches = any(
-            getattr(type(c), h) is not getattr(Callback, h) for c in callbacks for h in _BATCH_HOOKS
-        )
+        self.needs_batches = self._defined("train_batch", "batch")
+        self.needs_test_batches = self._defined("test_batch")
+        self.needs_predict_batches = self._defined("predict_batch")
+
+    def _defined(self, *kinds: str) -> bool:
+        hooks = [f"on_{kind}_{end}" for kind in kinds for end in ("begin", "end")]
+        # A hook may be a method of the class, or a function set on the object.
+        return any(getattr(getattr(c, h), "__func__", None) is not getattr(Callback, h)
+                   for c in self.callbacks for h in hooks)  # fmt: skip
 
     def __getattr__(self, hook: str) -> Any:
-        if not hook.startswith("on_"):
+        if hook not in _HOOKS:
             raise AttributeError(hook)
 
         def call(*args: Any) -> None:
@@ -83,18 +115,11 @@ class LambdaCallback(Callback):
     """A callback from functions, e.g. ``LambdaCallback(on_epoch_end=lambda epoch, logs: ...)``."""
 
     def __init__(self, **hooks: Any) -> None:
-        known = [n for n in dir(Callback) if n.startswith("on_")]
         for name, fn in hooks.items():
-            if name not in known:
-                raise TypeError(f"LambdaCallback: expected hooks among {', '.join(known)}, got {name!r}")
+            if name not in _HOOKS:
+                raise TypeError(f"LambdaCallback: expected hooks among {', '.join(_HOOKS)}, got {name!r}")
             if fn is not None:
                 setattr(self, name, fn)
-        if any(h in hooks for h in _BATCH_HOOKS):
-            self.__class__ = _BatchLambdaCallback
-
-
-class _BatchLambdaCallback(LambdaCallback):
-    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None: ...
 
 
 class _Watcher(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import warnings
@@ -367,7 +368,10 @@ class Model(Layer):
                 source = iterate(x, self, class_weight) if data is None else data
                 logs = self._fit_epoch(source, batch, shuffle, steps_per_epoch, epoch, hooks, bar)
                 if validation is not None and validates(epoch + 1):
-                    logs.update(self._evaluate(validation, validation_batch_size or batch, validation_steps, "val_"))
+                    found = self._evaluate(
+                        validation, validation_batch_size or batch, validation_steps, hooks, "validation"
+                    )
+                    logs.update({f"val_{k}": v for k, v in found.items()})
                 hooks.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
@@ -418,10 +422,9 @@ class Model(Layer):
         self._need_compiled("evaluate")
         batch = _positive("evaluate: batch_size", 32 if batch_size is None else batch_size)
         source = _validation(self, x if _is_iterable_of_batches(x) else Data(self, x, y, sample_weight))
-        hooks = cb.CallbackList(callbacks or [], self, {})
-        hooks.on_test_begin({})
-        logs = self._evaluate(source, batch, steps, "")
-        hooks.on_test_end(logs)
+        count = _step_count(source, batch, steps)
+        hooks = cb.CallbackList(callbacks or [], self, {"epochs": 1, "steps": count, "verbose": verbose})
+        logs = self._evaluate(source, batch, steps, hooks)
         if verbose == 2 or (verbose == "auto" and sys.stderr.isatty()) or verbose == 1:
             print(cb.format_logs(logs, " - "))
         if return_dict:
@@ -429,26 +432,36 @@ class Model(Layer):
         values = list(logs.values())
         return values[0] if len(values) == 1 else values
 
-    def _evaluate(self, source: Any, batch: int, most: int | None, prefix: str) -> dict[str, float]:
+    def _evaluate(
+        self, source: Any, batch: int, most: int | None, hooks: Any, what: str = "evaluate"
+    ) -> dict[str, float]:
         engine = self._engine
         engine.reset_metrics()
+        hooks.on_test_begin({})
         loss, samples, step = 0.0, 0, 0
         parts = [source] if isinstance(source, Data) else iterate(source, self)
         for part in parts:
             begin = 0
             for size, steps in batches(part.rows, batch if isinstance(source, Data) else part.rows):
-                n = steps if most is None else min(steps, most - step)
-                if n <= 0:
-                    break
-                total, count, bad = engine.evaluate(part, begin, n, size)
-                if bad >= 0 and np.isfinite(loss):
-                    warn_not_finite(f"{'validation' if prefix else 'evaluate'}, batch {step + bad} (counted from 0)")
-                loss, samples, step, begin = loss + total, samples + count, step + n, begin + n * size
+                left = steps if most is None else min(steps, most - step)
+                while left > 0:
+                    n = 1 if hooks.needs_test_batches else left
+                    if hooks.needs_test_batches:
+                        hooks.on_test_batch_begin(step, {})
+                    total, count, bad = engine.evaluate(part, begin, n, size)
+                    if bad >= 0 and np.isfinite(loss):
+                        warn_not_finite(f"{what}, batch {step + bad} (counted from 0)")
+                    loss, samples, step, begin = loss + total, samples + count, step + n, begin + n * size
+                    left -= n
+                    if hooks.needs_test_batches:
+                        hooks.on_test_batch_end(step - 1, engine.logs(loss, samples))
             if most is not None and step >= most:
                 break
         if samples == 0:
             raise ValueError("evaluate: x: expected at least one sample, got none")
-        return engine.logs(loss, samples, prefix)
+        logs = engine.logs(loss, samples)
+        hooks.on_test_end(logs)
+        return logs
 
     def predict(
         self,
@@ -471,26 +484,37 @@ class Model(Layer):
             At most so many batches.
         """
         batch = _positive("predict: batch_size", 32 if batch_size is None else batch_size)
-        hooks = cb.CallbackList(callbacks or [], self, {})
-        del hooks
-        if _is_iterable_of_batches(x):
-            parts = []
-            for i, item in enumerate(x):
-                if steps is not None and i >= steps:
-                    break
-                part = Data(self, item[0] if isinstance(item, (tuple, list)) else item)
-                parts.append(self._engine.predict(part, part.rows))
+        streaming = _is_iterable_of_batches(x)
+        source = x if streaming else Data(self, x)
+        if not streaming and source.rows == 0:
+            raise ValueError("predict: x: expected at least one sample, got none")
+        count = _step_count(source, batch, steps)
+        hooks = cb.CallbackList(callbacks or [], self, {"epochs": 1, "steps": count, "verbose": verbose})
+        hooks.on_predict_begin({})
+        if streaming or hooks.needs_predict_batches:
+            parts = self._predict_parts(source, batch, steps, hooks)
             if not parts:
                 raise ValueError("predict: x: the iterable gave no batch")
             outputs = [np.concatenate(group) for group in zip(*parts, strict=True)]
         else:
-            data = Data(self, x)
-            if steps is not None:
-                data = data.take(slice(0, steps * batch))
-            if data.rows == 0:
-                raise ValueError("predict: x: expected at least one sample, got none")
-            outputs = self._engine.predict(data, batch)
+            outputs = self._engine.predict(source if steps is None else source.take(slice(0, steps * batch)), batch)
+        hooks.on_predict_end({})
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _predict_parts(self, source: Any, batch: int, most: int | None, hooks: Any) -> list[list[np.ndarray]]:
+        """The outputs batch by batch."""
+        if isinstance(source, Data):
+            items: Any = (source.take(slice(i, i + batch)) for i in range(0, source.rows, batch))
+        else:
+            items = (Data(self, i[0] if isinstance(i, (tuple, list)) else i) for i in source)
+        found = []
+        for step, part in enumerate(items if most is None else itertools.islice(items, most)):
+            if hooks.needs_predict_batches:
+                hooks.on_predict_batch_begin(step, {})
+            found.append(self._engine.predict(part, part.rows))
+            if hooks.needs_predict_batches:
+                hooks.on_predict_batch_end(step, {"outputs": found[-1][0] if len(found[-1]) == 1 else found[-1]})
+        return found
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""
@@ -691,6 +715,14 @@ def _some(what: str, data: Data) -> Data:
     if data.rows == 0:
         raise ValueError(f"{what}: x: expected at least one sample, got none")
     return data
+
+
+def _step_count(source: Any, batch: int, most: int | None) -> int | None:
+    """How many batches there will be, where that is known."""
+    if not isinstance(source, Data):
+        return most
+    count = -(-source.rows // batch)
+    return count if most is None else min(count, most)
 
 
 def _validation(model: Model, source: Any) -> Any:

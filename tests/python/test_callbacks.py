@@ -1,0 +1,187 @@
+"""Callbacks: which hooks are called, in which order, with what."""
+
+import numpy as np
+import pytest
+
+import lamella
+from lamella import callbacks, layers, models
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    lamella.seed(1)
+
+
+X = np.random.default_rng(0).standard_normal((70, 4)).astype(np.float32)
+Y = X.sum(1, keepdims=True)
+
+
+def compiled(**kwargs):
+    model = models.Sequential([layers.Dense(1, input_shape=(4,))])
+    model.compile("sgd", "mse", metrics=["mae"], **kwargs)
+    return model
+
+
+class Watch(callbacks.Callback):
+    """Writes down every hook."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_begin(self, logs=None):
+        self.seen.append("train begin")
+
+    def on_train_end(self, logs=None):
+        self.seen.append("train end")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(f"epoch {epoch} begin")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(f"epoch {epoch} end")
+        self.epoch_logs = dict(logs)
+
+    def on_test_begin(self, logs=None):
+        self.seen.append("test begin")
+
+    def on_test_end(self, logs=None):
+        self.seen.append("test end")
+        self.test_logs = dict(logs)
+
+    def on_predict_begin(self, logs=None):
+        self.seen.append("predict begin")
+
+    def on_predict_end(self, logs=None):
+        self.seen.append("predict end")
+
+
+class WatchBatches(Watch):
+    def __init__(self):
+        super().__init__()
+        self.batch_logs = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.seen.append(f"batch {batch} begin")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(f"batch {batch} end")
+        self.batch_logs.append(dict(logs))
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.seen.append(f"test batch {batch} begin")
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.seen.append(f"test batch {batch} end")
+        self.batch_logs.append(dict(logs))
+
+    def on_predict_batch_begin(self, batch, logs=None):
+        self.seen.append(f"predict batch {batch} begin")
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.seen.append(f"predict batch {batch} end")
+        self.batch_logs.append(dict(logs))
+
+
+def steps(kind, count):
+    return [f"{kind} {i} {end}" for i in range(count) for end in ("begin", "end")]
+
+
+def test_fit_calls_the_test_hooks_around_validation():
+    watch = Watch()
+    compiled().fit(X, Y, batch_size=32, epochs=2, verbose=0, validation_data=(X, Y), callbacks=[watch])
+    epochs = [[f"epoch {i} begin", "test begin", "test end", f"epoch {i} end"] for i in range(2)]
+    assert watch.seen == ["train begin", *epochs[0], *epochs[1], "train end"]
+    assert set(watch.test_logs) == {"loss", "mae"}
+    assert {k: v for k, v in watch.epoch_logs.items() if k.startswith("val_")} == {
+        f"val_{k}": v for k, v in watch.test_logs.items()
+    }
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_fit_calls_the_hooks_of_every_batch(run_eagerly):
+    watch = WatchBatches()
+    compiled(run_eagerly=run_eagerly).fit(
+        X, Y, batch_size=32, verbose=0, validation_data=(X[:40], Y[:40]), callbacks=[watch]
+    )
+    assert watch.seen == [
+        "train begin", "epoch 0 begin", *steps("batch", 3), "test begin", *steps("test batch", 2), "test end",
+        "epoch 0 end", "train end",
+    ]  # fmt: skip
+    assert all(set(logs) == {"loss", "mae"} for logs in watch.batch_logs)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_evaluate_calls_its_hooks(streaming):
+    watch, model = WatchBatches(), compiled()
+    source = ((X[i : i + 32], Y[i : i + 32]) for i in (0, 32, 64)) if streaming else X
+    got = model.evaluate(source, None if streaming else Y, verbose=0, callbacks=[watch], return_dict=True)
+    assert watch.seen == ["test begin", *steps("test batch", 3), "test end"]
+    # A plan sums the losses of several steps in another order than Python does.
+    assert got == watch.batch_logs[-1] == pytest.approx(model.evaluate(X, Y, verbose=0, return_dict=True), rel=1e-6)
+    assert watch.params["steps"] == (None if streaming else 3)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("most", [None, 2])
+def test_predict_calls_its_hooks(streaming, most):
+    watch, model = WatchBatches(), compiled()
+    source = (X[i : i + 32] for i in (0, 32, 64)) if streaming else X
+    got = model.predict(source, steps=most, verbose=0, callbacks=[watch])
+    assert watch.seen == ["predict begin", *steps("predict batch", most or 3), "predict end"]
+    np.testing.assert_array_equal(got, model.predict(X)[: 64 if most else None])
+    np.testing.assert_array_equal(np.concatenate([logs["outputs"] for logs in watch.batch_logs]), got)
+
+
+def test_predict_hooks_see_every_output_of_a_model():
+    inputs = layers.Input((4,))
+    model = models.Model(inputs, [layers.Dense(2)(inputs), layers.Dense(3)(inputs)])
+    watch = WatchBatches()
+    got = model.predict(X, batch_size=50, callbacks=[watch])
+    assert [tuple(a.shape for a in logs["outputs"]) for logs in watch.batch_logs] == [
+        ((50, 2), (50, 3)),
+        ((20, 2), (20, 3)),
+    ]
+    np.testing.assert_array_equal(got[1][50:], watch.batch_logs[1]["outputs"][1])
+
+
+def test_the_old_names_of_the_batch_hooks_work():
+    seen = []
+
+    class Old(callbacks.Callback):
+        def on_batch_begin(self, batch, logs=None):
+            seen.append(("begin", batch))
+
+        def on_batch_end(self, batch, logs=None):
+            seen.append(("end", batch))
+
+    compiled().fit(X, Y, batch_size=64, verbose=0, callbacks=[Old()])
+    assert seen == [("begin", 0), ("end", 0), ("begin", 1), ("end", 1)]
+
+
+@pytest.mark.parametrize("hook", ["on_batch_end", "on_train_batch_begin", "on_train_batch_end"])
+def test_functions_as_hooks_of_batches(hook):
+    seen = []
+    call = callbacks.LambdaCallback(**{hook: lambda batch, logs: seen.append(batch)})
+    compiled().fit(X, Y, batch_size=16, verbose=0, callbacks=[call])
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_steps_run_natively_where_no_hook_of_batches_is_defined():
+    def needs(*given):
+        hooks = callbacks.CallbackList(given, None, {})
+        return hooks.needs_batches, hooks.needs_test_batches, hooks.needs_predict_batches
+
+    stop, history = callbacks.EarlyStopping(), callbacks.History()
+    assert needs(Watch(), stop, history, callbacks.ModelCheckpoint("m.safetensors")) == (False, False, False)
+    assert needs(Watch(), callbacks.LambdaCallback(on_test_batch_end=print)) == (False, True, False)
+    assert needs(callbacks.LambdaCallback(on_predict_batch_begin=print)) == (False, False, True)
+    assert needs(callbacks.LambdaCallback(on_batch_begin=print)) == (True, False, False)
+    assert needs(stop, WatchBatches()) == (True, True, True)
+
+
+def test_unknown_hooks_and_callbacks_are_refused():
+    with pytest.raises(TypeError, match=r"on_predict_batch_end.*'on_epoch'"):
+        callbacks.LambdaCallback(on_epoch=print)
+    for call in (compiled().evaluate, compiled().predict):
+        with pytest.raises(TypeError, match="callbacks: expected Callback objects, got str"):
+            call(X, callbacks=["x"])
