@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ def write(path: Any, tensors: dict[str, np.ndarray], description: dict[str, Any]
 
 def read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors, and the description if Lamella wrote the file (else an empty one)."""
+    with open(path, "rb"):
+        pass  # FileNotFoundError, PermissionError and IsADirectoryError are Python's own
     tensors, metadata = _cpu.safetensors_read(os.fspath(path))
     if _KEY not in metadata:
         return tensors, {}
@@ -119,19 +122,25 @@ def _decode(item: Any, tensors: dict[str, np.ndarray]) -> Any:
     return parts if kind == "list" else tuple(parts)
 
 
-def rebuild(
-    config: Any, classes: dict[str, type], what: str = "layer", custom_objects: dict[str, type] | None = None
-) -> Any:
-    """An object from {"class_name", "config"}; only known classes are ever made."""
+@contextmanager
+def malformed(path: Any) -> Iterator[None]:
+    """What a file makes go wrong is the file's fault: a ValueError that names it."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, IndexError, KeyError, MemoryError, RecursionError, TypeError) as e:
+        raise ValueError(f"load_model: {path}: malformed configuration: {type(e).__name__}: {e}") from e
+    except ValueError as e:
+        raise ValueError(f"load_model: {path}: {e}") from e
+
+
+def rebuild(config: Any, classes: dict[str, type], custom_objects: dict[str, type] | None = None) -> Any:
+    """A layer or model from {"class_name", "config"}; only known classes are ever made."""
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
-        raise ValueError(f"load: {what}: expected a configuration with a class_name, got {type(config).__name__}")
+        raise ValueError(f"expected a configuration with a class_name, got {type(config).__name__}")
     name = config["class_name"]
     if name not in classes:
-        raise unknown_name(f"load: {what} (pass your own classes in custom_objects)", name, classes)
-    try:
-        make = classes[name].from_config  # type: ignore[attr-defined]
-        if what == "model":
-            return make(config.get("config"), custom_objects)
-        return make(config.get("config", {}))
-    except (TypeError, KeyError, AttributeError) as e:
-        raise ValueError(f"load: {what} {name!r}: malformed configuration: {e}") from e
+        raise unknown_name("layer (pass your own classes in custom_objects)", name, classes)
+    cls: Any = classes[name]
+    if getattr(cls, "_holds_layers", False):
+        return cls.from_config(config.get("config"), custom_objects)
+    return cls.from_config(config.get("config", {}))

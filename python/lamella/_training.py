@@ -278,6 +278,8 @@ class Engine:
                     m = metrics.get(name, shape, tuple(outputs[i].shape), fns[i])
                     if len(outputs) > 1 and isinstance(name, str):
                         m.name = f"{self.model.output_names[i]}_{m.name}"
+                    if weighted and any(m.name == other.name for other, _, _ in found):
+                        m.name = f"weighted_{m.name}"
                     found.append((m, i, weighted))
         self._metric_outputs = found
         self.metrics = [m for m, _, _ in found]

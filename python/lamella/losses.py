@@ -322,7 +322,7 @@ _BY_FUNCTION = {
 }  # fmt: skip
 
 
-class _Wrapped(Loss):
+class Wrapped(Loss):
     """A user's function of (y_true, y_pred) as a loss: one value per sample, or a scalar."""
 
     def __init__(self, fn: Any) -> None:
@@ -352,7 +352,7 @@ def get(identifier: Any) -> Loss:
     if identifier in _BY_FUNCTION:
         return _BY_FUNCTION[identifier]()
     if callable(identifier):
-        return _Wrapped(identifier)
+        return Wrapped(identifier)
     raise TypeError(f"loss: expected a name, a Loss or a callable, got {type(identifier).__name__}")
 
 

@@ -12,7 +12,8 @@ from .autograd import Tensor, apply, as_array, no_grad, wrap
 from .losses import as_float, match_rank
 
 __all__ = [
-    "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "Mean", "MeanAbsoluteError", "MeanSquaredError", "Metric",
+    "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "Mean", "MeanAbsoluteError", "MeanMetricWrapper",
+    "MeanSquaredError", "Metric",
     "RootMeanSquaredError", "SparseCategoricalAccuracy", "get",
 ]  # fmt: skip
 
@@ -192,6 +193,38 @@ class MeanAbsoluteError(_ErrorMetric):
         super().__init__(name, dtype)
 
 
+class MeanMetricWrapper(Metric):
+    """The mean of what a function gives.
+
+    Parameters
+    ----------
+    fn : callable
+        Called with (y_true, y_pred); gives one value per sample, or the mean of the batch.
+    name : str, optional
+        Default: the function's name.
+    """
+
+    def __init__(self, fn: Any, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name or getattr(fn, "__name__", type(fn).__name__), dtype)
+        self.fn = fn
+
+    def terms(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        values = self.fn(y_true, y_pred)
+        if not isinstance(values, Tensor):
+            if type(y_pred) is not Tensor:
+                return None  # in NumPy: fit runs the step eagerly then
+            values = wrap(np.asarray(values, y_pred.dtype))
+        values = as_float(values, y_pred)
+        rows = float(y_pred.shape[0])
+        if not len(values.shape):
+            return values * rows, values * 0.0 + rows
+        count = float(np.prod(values.shape))
+        if sample_weight is None:
+            return values.sum(), values.sum() * 0.0 + count
+        weight = sample_weight.reshape(sample_weight.shape[0], *[1] * (len(values.shape) - 1))
+        return (values * weight).sum(), sample_weight.sum() * (count / rows)
+
+
 _BY_NAME: dict[str, type[Metric]] = {
     "binary_accuracy": BinaryAccuracy,
     "categorical_accuracy": CategoricalAccuracy,
@@ -201,6 +234,11 @@ _BY_NAME: dict[str, type[Metric]] = {
     "mse": MeanSquaredError,
     "root_mean_squared_error": RootMeanSquaredError,
     "sparse_categorical_accuracy": SparseCategoricalAccuracy,
+}
+
+
+_CLASSES: dict[str, type[Metric]] = {
+    cls.__name__: cls for cls in (Accuracy, Mean, *_BY_NAME.values()) if isinstance(cls, type)
 }
 
 
@@ -225,4 +263,6 @@ def get(identifier: Any, y_shape: tuple[int, ...] = (), pred_shape: tuple[int, .
         if identifier not in _BY_NAME:
             raise unknown_name("metric", identifier, [*_BY_NAME, "accuracy"])
         return _BY_NAME[identifier](identifier)
-    raise TypeError(f"metric: expected a name or a Metric, got {type(identifier).__name__}")
+    if callable(identifier):
+        return MeanMetricWrapper(identifier)
+    raise TypeError(f"metric: expected a name, a Metric or a function, got {type(identifier).__name__}")

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _saving, layers, losses, optimizers
+from . import _saving, _settings, layers, losses, optimizers
 from . import callbacks as cb
 from . import metrics as _metrics
 from ._trace import NotTraceable, Tracer
 from ._training import Data, Engine, EpochRunner, batches, iterate, symbol_ids, warn_not_finite
-from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, map_structure, unique_name
+from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, loading, map_structure, unique_name
 
 __all__ = ["Model", "Sequential", "load_model"]
 
@@ -35,6 +35,8 @@ class Model(Layer):
     inputs, outputs : KerasTensor or list of KerasTensor, optional
     name : str, optional
     """
+
+    _holds_layers = True  # from_config takes custom_objects
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name=name or (unique_name("functional") if inputs is not None else None), **kwargs)
@@ -567,7 +569,10 @@ class Model(Layer):
             "graph": self._inference_graph(),
         }
         if self._compiled:
-            description["compile"] = self._compile_config()
+            try:
+                description["compile"] = _settings.encode(self)
+            except _settings.CannotSave as e:
+                warnings.warn(f"save: what compile was given is not saved: {e}", stacklevel=2)
             if include_optimizer:
                 names = {id(p): name for name, p, _ in self._named_weights()}
                 for p, arrays in self.optimizer._states.values():
@@ -576,27 +581,6 @@ class Model(Layer):
                             tensors[f"optimizer/{slot}/{names[id(p)]}"] = a
                 description["iterations"] = self.optimizer.iterations
         _saving.write(path, tensors, description)
-
-    def _compile_config(self) -> dict[str, Any] | None:
-        """What compile was given, where all of it can be rebuilt by name."""
-        try:
-            fns = self._loss_arg
-            loss = (
-                [None if f is None else losses.serialize(losses.get(f)) for f in fns] if isinstance(fns, (list, tuple))
-                else {k: losses.serialize(losses.get(f)) for k, f in fns.items()} if isinstance(fns, dict)
-                else None if fns is None else losses.serialize(fns)
-            )  # fmt: skip
-            config = {
-                "optimizer": optimizers.serialize(self.optimizer),
-                "loss": loss,
-                "loss_weights": self._loss_weight_arg,
-                "metrics": self._metric_args,
-                "weighted_metrics": self._weighted_metric_args,
-            }
-            json.dumps(config)
-        except TypeError:
-            return None  # the user's own objects: load_model leaves the model uncompiled
-        return config
 
     def _inference_graph(self) -> Any:
         """The graph as the C library runs it, traced for one sample; None where the model cannot be traced."""
@@ -663,7 +647,7 @@ class Model(Layer):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None) -> Model:
         if "calls" not in config:
             return cls(**config)
-        inputs, outputs = _Functional.rebuild(config, _layer_classes(custom_objects))
+        inputs, outputs = _Functional.rebuild(config, custom_objects)
         return cls(inputs, outputs, name=config.get("name"))
 
 
@@ -857,7 +841,7 @@ class Sequential(Model):
         model = cls(name=config.get("name"))
         classes = _layer_classes(custom_objects)
         for layer in config["layers"]:
-            model.add(_saving.rebuild(layer, classes))
+            model.add(_saving.rebuild(layer, classes, custom_objects))
         if not model.built and config.get("input_shape") is not None:
             model.build(tuple(config["input_shape"]))
         return model
@@ -949,9 +933,10 @@ class _Functional:
         }  # fmt: skip
 
     @staticmethod
-    def rebuild(config: dict[str, Any], classes: dict[str, type]) -> tuple[Any, Any]:
+    def rebuild(config: dict[str, Any], custom_objects: dict[str, type] | None) -> tuple[Any, Any]:
         """(inputs, outputs) from a configuration."""
-        made = [_saving.rebuild(c, classes) for c in config["layers"]]
+        classes = _layer_classes(custom_objects)
+        made = [_saving.rebuild(c, classes, custom_objects) for c in config["layers"]]
         by_name = {m.name: m for m in made if isinstance(m, InputLayer)}
         inputs = []
         for t in config["inputs"]:
@@ -993,24 +978,32 @@ def load_model(filepath: Any, custom_objects: dict[str, type] | None = None, com
     ----------
     filepath : str or path
     custom_objects : dict of str to class, optional
-        The user's own layer classes, by name.
+        The user's own layers, losses and metrics, by name.
     compile : bool
         Whether to compile it as it was, optimizer state included.
     """
     tensors, description = _saving.read(filepath)
     if "config" not in description:
         raise ValueError(f"load_model: {filepath}: the file holds weights but no model; use load_weights")
-    try:
-        model = _saving.rebuild(description, _layer_classes(custom_objects), "model", custom_objects)
-    except (KeyError, IndexError, AttributeError, RecursionError) as e:
-        raise ValueError(f"load_model: {filepath}: malformed configuration: {type(e).__name__}: {e}") from e
-    if not isinstance(model, Model):
-        raise ValueError(f"load_model: {filepath}: expected a model, got {type(model).__name__}")
-    model._assign({k: v for k, v in tensors.items() if not k.startswith("optimizer/")}, str(filepath))
+    weights = {k: v for k, v in tensors.items() if not k.startswith("optimizer/")}
+    with _saving.malformed(filepath), loading(sum(a.size for a in weights.values())):
+        model = _saving.rebuild(description, _layer_classes(custom_objects), custom_objects)
+        if not isinstance(model, Model):
+            raise ValueError(f"expected a model, got {type(model).__name__}")
+    model._assign(weights, str(filepath))
     settings = description.get("compile")
     if compile and settings:
-        model.compile(**settings)
-        _restore_optimizer(model, tensors, description)
+        with _saving.malformed(filepath):
+            try:
+                model.compile(**_settings.decode(settings, custom_objects))
+            except _settings.Unknown as e:
+                warnings.warn(
+                    f"load_model: {filepath}: {e} that the model was compiled with is not among custom_objects: call "
+                    "compile before training",
+                    stacklevel=2,
+                )
+                return model
+            _restore_optimizer(model, tensors, description)
     return model
 
 

@@ -242,8 +242,11 @@ def get(identifier: Any) -> Optimizer:
     raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
 
 
-def serialize(optimizer: Optimizer) -> dict[str, Any]:
-    """The configuration from which `get` rebuilds the optimizer."""
+def serialize(optimizer: Optimizer, replace: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The configuration from which `get` rebuilds the optimizer; `replace` holds what JSON cannot hold."""
     if type(optimizer).__name__ not in _CLASSES:
         raise TypeError(f"optimizer: only Lamella's own optimizers can be saved, got {optimizer!r}")
-    return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
+    config = {"name": optimizer.name, **optimizer._config}
+    if "learning_rate" not in (replace or {}):
+        config = optimizer.get_config()
+    return {"class_name": type(optimizer).__name__, "config": {**config, **(replace or {})}}

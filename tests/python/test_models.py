@@ -505,3 +505,121 @@ def test_float64_models():
     assert model.predict(x, verbose=0).dtype == np.float64
     mixed = models.Sequential([layers.Dense(8, dtype="float64", input_shape=(5,)), layers.Dense(3)])
     assert mixed.predict(x, verbose=0).dtype == np.float32
+
+
+def test_labels_that_are_no_class_numbers_name_their_sample():
+    x, y = blobs()
+    for bad, text in ((np.nan, "nan at sample 7"), (0.5, "0.5 at sample 7")):
+        labels = y.astype(np.float32)
+        labels[7] = bad
+        with pytest.raises(ValueError, match=f"expected class numbers, got label {text}"):
+            compiled().fit(x, labels, verbose=0)
+    labels = y.copy()
+    labels[200] = 3
+    with pytest.raises(ValueError, match="class numbers from 0 to 2, got label 3 at sample 200"):
+        compiled().fit(x, labels, verbose=0)
+    compiled().fit(x, y.astype(np.float64), verbose=0)  # as they come out of a CSV file
+
+
+@pytest.mark.parametrize("class_weight", [{-1: 2.0}, {"a": 2.0}, {0.5: 1.0}])
+def test_class_weights_with_odd_keys_are_refused(class_weight):
+    x, y = blobs()
+    with pytest.raises(ValueError, match="class_weight: expected class numbers"):
+        compiled().fit(x, y, class_weight=class_weight, verbose=0)
+
+
+def test_class_weights_of_batches_and_of_classes_that_do_not_occur():
+    x, y = blobs()
+    weights = {0: 3.0, 2: 0.5, 10**13: 2.0}
+    a, b = compiled_for("sparse_categorical_crossentropy"), compiled_for("sparse_categorical_crossentropy")
+    a.fit(x, y, batch_size=40, shuffle=False, class_weight=weights, verbose=0)
+    b.fit(((x[i : i + 40], y[i : i + 40]) for i in range(0, 240, 40)), class_weight=weights, verbose=0)
+    for p, q in zip(a.get_weights(), b.get_weights(), strict=True):
+        np.testing.assert_array_equal(p, q)
+    with pytest.raises(TypeError, match="class_weight: expected a dict"):
+        a.fit(x, y, class_weight=[1, 2, 3], verbose=0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"epochs": -1}, {"epochs": "3"}, {"initial_epoch": -2}, {"validation_freq": 0}, {"verbose": "loud"},
+        {"verbose": 5}, {"shuffle": "batch"}, {"batch_size": 0}, {"batch_size": "a"}, {"validation_split": 1.5},
+        {"validation_data": (np.zeros((0, 5)), np.zeros(0, int))}, {"validation_data": (np.zeros((3, 4)), np.zeros(3))},
+    ],
+)  # fmt: skip
+def test_arguments_of_fit_are_checked_before_training(arguments):
+    x, y = blobs()
+    model = compiled()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="expected"):
+        model.fit(x, y, **{"verbose": 0, **arguments})
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_validation_freq_may_list_epochs():
+    x, y = blobs()
+    history = compiled().fit(x, y, epochs=5, validation_data=(x, y), validation_freq=[2, 5], verbose=0).history
+    assert len(history["loss"]) == 5 and len(history["val_loss"]) == 2
+
+
+def test_wrong_numbers_of_inputs_and_empty_batches():
+    x, y = blobs()
+    model = compiled()
+    for call in (lambda: model.predict([x, x], verbose=0), lambda: model.predict([x[0], x[1]], verbose=0)):
+        with pytest.raises(ValueError, match="expected 1 array, got 2"):
+            call()
+    with pytest.raises(ValueError, match="x: expected an array, got None"):
+        model.predict(None, verbose=0)
+    for call in (
+        lambda: model.predict_on_batch(x[:0]),
+        lambda: model.test_on_batch(x[:0], y[:0]),
+        lambda: model.train_on_batch(x[:0], y[:0]),
+    ):
+        with pytest.raises(ValueError, match="at least one sample"):
+            call()
+
+
+def test_a_frozen_model_can_be_fitted_with_a_warning():
+    x, y = blobs()
+    model = compiled()
+    model.trainable = False
+    before = model.get_weights()
+    with pytest.warns(UserWarning, match="no trainable weights"):
+        history = model.fit(x, y, verbose=0).history
+    np.testing.assert_allclose(history["loss"][0], model.evaluate(x, y, verbose=0)[0], rtol=1e-6)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_functions_as_metrics(eager):
+    def closeness(y_true, y_pred):
+        return (y_true - y_pred).abs().mean(-1)
+
+    def in_numpy(y_true, y_pred):
+        return float(np.abs(y_true.numpy() - y_pred.numpy()).mean())
+
+    x, _ = blobs()
+    y = x[:, :2] * 2
+    model = models.Sequential([layers.Dense(2, input_shape=(5,))])
+    model.compile("sgd", "mse", metrics=["mae", closeness], weighted_metrics=[closeness], run_eagerly=eager)
+    found = model.evaluate(x, y, return_dict=True, sample_weight=np.arange(240), verbose=0)
+    np.testing.assert_allclose(found["closeness"], found["mae"], rtol=1e-5)
+    errors = np.abs(model.predict(x, verbose=0) - y).mean(-1)
+    np.testing.assert_allclose(found["weighted_closeness"], np.average(errors, weights=np.arange(240)), rtol=1e-5)
+    model.compile("sgd", "mse", metrics=["mae", in_numpy])
+    found = model.evaluate(x, y, return_dict=True, batch_size=60, verbose=0)
+    np.testing.assert_allclose(found["in_numpy"], found["mae"], rtol=1e-5)
+
+
+def test_nan_is_warned_of_once_a_run():
+    x, y = blobs()
+    x[70] = np.nan
+    model = compiled()
+    with pytest.warns(RuntimeWarning) as seen:
+        model.fit(x, y, batch_size=16, shuffle=False, verbose=0)
+    assert len(seen) == 1 and "batch 4" in str(seen[0].message)
+    with pytest.warns(RuntimeWarning, match="train_on_batch"):
+        model.train_on_batch(x, y)

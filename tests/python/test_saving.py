@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -203,3 +204,94 @@ def test_a_training_checkpoint_resumes_with_the_same_bits(tmp_path):
     with pytest.raises(TypeError, match="optimizer: expected tensors"):
         lamella.save({"model": net.state_dict(), "optimizer": opt}, path)
     assert lamella.load(path)["epoch"] == 3  # a refused save leaves the file
+
+
+class Scaled(layers.Layer):
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+def distance(y_true, y_pred):
+    return (y_true - y_pred).abs().mean(-1)
+
+
+def halving(step):
+    return 0.1 * 0.5**step
+
+
+def test_the_users_layers_losses_metrics_and_schedules_are_found_by_name(tmp_path):
+    x, y = np.random.default_rng(0).random((2, 30, 4)).astype(np.float32)
+    inner = models.Sequential([layers.Dense(4), Scaled(3.0)])
+    model = models.Sequential([layers.Input((4,)), inner])
+    model.compile(optimizers.Adam(halving), distance, metrics=["mae", distance])
+    model.fit(x, y, epochs=2, verbose=0)
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    with pytest.raises(ValueError, match=f"{path}.*custom_objects.*got 'Scaled'"):
+        models.load_model(path)
+    with pytest.warns(UserWarning, match="distance.*custom_objects"):
+        models.load_model(path, {"Scaled": Scaled})
+    again = models.load_model(path, {"Scaled": Scaled, "distance": distance, "halving": halving})
+    for m in (model, again):
+        lamella.seed(5)
+        m.fit(x, y, epochs=2, verbose=0)
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert again.evaluate(x, y, verbose=0, return_dict=True).keys() == {"loss", "mae", "distance"}
+
+
+def test_what_has_no_name_is_not_saved_and_that_is_said(tmp_path):
+    model = small()
+    model.compile("adam", lambda y_true, y_pred: (y_true - y_pred).abs().mean(-1))
+    with pytest.warns(UserWarning, match="what compile was given is not saved: .*lambda"):
+        model.save(tmp_path / "m.safetensors")
+    assert models.load_model(tmp_path / "m.safetensors").predict(np.zeros((1, 8, 8, 1), np.float32)).shape == (1, 3)
+
+
+def rewritten(path, change):
+    """The file with its description changed."""
+    tensors, metadata = _cpu.safetensors_read(str(path))
+    description = json.loads(metadata["lamella"])
+    change(description)
+    _cpu.safetensors_write(str(path), tensors, {"lamella": json.dumps(description)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["config"]["layers"][-1]["config"].update(units=2 * 10**7),
+        lambda d: d["config"]["layers"][0]["config"].update(filters=10**12),
+        lambda d: d["config"]["layers"][0]["config"].update(filters="many"),
+        lambda d: d["config"]["layers"][0]["config"].update(filters=None),
+        lambda d: d["config"].update(layers=3),
+        lambda d: d["compile"].update(qetrics=[]),
+        lambda d: d["compile"].update(loss={"class_name": [1], "config": {}}),
+        lambda d: d["compile"]["optimizer"].update(config=[1]),
+        lambda d: d.update(iterations=[]),
+    ],
+)
+def test_hostile_descriptions_are_value_errors(tmp_path, change):
+    model = small()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    rewritten(path, change)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises((ValueError, UserWarning), match=r"m\.safetensors"):
+            models.load_model(path)
+
+
+def test_missing_files_are_not_found_errors(tmp_path):
+    for read in (models.load_model, small().load_weights, lamella.load):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "none.safetensors")
+        with pytest.raises(IsADirectoryError):
+            read(tmp_path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,21 @@ class _Phase(threading.local):
     training = False
     losses: list[Any] | None = None  # activity penalties collected on the way
     masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
+    budget: int | None = None  # while a file is loaded: elements that its layers may still ask for
 
 
 _phase = _Phase()
 _names: dict[str, int] = {}
+
+
+@contextmanager
+def loading(elements: int) -> Iterator[None]:
+    """Weights made inside are zeros, for a file's are about to be put there, and not more than the file holds."""
+    before, _phase.budget = _phase.budget, elements
+    try:
+        yield
+    finally:
+        _phase.budget = before
 
 
 def unique_name(base: str) -> str:
@@ -230,6 +243,11 @@ class Layer(Module):
         if any(d < 0 for d in shape):
             raise ValueError(f"{self.name}: shape: expected sizes >= 0, got {shape}")
         init = initializers.get(initializer or ("glorot_uniform" if trainable else "zeros"))
+        if _phase.budget is not None:
+            _phase.budget -= math.prod(shape)
+            if _phase.budget < 0:
+                raise ValueError(f"{self.name}: the configuration asks for more weights than the file holds")
+            init = np.zeros
         value = np.ascontiguousarray(init(shape, dtype or self.compute_dtype))
         if value.shape != shape:
             raise ValueError(f"{self.name}: initializer: expected an array of shape {shape}, got {value.shape}")

@@ -141,8 +141,9 @@ class DepthwiseConv2D(WeightedLayer):
             raise ValueError(f"{self.name}: input: expected 4 dimensions with known channels, got {input_shape}")
         # Glorot's fans are Keras' own: (kh, kw, c, multiplier); memory holds (kh, kw, 1, c * multiplier).
         shape = (*self.kernel_size, c, self.depth_multiplier)
-        value = self.kernel_initializer(shape, self.compute_dtype).reshape(*self.kernel_size, 1, -1)
-        self.add_weight(value.shape, lambda *_: value, name="kernel", regularizer=self.kernel_regularizer)
+        self.add_weight((*self.kernel_size, 1, c * self.depth_multiplier),
+                        lambda held, dtype: self.kernel_initializer(shape, dtype).reshape(held), name="kernel",
+                        regularizer=self.kernel_regularizer)  # fmt: skip
         if self.use_bias:
             bias = c * self.depth_multiplier
             self.add_weight((bias,), self.bias_initializer, name="bias", regularizer=self.bias_regularizer)

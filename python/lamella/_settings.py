@@ -1,0 +1,109 @@
+"""What `compile` was given, as JSON in a saved model and back.
+
+Lamella's own objects are written as their configuration. The user's functions and classes are written by name, and
+found again in `custom_objects`: nothing in a file is ever run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from . import losses, metrics, optimizers
+
+
+class CannotSave(Exception):
+    """Names what has no name to find it by."""
+
+
+class Unknown(Exception):
+    """Names what custom_objects lacks."""
+
+
+def encode(model: Any) -> dict[str, Any]:
+    """The settings of a compiled model; raises CannotSave."""
+    return {
+        "optimizer": _optimizer(model.optimizer),
+        "loss": _map(_object, model._loss_arg),
+        "loss_weights": model._loss_weight_arg,
+        "metrics": _map(_object, model._metric_args),
+        "weighted_metrics": _map(_object, model._weighted_metric_args),
+    }
+
+
+def decode(settings: dict[str, Any], custom_objects: dict[str, Any] | None) -> dict[str, Any]:
+    """Arguments for `compile`; raises Unknown."""
+    custom = custom_objects or {}
+    found = {**settings}
+    known: Any
+    for key, known in (("loss", losses), ("metrics", metrics), ("weighted_metrics", metrics)):
+        found[key] = _map(partial(_rebuild, known, custom), settings.get(key))
+    optimizer = settings.get("optimizer")
+    if isinstance(optimizer, dict):
+        config = dict(optimizer.get("config") or {})
+        rate = config.get("learning_rate")
+        if isinstance(rate, dict):
+            config["learning_rate"] = _rebuild(optimizers, custom, rate)
+        found["optimizer"] = {**optimizer, "config": config}
+    return found
+
+
+def _is_leaf(value: Any) -> bool:
+    return not isinstance(value, (list, tuple, dict)) or (
+        isinstance(value, dict) and ("class_name" in value or set(value) == {"function"})
+    )
+
+
+def _map(fn: Callable[[Any], Any], value: Any) -> Any:
+    if value is None:
+        return None
+    if _is_leaf(value):
+        return fn(value)
+    if isinstance(value, dict):
+        return {k: _map(fn, v) for k, v in value.items()}
+    return [_map(fn, v) for v in value]
+
+
+def _function(value: Any) -> dict[str, str]:
+    name = getattr(value, "__name__", "<lambda>")
+    if not name.isidentifier():
+        raise CannotSave(f"{value!r} has no name")
+    return {"function": name}
+
+
+def _object(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (losses.Wrapped, metrics.MeanMetricWrapper)):
+        return _function(value.fn)
+    if isinstance(value, (losses.Loss, metrics.Metric)):
+        return {"class_name": type(value).__name__, "config": value.get_config()}
+    if isinstance(value, type):
+        return {"class_name": value.__name__, "config": {}}
+    return _function(value)
+
+
+def _optimizer(optimizer: Any) -> dict[str, Any]:
+    rate = optimizer.learning_rate
+    try:
+        return optimizers.serialize(optimizer, {"learning_rate": _function(rate)} if callable(rate) else {})
+    except TypeError as e:
+        raise CannotSave(str(e)) from None
+
+
+def _rebuild(known: Any, custom: dict[str, Any], item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    if "function" in item:
+        name = str(item["function"])
+        if name in custom:
+            return custom[name]
+        if name in getattr(known, "_BY_NAME", {}):
+            return name
+        raise Unknown(f"the function {name!r}")
+    name = str(item.get("class_name"))
+    cls = custom.get(name) or known._CLASSES.get(name)
+    if cls is None:
+        raise Unknown(f"the class {name!r}")
+    return cls(**(item.get("config") or {}))
