@@ -227,16 +227,14 @@ class ConvOp final : public Op {
 
   // One value per axis (axis 0 of a 1-D op keeps its default), or one for all.
   void read_ints(AttrReader& a, const char* key, int64_t (&out)[2], int64_t fallback, int64_t least) {
-    const std::vector<int64_t> v = a.get_ints(key, {fallback});
+    const std::vector<int64_t> v = a.get_sizes(key, {fallback});
     if (v.size() != 1 && v.size() != static_cast<size_t>(axes_)) {
       fail_value(name_, key, axes_ == 1 ? "an integer" : "an integer or one for each of the 2 axes",
                  std::to_string(v.size()) + " values");
     }
     for (int i = 0; i < axes_; ++i) {
       const int64_t value = v.size() == 1 ? v[0] : v[static_cast<size_t>(i)];
-      if (value < least || value > std::numeric_limits<int32_t>::max()) {
-        fail_value(name_, key, "at least " + std::to_string(least), std::to_string(value));
-      }
+      if (value < least) fail_value(name_, key, "at least " + std::to_string(least), std::to_string(value));
       out[2 - axes_ + i] = value;
     }
   }
@@ -259,7 +257,7 @@ class ConvOp final : public Op {
         fail_value(name_, "padding", known, "'" + s + "'");
       return;
     }
-    const std::vector<int64_t> p = a.get_ints("padding", {});
+    const std::vector<int64_t> p = a.get_sizes("padding", {});
     attrs_.padding = Padding::kExplicit;
     const auto axes = static_cast<size_t>(axes_);
     if (p.size() != 1 && p.size() != axes && p.size() != 2 * axes) {
@@ -271,9 +269,7 @@ class ConvOp final : public Op {
       attrs_.after[axis] = p.size() == 2 * axes ? p[2 * i + 1] : attrs_.before[axis];
     }
     for (int64_t value : p) {
-      if (value < 0 || value > std::numeric_limits<int32_t>::max()) {
-        fail_value(name_, "padding", "no negative value", std::to_string(value));
-      }
+      if (value < 0) fail_value(name_, "padding", "no negative value", std::to_string(value));
     }
   }
 

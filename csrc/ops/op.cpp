@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace lamella {
 
@@ -157,6 +158,15 @@ std::vector<int64_t> AttrReader::get_ints(const char* key, std::vector<int64_t> 
     fail_type(op_, key, "an integer or a list of integers", describe(*v));
   }
   return ints;
+}
+
+std::vector<int64_t> AttrReader::get_sizes(const char* key, std::vector<int64_t> fallback) {
+  std::vector<int64_t> sizes = get_ints(key, std::move(fallback));
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  for (int64_t v : sizes) {
+    if (v < -kMost || v > kMost) fail_value(op_, key, "no number beyond " + std::to_string(kMost), std::to_string(v));
+  }
+  return sizes;
 }
 
 void AttrReader::done() const {

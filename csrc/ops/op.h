@@ -101,6 +101,8 @@ class AttrReader {
   bool get_bool(const char* key, bool fallback);
   std::string get_string(const char* key, const char* fallback);
   std::vector<int64_t> get_ints(const char* key, std::vector<int64_t> fallback);  // an int counts as a list of one
+  // Likewise; counts, sizes and distances, of which none is beyond +-(2^31 - 1): their products do not overflow.
+  std::vector<int64_t> get_sizes(const char* key, std::vector<int64_t> fallback);
   const Json* get(const char* key);
   void done() const;  // throws Error(kValue) naming the unknown attribute, the known ones and the closest
 

@@ -45,7 +45,7 @@ class Windows {
 // `dims` values, from one for all or one each; each at least `least`.
 std::vector<int64_t> per_axis(AttrReader& a, const std::string& op, const char* key, size_t dims,
                               std::vector<int64_t> fallback, int64_t least) {
-  std::vector<int64_t> v = a.get_ints(key, std::move(fallback));
+  std::vector<int64_t> v = a.get_sizes(key, std::move(fallback));
   if (v.size() == 1) v.resize(dims, v[0]);
   if (v.size() != dims || std::any_of(v.begin(), v.end(), [&](int64_t x) { return x < least; })) {
     fail_value(op, key, "1 or " + std::to_string(dims) + " integers >= " + std::to_string(least), list_text(v));
@@ -98,7 +98,7 @@ class SlidingWindows final : public Windows {
       if (!same_ && p->as_string() != "valid") fail_value(op, "padding", expected, "'" + p->as_string() + "'");
       return;
     }
-    const std::vector<int64_t> v = a.get_ints("padding", {});
+    const std::vector<int64_t> v = a.get_sizes("padding", {});
     if (v.size() == 2 * dims_) {
       padding_ = v;
     } else if (v.size() == 1 || v.size() == dims_) {
@@ -189,13 +189,14 @@ class AdaptiveWindows final : public Windows {
     PoolAxis a;
     a.in = in;
     a.out = size_[d] == -1 ? in : size_[d];
-    if (in % a.out == 0) {
+    const int64_t rest = in % a.out;
+    if (rest == 0) {
       a.window = a.stride = in / a.out;
       return a;
     }
     a.adaptive = true;
-    for (int64_t o = 0; o < a.out; ++o)
-      a.window = std::max(a.window, ((o + 1) * in + a.out - 1) / a.out - o * in / a.out);
+    // The largest bin: one that starts inside an element touches one more, and two more unless they end together.
+    a.window = in / a.out + (a.out % rest == 0 ? 1 : 2);
     return a;
   }
 

@@ -1,6 +1,7 @@
 // Moves that repeat, reverse or pick: repeat, tile, broadcast_to, reverse, gather, stack, split. Their gradients are
 // sums over what was repeated, or the move backwards.
 #include <algorithm>
+#include <limits>
 
 #include "ops/index_list.h"
 #include "ops/memory.h"
@@ -128,7 +129,10 @@ class RepeatOp final : public RepeatingOp {
     repeats_ = a.get_int("repeats", 1);
     axis_ = a.get_int("axis", 0);
     a.done();
-    if (repeats_ < 0) fail_value(kName, "repeats", "at least 0", std::to_string(repeats_));
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    if (repeats_ < 0 || repeats_ > kMost) {
+      fail_value(kName, "repeats", "from 0 to " + std::to_string(kMost), std::to_string(repeats_));
+    }
   }
   std::string_view name() const override { return kName; }
   Json attrs() const override { return Json::Object{{"repeats", repeats_}, {"axis", axis_}}; }
@@ -156,7 +160,7 @@ class TileOp final : public RepeatingOp {
  public:
   explicit TileOp(const Json& attrs) {
     AttrReader a(kName, attrs);
-    reps_ = a.get_ints("reps", {});
+    reps_ = a.get_sizes("reps", {});
     a.done();
     for (int64_t r : reps_)
       if (r < 0) fail_value(kName, "reps", "numbers of at least 0", list_json(reps_).dump());

@@ -19,7 +19,7 @@ class Upsample2d final : public Op {
     by_scale_ = a.has("scale");
     if (by_scale_ == a.has("size")) fail_value(kOp, "scale, size", "one of them", by_scale_ ? "both" : "neither");
     const char* key = by_scale_ ? "scale" : "size";
-    to_ = a.get_ints(key, {});
+    to_ = a.get_sizes(key, {});
     if (to_.size() == 1) to_.push_back(to_[0]);
     if (to_.size() != 2 || to_[0] < 1 || to_[1] < 1) {
       fail_value(kOp, key, "one or two integers of at least 1", a.get(key)->dump());

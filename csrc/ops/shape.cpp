@@ -3,6 +3,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "ops/op.h"
 #include "ops/registry.h"
@@ -346,8 +347,9 @@ class SliceOp final : public MoveOp {
     // A stop below -n means "before the first element" for negative steps.
     const int64_t stop = clamp(stops_[k]);
     const int64_t span = step > 0 ? stop - start : start - stop;
-    const int64_t size = step > 0 ? step : -step;
-    return {start, span > 0 ? (span + size - 1) / size : 0, step};
+    const int64_t size = step > 0 ? step : -std::max(step, -std::numeric_limits<int64_t>::max());
+    const int64_t count = span > 0 ? (span - 1) / size + 1 : 0;
+    return {start, count, count > 1 ? step : 1};  // a step that is not taken may be of any size
   }
   // whole -> part, or part -> whole.
   void move(Exec& exec, const TensorView& whole, const TensorView& part, bool forward) const {
@@ -372,7 +374,7 @@ class PadOp final : public MoveOp {
  public:
   explicit PadOp(const Json& json) {
     AttrReader a("pad", json);
-    padding_ = a.get_ints("padding", {});
+    padding_ = a.get_sizes("padding", {});
     value_ = a.get_double("value", 0.0);
     a.done();
   }

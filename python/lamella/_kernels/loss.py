@@ -18,11 +18,20 @@ __all__ = [
     "bce_with_logits_loss",
     "cross_entropy",
     "element_loss",
+    "hinge_loss",
     "huber_loss",
+    "kl_div_log_loss",
+    "kl_div_loss",
+    "log_cosh_loss",
     "mae_loss",
+    "mape_loss",
     "mse_loss",
+    "msle_loss",
     "nll_loss",
+    "poisson_loss",
+    "smooth_l1_loss",
     "softmax_cross_entropy",
+    "squared_hinge_loss",
 ]
 
 
@@ -150,6 +159,110 @@ def huber_loss(
 ) -> np.ndarray:
     """Half the squared difference up to `delta`, linear from there; see `element_loss`."""
     return element_loss("huber_loss", x, target, weight, delta=delta, reduction=reduction, row_mean=row_mean)
+
+
+def smooth_l1_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    beta: float = 1.0,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """Half the squared difference over `beta` up to `beta`, linear from there; see `element_loss`."""
+    return element_loss("smooth_l1_loss", x, target, weight, beta=beta, reduction=reduction, row_mean=row_mean)
+
+
+def log_cosh_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """The logarithm of the difference's hyperbolic cosine; see `element_loss`."""
+    return element_loss("log_cosh_loss", x, target, weight, reduction=reduction, row_mean=row_mean)
+
+
+def poisson_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    epsilon: float = 1e-7,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """x - target * log(x + epsilon); see `element_loss`."""
+    return element_loss("poisson_loss", x, target, weight, epsilon=epsilon, reduction=reduction, row_mean=row_mean)
+
+
+def kl_div_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    epsilon: float = 1e-7,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """target * log(target / x), both clipped to [epsilon, 1] first; see `element_loss`."""
+    return element_loss("kl_div_loss", x, target, weight, epsilon=epsilon, reduction=reduction, row_mean=row_mean)
+
+
+def kl_div_log_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """target * (log(target) - x), x being log-probabilities; see `element_loss`."""
+    return element_loss("kl_div_log_loss", x, target, weight, reduction=reduction, row_mean=row_mean)
+
+
+def hinge_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """max(0, 1 - target * x) for targets of -1 and 1; see `element_loss`."""
+    return element_loss("hinge_loss", x, target, weight, reduction=reduction, row_mean=row_mean)
+
+
+def squared_hinge_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """The square of `hinge_loss`; see `element_loss`."""
+    return element_loss("squared_hinge_loss", x, target, weight, reduction=reduction, row_mean=row_mean)
+
+
+def mape_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    epsilon: float = 1e-7,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """100 * |x - target| / max(|target|, epsilon); see `element_loss`."""
+    return element_loss("mape_loss", x, target, weight, epsilon=epsilon, reduction=reduction, row_mean=row_mean)
+
+
+def msle_loss(
+    x: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+    epsilon: float = 1e-7,
+    reduction: str = "mean",
+    row_mean: bool = False,
+) -> np.ndarray:
+    """The squared difference of log(1 + max(x, epsilon)) and the same of the target; see `element_loss`."""
+    return element_loss("msle_loss", x, target, weight, epsilon=epsilon, reduction=reduction, row_mean=row_mean)
 
 
 def bce_loss(

@@ -14,7 +14,16 @@ import numpy as np
 from .. import _cpu
 from ._call import run
 
-__all__ = ["bernoulli", "dropout", "normal", "permutation", "truncated_normal", "uniform"]
+__all__ = [
+    "bernoulli",
+    "dropout",
+    "gaussian_dropout",
+    "gaussian_noise",
+    "normal",
+    "permutation",
+    "truncated_normal",
+    "uniform",
+]
 
 Key = tuple[int, int]
 
@@ -106,3 +115,13 @@ def dropout(
     """
     attrs = {"rate": rate, "noise_shape": None if noise_shape is None else list(noise_shape)}
     return run("dropout", attrs, [x], out=out, training=True)
+
+
+def gaussian_noise(x: np.ndarray, stddev: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
+    """x plus normal noise of mean 0 and this standard deviation; `out` may be `x` itself."""
+    return run("gaussian_noise", {"stddev": stddev}, [x], out=out, training=True)
+
+
+def gaussian_dropout(x: np.ndarray, rate: float, out: np.ndarray | None = None) -> np.ndarray:
+    """x times normal noise of mean 1 and variance rate / (1 - rate), rate in [0, 1); `out` may be `x` itself."""
+    return run("gaussian_dropout", {"rate": rate}, [x], out=out, training=True)

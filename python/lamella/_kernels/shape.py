@@ -12,11 +12,16 @@ __all__ = [
     "broadcast_to",
     "cast",
     "concat",
+    "expand_dims",
+    "flatten",
     "gather",
     "pad",
     "repeat",
+    "reshape",
     "reverse",
+    "slice",
     "split",
+    "squeeze",
     "stack",
     "tile",
     "transpose",
@@ -25,6 +30,55 @@ __all__ = [
 
 Array = np.ndarray
 Ints = int | Sequence[int]
+
+
+def reshape(x: Array, shape: Ints, out: Array | None = None) -> Array:
+    """A dense copy of x under another shape: -1 stands for what is left, 0 keeps the size that x has there."""
+    return run("reshape", {"shape": [shape] if isinstance(shape, int) else list(shape)}, [x], out=out)
+
+
+def flatten(x: Array, start_axis: int = 1, end_axis: int = -1, out: Array | None = None) -> Array:
+    """A dense copy of x with the axes from `start_axis` to `end_axis` joined into one."""
+    return run("flatten", {"start_axis": start_axis, "end_axis": end_axis}, [x], out=out)
+
+
+def expand_dims(x: Array, axis: int = -1, out: Array | None = None) -> Array:
+    """A dense copy of x with a new axis of size 1, which stands at `axis` in the result."""
+    return run("expand_dims", {"axis": axis}, [x], out=out)
+
+
+def squeeze(x: Array, axis: Ints | None = None, out: Array | None = None) -> Array:
+    """A dense copy of x without these axes, which must have size 1; None: without all that do."""
+    return run("squeeze", {"axis": axis if axis is None or isinstance(axis, int) else list(axis)}, [x], out=out)
+
+
+def slice(
+    x: Array,
+    starts: Sequence[int | None],
+    stops: Sequence[int | None],
+    steps: Sequence[int] | None = None,
+    out: Array | None = None,
+) -> Array:
+    """x[start:stop:step, ...], a dense copy.
+
+    Parameters
+    ----------
+    x : ndarray
+    starts, stops : sequence of int or None
+        For each of the first axes; the others stay whole. Python's rules: negative numbers count from the end, what is
+        beyond it is cut, None is as far as the step goes.
+    steps : sequence of int, optional
+        Also negative; 1 for all if not given.
+    out : ndarray, optional
+    """
+    strides = [1] * len(starts) if steps is None else list(steps)
+    last = 2**63 - 1
+    first = [(0 if d > 0 else last) if s is None else s for s, d in zip(starts, strides, strict=False)]
+    until = [(last if d > 0 else -last) if s is None else s for s, d in zip(stops, strides, strict=False)]
+    if not len(starts) == len(stops) == len(strides):
+        lengths = f"{len(starts)}, {len(stops)}, {len(strides)}"
+        raise ValueError(f"slice: starts, stops, steps: expected lists of one length, got {lengths}")
+    return run("slice", {"starts": first, "stops": until, "steps": strides}, [x], out=out)
 
 
 def transpose(x: Array, perm: Sequence[int] | None = None, out: Array | None = None) -> Array:
