@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -523,3 +523,40 @@ def iterate(source: Iterable[Any], model: Any, class_weight: Any = None) -> Iter
             yield part
         else:
             yield Data(model, item)
+
+
+class Stream:
+    """The batches of an iterable, epoch by epoch.
+
+    With a number of steps an epoch goes on where the last one stopped; without one, each starts the iterable again.
+    """
+
+    def __init__(self, source: Iterable[Any], model: Any, class_weight: Any, steps: int | None) -> None:
+        self._source, self._model, self._class_weight, self._steps = source, model, class_weight, steps
+        self._rest: Iterator[Data] | None = None
+        self._seen, self._ran_out = 0, False
+
+    def epoch(self) -> Iterator[Data]:
+        """The batches of the next epoch."""
+        self._seen, self._ran_out = 0, False
+        if self._rest is None:
+            self._rest = iter(iterate(self._source, self._model, self._class_weight))
+        while self._seen != self._steps:
+            part = next(self._rest, None)
+            if part is None:
+                self._rest, self._ran_out = None, True
+                return
+            self._seen += 1
+            yield part
+
+    def warn_if_short(self, more: bool) -> bool:
+        """Warn if the last epoch lacked batches or, with `more` to come, nothing can follow it; tell the latter."""
+        ended = self._ran_out and isinstance(self._source, Iterator)
+        if self._ran_out and (self._steps is not None or (ended and more)):
+            expected = "more" if self._steps is None else f"{self._steps} batches an epoch"
+            warnings.warn(
+                f"fit: x: the data ran out after {self._seen} batches of an epoch, expected {expected}"
+                + (": training stops" if ended else ""),
+                stacklevel=3,
+            )
+        return ended

@@ -143,10 +143,10 @@ class _Watcher(Callback):
             warnings.warn(f"{type(self).__name__}: monitor {self.monitor!r} is not among {have}", stacklevel=4)
         return value
 
-    def _better(self, value: float) -> bool:
-        if self.best is None:
+    def _better(self, value: float, than: float | None) -> bool:
+        if than is None:
             return not math.isnan(value)
-        return self._sign * (value - self.best) > self._min_delta
+        return self._sign * (value - than) > self._min_delta
 
 
 class EarlyStopping(_Watcher):
@@ -163,11 +163,11 @@ class EarlyStopping(_Watcher):
     verbose : int
     mode : {"auto", "min", "max"}
     baseline : float, optional
-        A value that must be beaten.
+        Epochs that do not beat it count against `patience`, even where they improve on the epochs before.
     restore_best_weights : bool
         Go back to the weights of the best epoch at the end.
     start_from_epoch : int
-        Epochs to wait before watching.
+        The first epoch that is watched, counted from 0.
     """
 
     def __init__(
@@ -182,12 +182,15 @@ class EarlyStopping(_Watcher):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
+        for name, value in (("patience", patience), ("start_from_epoch", start_from_epoch)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+                raise ValueError(f"EarlyStopping: {name}: expected an integer >= 0, got {value!r}")
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self.wait = self.stopped_epoch = self.best_epoch = 0
-        self.best, self.best_weights = self.baseline, None
+        self.best, self.best_weights = None, None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         value = self._value(logs)
@@ -195,13 +198,15 @@ class EarlyStopping(_Watcher):
             return
         if self.restore_best_weights and self.best_weights is None:
             self.best_weights, self.best_epoch = self.model.get_weights(), epoch
-        if self._better(value):
-            self.best, self.best_epoch, self.wait = value, epoch, 0
+        self.wait += 1
+        if self._better(value, self.best):
+            self.best, self.best_epoch = value, epoch
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()
-            return
-        self.wait += 1
-        if self.wait >= self.patience and epoch > 0:
+            # Better than before is the best so far; only better than the baseline counts for patience.
+            if self.baseline is None or self._better(value, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
@@ -209,6 +214,8 @@ class EarlyStopping(_Watcher):
         if self.verbose and self.stopped_epoch:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:
+            if self.verbose:
+                print(f"Restoring the weights of epoch {self.best_epoch + 1}")
             self.model.set_weights(self.best_weights)
 
 
@@ -250,10 +257,16 @@ class ModelCheckpoint(_Watcher):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.save_best_only:
             value = self._value(logs)
-            if value is None or not self._better(value):
+            if value is None or not self._better(value, self.best):
                 return
             self.best = value
-        path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
+        fields = {"epoch": epoch + 1, **(logs or {})}
+        try:
+            path = self.filepath.format(**fields)
+        except (KeyError, IndexError, ValueError) as e:
+            raise ValueError(
+                f"ModelCheckpoint: filepath: expected fields among {', '.join(fields)}, got {self.filepath!r} ({e})"
+            ) from e
         if self.save_weights_only:
             self.model.save_weights(path)
         else:

@@ -15,7 +15,7 @@ from . import _saving, _settings, layers, losses, optimizers
 from . import callbacks as cb
 from . import metrics as _metrics
 from ._trace import NotTraceable, Tracer
-from ._training import Data, Engine, EpochRunner, batches, iterate, symbol_ids, warn_not_finite
+from ._training import Data, Engine, EpochRunner, Stream, batches, iterate, symbol_ids, warn_not_finite
 from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, loading, map_structure, unique_name
 
 __all__ = ["Model", "Sequential", "load_model"]
@@ -301,7 +301,8 @@ class Model(Layer):
         class_weight : dict of int to float
         sample_weight : array of one number a sample
         steps_per_epoch, validation_steps : int
-            At most so many batches an epoch.
+            At most so many batches an epoch. With `steps_per_epoch`, the next epoch takes an iterable's next batches;
+            without, it starts the iterable again. Training stops, with a warning, where a generator has ended.
         validation_batch_size : int
         validation_freq : int
             Validate every so many epochs.
@@ -364,23 +365,30 @@ class Model(Layer):
         self.stop_training = False
         self.history = history
         hooks.on_train_begin({})
+        source = Stream(x, self, class_weight, steps_per_epoch) if data is None else data
+        last: dict[str, float] = {}
         try:
             for epoch in range(initial_epoch, epochs):
                 hooks.on_epoch_begin(epoch, {})
-                source = iterate(x, self, class_weight) if data is None else data
                 logs = self._fit_epoch(source, batch, shuffle, steps_per_epoch, epoch, hooks, bar)
+                if not logs and epoch == initial_epoch:
+                    raise ValueError("fit: x: the iterable gave no batch")
+                ended = isinstance(source, Stream) and source.warn_if_short(epoch + 1 < epochs)
+                if not logs:
+                    break
+                last = logs
                 if validation is not None and validates(epoch + 1):
                     found = self._evaluate(
                         validation, validation_batch_size or batch, validation_steps, hooks, "validation"
                     )
                     logs.update({f"val_{k}": v for k, v in found.items()})
                 hooks.on_epoch_end(epoch, logs)
-                if self.stop_training:
+                if self.stop_training or ended:
                     break
         finally:
             if bar is not None and bar._bar is not None:
                 bar.on_train_end()
-        hooks.on_train_end(logs if epochs > initial_epoch else {})
+        hooks.on_train_end(last)
         return history
 
     def _fit_epoch(
@@ -395,12 +403,12 @@ class Model(Layer):
             order = random.permutation(data.rows) if shuffle else None
             runner.run(data, order, batch, most, epoch)
         else:
-            for part in data:
+            for part in data.epoch():
                 runner.run(part, None, part.rows, None, epoch)
-                if self.stop_training or (most is not None and runner.step >= most):
+                if self.stop_training:
                     break
             if runner.step == 0:
-                raise ValueError("fit: x: the iterable gave no batch")
+                return {}
         return engine.logs(runner.loss, runner.samples)
 
     def evaluate(
@@ -459,9 +467,12 @@ class Model(Layer):
                         hooks.on_test_batch_end(step - 1, engine.logs(loss, samples))
             if most is not None and step >= most:
                 break
-        if samples == 0:
+        if samples == 0 and what == "evaluate":
             raise ValueError("evaluate: x: expected at least one sample, got none")
-        logs = engine.logs(loss, samples)
+        if samples == 0:
+            warnings.warn("fit: validation_data: the iterable gave no batch, as a generator that has ended does",
+                          stacklevel=3)  # fmt: skip
+        logs = engine.logs(loss, samples) if samples else {}
         hooks.on_test_end(logs)
         return logs
 

@@ -185,3 +185,108 @@ def test_unknown_hooks_and_callbacks_are_refused():
     for call in (compiled().evaluate, compiled().predict):
         with pytest.raises(TypeError, match="callbacks: expected Callback objects, got str"):
             call(X, callbacks=["x"])
+
+
+class FakeModel:
+    """As much of a model as a callback of epochs looks at."""
+
+    stop_training = False
+
+    def __init__(self):
+        self.weights = None
+
+    def get_weights(self):
+        return self.weights
+
+    def set_weights(self, weights):
+        self.weights = weights
+
+
+def stopped(losses, **settings):
+    """(last epoch, epoch whose weights are left) for a run in which the monitored value takes these values."""
+    stop, model = callbacks.EarlyStopping(monitor="loss", **settings), FakeModel()
+    stop.set_model(model)
+    for _ in range(2):  # the same object can be used again
+        model.stop_training = False
+        stop.on_train_begin()
+        for epoch, loss in enumerate(losses):
+            model.weights = epoch
+            stop.on_epoch_end(epoch, {"loss": loss})
+            if model.stop_training:
+                break
+        stop.on_train_end()
+    return epoch, model.weights
+
+
+NAN = float("nan")
+
+
+# What Keras 3 does with the same values.
+@pytest.mark.parametrize(
+    ("losses", "settings", "expected"),
+    [
+        ([3, 2, 1, 1, 1, 1], {}, (3, 3)),
+        ([3, 2, 1, 1, 1, 1], {"patience": 2}, (4, 4)),
+        ([3, 2, 1, 1.5, 1.2, 0], {"patience": 2, "restore_best_weights": True}, (4, 2)),
+        # a run that ends by itself goes back too
+        ([3, 1, 2], {"patience": 9, "restore_best_weights": True}, (2, 1)),
+        # the best epoch is kept even where no epoch beats the baseline
+        ([3, 2, 2.5, 2.5], {"baseline": 0.1, "patience": 2, "restore_best_weights": True}, (2, 1)),
+        # getting better without beating the baseline goes on, but uses up the patience
+        ([5, 4, 3, 2, 1, 1.5, 1.4], {"baseline": 0.1, "patience": 2}, (5, 5)),
+        ([5, 4, 3, 2, 1, 1.5, 1.4], {"baseline": 1.2, "patience": 2}, (6, 6)),
+        # epochs before the first that is watched neither count nor are gone back to
+        ([0, 5, 4, 4, 4], {"start_from_epoch": 1, "restore_best_weights": True}, (3, 2)),
+        # improvements smaller than min_delta do not count
+        ([3, 2.9, 2.8, 1], {"min_delta": 0.5, "restore_best_weights": True}, (1, 0)),
+        ([3, 2.9, 2.8, 1], {"min_delta": 0.5, "patience": 3, "restore_best_weights": True}, (3, 3)),
+        # the first epoch alone never stops
+        ([NAN, 2, 1], {}, (2, 2)),
+        ([2, NAN, 1], {"restore_best_weights": True}, (1, 0)),
+        ([NAN, NAN, 1], {"restore_best_weights": True}, (1, 0)),
+        ([1, 2, 3, 3], {"mode": "max", "restore_best_weights": True}, (3, 2)),
+    ],
+)
+def test_early_stopping(losses, settings, expected):
+    assert stopped(losses, **settings) == expected
+
+
+@pytest.mark.parametrize("name", ["patience", "start_from_epoch"])
+@pytest.mark.parametrize("value", [-1, 1.5, None, True])
+def test_early_stopping_refuses_bad_numbers(name, value):
+    with pytest.raises(ValueError, match=f"EarlyStopping: {name}: expected an integer >= 0, got"):
+        callbacks.EarlyStopping(**{name: value})
+
+
+def test_early_stopping_goes_back_to_the_best_epoch_of_a_model():
+    model = compiled()
+    model.optimizer.learning_rate = 0.05
+    kept = []
+
+    class Spoil(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kept.append(self.model.get_weights())
+            if epoch == 1:
+                logs["loss"] = 100.0
+
+    stop = callbacks.EarlyStopping("loss", patience=2, baseline=1e-9, restore_best_weights=True)
+    history = model.fit(X, Y, epochs=9, verbose=0, callbacks=[Spoil(), stop])
+    assert history.epoch == [0, 1]
+    for a, b in zip(model.get_weights(), kept[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_checkpoint_fields(tmp_path):
+    model = compiled()
+    check = callbacks.ModelCheckpoint(tmp_path / "m-{epoch:02d}-{loss:.2f}.safetensors", save_weights_only=True)
+    losses = model.fit(X, Y, epochs=2, verbose=0, callbacks=[check]).history["loss"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"m-{i + 1:02d}-{v:.2f}.safetensors" for i, v in enumerate(losses)
+    ]
+
+
+@pytest.mark.parametrize("field", ["{val_loss:.2f}", "{}", "{epoch", "{loss:q}"])
+def test_checkpoint_with_an_unknown_field_says_which_there_are(tmp_path, field):
+    path = str(tmp_path / f"b{field}.safetensors")
+    with pytest.raises(ValueError, match="ModelCheckpoint: filepath: expected fields among epoch, loss, mae, got '"):
+        compiled().fit(X, Y, verbose=0, callbacks=[callbacks.ModelCheckpoint(path)])
