@@ -10,6 +10,9 @@
 #include "bindings/cpu_optimizer.h"
 #include "bindings/cpu_plan.h"
 
+// By this symbol threadpoolctl tells the module from others of the same file name.
+extern "C" [[gnu::visibility("default")]] int lamella_num_threads() { return lamella::num_threads(); }
+
 namespace lamella::python {
 namespace {
 

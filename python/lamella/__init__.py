@@ -11,9 +11,12 @@ from typing import Any as _Any
 
 from ._config import get_num_threads, get_precision, seed, set_num_threads, set_precision
 from ._cpu import __version__
+from ._threadpoolctl import watch as _watch_threadpoolctl
 
 if TYPE_CHECKING:
     from ._toplevel import *  # noqa: F403
+
+_watch_threadpoolctl()
 
 __all__ = ["__version__", "get_num_threads", "get_precision", "seed", "set_num_threads", "set_precision"]
 

@@ -1,6 +1,8 @@
 """Python threads and forked processes around one model."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -84,3 +86,21 @@ def test_a_forked_child_goes_on():
         assert pipe.read() == b"same"
     assert os.waitpid(child, 0)[1] == 0
     np.testing.assert_array_equal(model.predict(x), want)
+
+
+@pytest.mark.parametrize("first", ["lamella", "threadpoolctl"])
+def test_threadpoolctl_sees_and_limits_the_pool(first):
+    pytest.importorskip("threadpoolctl")
+    program = f"""
+import {first}
+import lamella, threadpoolctl
+lamella.set_num_threads(3)
+[found] = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "lamella"]
+assert found["num_threads"] == 3 and found["version"] == lamella.__version__, found
+with threadpoolctl.threadpool_limits(2):
+    assert lamella.get_num_threads() == 2
+with threadpoolctl.threadpool_limits(1, user_api="lamella"):
+    assert lamella.get_num_threads() == 1
+assert lamella.get_num_threads() == 3
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
