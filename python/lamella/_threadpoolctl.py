@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
 from . import _cpu
@@ -34,30 +29,31 @@ def _register(threadpoolctl: Any) -> None:
     threadpoolctl.register(LamellaController)
 
 
-class _Loader(Loader):
+# Loader and finder in form only: importlib.abc takes longer to import than all of this package.
+class _Loader:
     def __init__(self, loader: Any) -> None:
         self.loader = loader
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: Any) -> Any:
         return self.loader.create_module(spec)
 
-    def exec_module(self, module: ModuleType) -> None:
+    def exec_module(self, module: Any) -> None:
         self.loader.exec_module(module)
         _register(module)
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Registers the pool once somebody imports threadpoolctl: importing it for them would cost every program 8 ms."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "threadpoolctl":
             return None
+        from importlib.util import find_spec
+
         sys.meta_path.remove(self)
         spec = find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
@@ -67,4 +63,4 @@ def watch() -> None:
     if loaded is not None:
         _register(loaded)
     else:
-        sys.meta_path.insert(0, _Finder())
+        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
