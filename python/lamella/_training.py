@@ -230,6 +230,7 @@ class Engine:
         self._steps: dict[Any, _Step | None] = {}
         self.metrics: list[metrics.Metric] = []
         self._metric_outputs: list[tuple[metrics.Metric, int, bool]] = []  # metric, output it looks at, weighted
+        self._masks: list[Any] = []  # of the outputs of the last forward
 
     # -- forward, loss and metrics, on tensors or symbols --
 
@@ -237,8 +238,9 @@ class Engine:
         """(outputs, activity penalties)."""
         before, _phase.losses = _phase.losses, []
         try:
-            out = self.model(x[0] if len(x) == 1 else list(x), training=training)
-            return flatten(out), _phase.losses
+            outputs = flatten(self.model(x[0] if len(x) == 1 else list(x), training=training))
+            self._masks = list(_phase.output_masks)
+            return outputs, _phase.losses
         finally:
             _phase.losses = before
 
@@ -254,7 +256,7 @@ class Engine:
         for i, (fn, scale) in enumerate(zip(fns, self.model._loss_weights_for(len(outputs)), strict=True)):
             if fn is None:
                 continue
-            part = fn(next(targets), outputs[i], weight)
+            part = fn(next(targets), outputs[i], self._weight(i, outputs[i], weight))
             if len(part.shape):
                 part = part.mean()
             part = part if scale == 1 else part * float(scale)
@@ -264,6 +266,17 @@ class Engine:
         if total is None:
             raise ValueError("fit: loss: compile(loss=...) was not given, and no layer adds a penalty")
         return total
+
+    def _weight(self, i: int, output: Tensor, weight: Tensor | None) -> Tensor | None:
+        """Sample weights times the mask of output i: padded steps do not count, and the mean is over the others."""
+        mask = self._masks[i] if i < len(self._masks) else None
+        if mask is None or tuple(mask.shape) != tuple(output.shape[: len(mask.shape)]):
+            return weight
+        steps = mask.to(output.dtype)
+        steps = steps * (float(np.prod(steps.shape)) / steps.sum().clamp(min=1.0))
+        if weight is None:
+            return steps
+        return steps * weight.reshape(weight.shape[0], *[1] * (len(steps.shape) - 1))
 
     def setup_metrics(self, y: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Resolve the names given to compile, now that the shapes are known."""
@@ -335,7 +348,7 @@ class Engine:
         self.setup_metrics(y, outputs)
         results = [loss]
         for m, i, weighted in self._metric_outputs:
-            terms = m.terms(y[i], outputs[i], weight if weighted else None)
+            terms = m.terms(y[i], outputs[i], self._weight(i, outputs[i], weight if weighted else None))
             if terms is None:
                 raise NotTraceable(f"{type(m).__name__} is written in Python")
             results.extend(terms)
@@ -400,7 +413,9 @@ class Engine:
                     loss = self.loss(y, outputs, weight, penalties)
             self.setup_metrics(y, outputs)
             for m, i, weighted in self._metric_outputs:
-                m.update_state(y[i].detach(), outputs[i].detach(), weight if weighted else None)
+                m.update_state(
+                    y[i].detach(), outputs[i].detach(), self._weight(i, outputs[i], weight if weighted else None)
+                )
             value = loss.item()
             total += value * batch
             if not np.isfinite(value) and bad < 0:

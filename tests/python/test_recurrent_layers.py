@@ -127,3 +127,32 @@ def test_arrays_as_mask_and_initial_state():
     tensors = [lamella.tensor(a.astype(np.float32)) for a in (h, c)]
     np.testing.assert_array_equal(by_arrays, layer(x, initial_state=tensors).numpy())
     assert np.abs(by_arrays - layer(x).numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_padded_steps_count_neither_in_the_loss_nor_in_metrics(eager):
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.integers(1, 9, (20, 6)), rng.integers(0, 3, (20, 6)), rng.random(20)
+    for row, length in zip(x, rng.integers(2, 7, 20), strict=True):
+        row[length:] = 0
+    model = models.Sequential(
+        [
+            layers.Embedding(9, 4, mask_zero=True),
+            layers.LSTM(5, return_sequences=True),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile(
+        "sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], weighted_metrics=["accuracy"], run_eagerly=eager
+    )
+    p, real = model.predict(x, verbose=0), x > 0
+    loss, hit = -np.log(np.take_along_axis(p, y[..., None], -1)[..., 0]), p.argmax(-1) == y
+    np.testing.assert_allclose(
+        model.evaluate(x, y, batch_size=20, verbose=0)[:2], [loss[real].mean(), hit[real].mean()], rtol=1e-5
+    )
+    each = np.broadcast_to(weight[:, None], x.shape)[real]
+    np.testing.assert_allclose(
+        model.evaluate(x, y, batch_size=20, sample_weight=weight, verbose=0),
+        [(loss[real] * each).mean(), hit[real].mean(), np.average(hit[real], weights=each)],
+        rtol=1e-5,
+    )

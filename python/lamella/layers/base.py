@@ -26,6 +26,7 @@ class _Phase(threading.local):
     training = False
     losses: list[Any] | None = None  # activity penalties collected on the way
     masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
+    output_masks: list[Any] = []  # noqa: RUF012  # those of the last outermost call's outputs
     budget: int | None = None  # while a file is loaded: elements that its layers may still ask for
 
 
@@ -298,6 +299,8 @@ class Layer(Module):
             if self.activity_regularizer is not None and _phase.losses is not None:
                 for t in flatten(out):
                     _phase.losses.append(self.activity_regularizer(t) * (1.0 / max(int(t.shape[0]), 1)))
+            if outermost:
+                _phase.output_masks = [_phase.masks.get(id(t), (None, None))[1] for t in flatten(out)]
             return out
         finally:
             _phase.depth -= 1
