@@ -1,6 +1,7 @@
 """Data sets from files in their usual formats; nothing is downloaded here."""
 
 import gzip
+import hashlib
 import io
 import pickle
 import struct
@@ -83,9 +84,7 @@ def cifar_files():
     return {name: cifar_batch(4, i) for i, name in enumerate(names)}
 
 
-@pytest.mark.parametrize("archive", [True, False])
-def test_cifar10(folder, archive):
-    files = cifar_files()
+def write_cifar(files, folder, archive):
     blobs = {n: pickle.dumps(b, protocol=2) for n, b in files.items()}
     if archive:
         with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as t:
@@ -97,6 +96,12 @@ def test_cifar10(folder, archive):
         (folder / "cifar-10-batches-py").mkdir()
         for name, blob in blobs.items():
             (folder / "cifar-10-batches-py" / name).write_bytes(blob)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_cifar10(folder, archive):
+    files = cifar_files()
+    write_cifar(files, folder, archive)
     (x, y), (x_test, y_test) = datasets.cifar10.load_data()
     assert x.shape == (20, 32, 32, 3) and y.shape == (20, 1) and x_test.shape == (4, 32, 32, 3)
     first = files["data_batch_1"]
@@ -129,6 +134,146 @@ def test_damaged_idx_files(folder, spoil):
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(ValueError, match="train-images"):
         datasets.mnist.load_data()
+
+
+NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def write_npz(path, **changes):
+    arrays = {**dict(zip(NPZ_KEYS, [*images(6, 0), *images(3, 1)], strict=True)), **changes}
+    np.savez_compressed(path, **{k: a for k, a in arrays.items() if a is not None})
+
+
+def test_damaged_npz_files(folder):
+    path = folder / "mnist.npz"
+    write_npz(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    spoilt = [b"", b"junk", whole[:-1], whole[: len(whole) // 2], whole[:40] + b"xxxxxxxx" + whole[48:]]
+    for _ in range(200):
+        at = int(rng.integers(len(whole)))
+        spoilt.append(whole[:at] + bytes([whole[at] ^ (1 << int(rng.integers(8)))]) + whole[at + 1 :])
+    refused = 0
+    for data in spoilt:
+        path.write_bytes(data)
+        try:
+            datasets.mnist.load_data()
+        except ValueError as e:
+            assert str(path) in str(e), e
+            refused += 1
+    assert refused > 100
+
+
+class Object:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"y_test": None}, "expected arrays .* missing y_test"),
+        ({"y_train": np.zeros(3, np.uint8)}, "y_train: expected 6 labels .* got uint8 of shape \\(3,\\)"),
+        ({"y_train": np.zeros((6, 1), np.uint8)}, "y_train: expected 6 labels"),
+        ({"y_train": np.zeros(6)}, "y_train: expected 6 labels .* got float64"),
+        ({"y_train": np.full(6, 200, np.uint8)}, "y_train: expected labels from 0 to 9, got 200 to 200"),
+        ({"y_train": np.full(6, -1)}, "y_train: expected labels from 0 to 9, got -1 to -1"),
+        ({"x_train": np.zeros((6, 784), np.uint8)}, "x_train: expected uint8 images"),
+        ({"x_test": np.zeros((3, 28, 28))}, "x_test: expected uint8 images .* got float64"),
+        ({"x_test": np.array([Object()] * 3)}, "damaged: .*allow_pickle"),
+    ],
+)
+def test_npz_files_with_other_contents(folder, changes, text):
+    write_npz(folder / "mnist.npz", **changes)
+    with pytest.raises(ValueError, match=f"mnist\\.npz: {text}"):
+        datasets.mnist.load_data()
+
+
+def test_a_path_that_does_not_exist(folder):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        datasets.mnist.load_data(str(folder / "nowhere.npz"))
+
+
+@pytest.mark.parametrize("load", [datasets.mnist.load_data, datasets.fashion_mnist.load_data])
+@pytest.mark.parametrize(
+    ("which", "array", "text"),
+    [
+        (1, np.zeros(3, np.uint8), "train-labels.*expected 6 labels for .*train-images.* got uint8 of shape \\(3,\\)"),
+        (1, np.full(6, 200, np.uint8), "train-labels.*expected labels from 0 to 9"),
+        (2, np.zeros((3, 784), np.uint8), "t10k-images.*expected uint8 images"),
+        (3, np.zeros((3, 1), np.uint8), "t10k-labels.*expected 3 labels"),
+    ],
+)
+def test_idx_files_with_other_contents(folder, load, which, array, text):
+    base = folder / load.__module__.rpartition(".")[2].replace("_", "-")
+    write_idx(base, False)
+    (base / _files.IDX_NAMES[which]).write_bytes(idx(array))
+    with pytest.raises(ValueError, match=text):
+        load()
+
+
+def test_missing_idx_files_are_named(folder):
+    write_idx(folder / "mnist", True)
+    (folder / "mnist" / f"{_files.IDX_NAMES[2]}.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"mnist: expected .* missing t10k-images-idx3-ubyte$"):
+        datasets.mnist.load_data()
+    with pytest.raises(FileNotFoundError, match=r"mnist: expected .* missing t10k-images-idx3-ubyte$"):
+        datasets.fashion_mnist.load_data(folder / "mnist")
+
+
+def test_only_what_is_missing_of_fashion_mnist_is_downloaded(folder, monkeypatch):
+    arrays = write_idx(folder / "fashion-mnist", True)
+    gone = folder / "fashion-mnist" / f"{_files.IDX_NAMES[3]}.gz"
+    blob = gone.read_bytes()
+    gone.unlink()
+    asked = []
+
+    def serve(url, **kwargs):
+        asked.append(url)
+        return io.BytesIO(blob)
+
+    monkeypatch.setattr(_files.urllib.request, "urlopen", serve)
+    monkeypatch.setattr(datasets.fashion_mnist, "_DEBIAN", folder / "nowhere")
+    with pytest.raises(ValueError, match="wrong SHA-256"):
+        datasets.fashion_mnist.load_data()
+    checksum = hashlib.sha256(gzip.decompress(blob)).hexdigest()
+    monkeypatch.setitem(datasets.fashion_mnist._SHA256, _files.IDX_NAMES[3], checksum)
+    same(datasets.fashion_mnist.load_data(), arrays)
+    assert len(asked) == 2 and all(url.endswith(gone.name) for url in asked)
+
+
+@pytest.mark.parametrize("archive", [True, False])
+@pytest.mark.parametrize("gone", ["data_batch_3", "test_batch"])
+def test_cifar10_with_missing_files(folder, archive, gone):
+    write_cifar({n: b for n, b in cifar_files().items() if n != gone}, folder, archive)
+    with pytest.raises(ValueError, match=f"cifar-10.*missing {gone}$"):
+        datasets.cifar10.load_data()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({b"labels": [[1], [1, 2], [3], [4]]}, "data_batch_2: labels"),
+        ({b"labels": [1, 2, 3]}, "data_batch_2: labels: expected 4 numbers"),
+        ({b"labels": [1, 2, 3, 10]}, "data_batch_2: labels: expected 4 numbers from 0 to 9"),
+        ({b"data": np.zeros((4, 3071), np.uint8)}, "data_batch_2: data: expected uint8 rows"),
+    ],
+)
+def test_cifar10_with_other_contents(folder, change, text):
+    files = cifar_files()
+    files["data_batch_2"].update(change)
+    write_cifar(files, folder, False)
+    with pytest.raises(ValueError, match=text):
+        datasets.cifar10.load_data()
+
+
+def test_damaged_cifar10_archives(folder):
+    write_cifar(cifar_files(), folder, True)
+    path = folder / "cifar-10-python.tar.gz"
+    whole = path.read_bytes()
+    for data in (b"", b"junk", whole[: len(whole) // 2], whole[:5000] + b"\0" * 100 + whole[5100:]):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="cifar-10-python"):
+            datasets.cifar10.load_data()
 
 
 def test_without_data_the_error_says_where_to_put_them(folder):

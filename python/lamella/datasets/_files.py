@@ -11,6 +11,7 @@ import struct
 import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -85,8 +86,8 @@ def _sha256(path: Path, unpacked: bool) -> str:
 
 def read_idx(path: Path) -> np.ndarray:
     """An array of unsigned bytes from an IDX file, gzip-compressed or not."""
+    raw = path.read_bytes()
     try:
-        raw = path.read_bytes()
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (OSError, EOFError, zlib.error) as e:
         raise ValueError(f"{path}: damaged gzip file: {e}") from e
@@ -105,22 +106,58 @@ def read_idx(path: Path) -> np.ndarray:
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
+def idx_files(base: Path) -> dict[str, Path]:
+    """Those of the four IDX files that are there, by name; a compressed one goes before one that is not."""
+    found = {n: next((p for p in (base / f"{n}.gz", base / n) if p.exists()), None) for n in IDX_NAMES}
+    return {n: p for n, p in found.items() if p is not None}
+
+
 def read_idx_folder(base: Path) -> list[np.ndarray] | None:
-    """Train images and labels, test images and labels, if all four files are there."""
-    paths = [next((p for p in (base / f"{n}.gz", base / n) if p.exists()), None) for n in IDX_NAMES]
-    return None if None in paths else [read_idx(p) for p in paths if p is not None]
+    """Train images and labels, test images and labels; None where there is no such file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If only some of the four files are there.
+    ValueError
+        If a file is damaged, or the labels do not belong to the images.
+    """
+    files = idx_files(base)
+    if not files:
+        return None
+    missing = [n for n in IDX_NAMES if n not in files]
+    if missing:
+        raise FileNotFoundError(f"{base}: expected {', '.join(IDX_NAMES)} (.gz or not), missing {', '.join(missing)}")
+    arrays = [read_idx(files[n]) for n in IDX_NAMES]
+    for i in (0, 2):
+        check_images(arrays[i], arrays[i + 1], str(files[IDX_NAMES[i]]), str(files[IDX_NAMES[i + 1]]))
+    return arrays
+
+
+def check_images(x: np.ndarray, y: np.ndarray, x_where: str, y_where: str) -> None:
+    """Refuse what are not 28x28 images with a label from 0 to 9 each."""
+    if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != (28, 28):
+        raise ValueError(f"{x_where}: expected uint8 images (n, 28, 28), got {x.dtype} of shape {x.shape}")
+    if y.dtype.kind not in "iu" or y.shape != (len(x),):
+        raise ValueError(f"{y_where}: expected {len(x)} labels for {x_where}, got {y.dtype} of shape {y.shape}")
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) <= 9:
+        raise ValueError(f"{y_where}: expected labels from 0 to 9, got {y.min()} to {y.max()}")
 
 
 def read_npz(path: Path, keys: tuple[str, ...]) -> list[np.ndarray]:
     """Arrays of an .npz file; pickled objects are refused."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{path}: not an .npz file, or cut short")
     try:
         with np.load(path, allow_pickle=False) as f:
             missing = [k for k in keys if k not in f.files]
-            if missing:
-                raise ValueError(f"{path}: expected arrays {', '.join(keys)}, missing {', '.join(missing)}")
-            return [f[k] for k in keys]
-    except (OSError, EOFError, KeyError) as e:
+            arrays = [] if missing else [f[k] for k in keys]
+    except Exception as e:  # zipfile, zlib and NumPy raise all kinds of errors for damaged members
         raise ValueError(f"{path}: damaged: {e}") from e
+    if missing:
+        raise ValueError(f"{path}: expected arrays {', '.join(keys)}, missing {', '.join(missing)}")
+    return arrays
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -26,7 +26,10 @@ def _images(data: bytes, where: str) -> _Split:
     pixels, labels = batch.get(b"data"), batch.get(b"labels")
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != 3072:
         raise ValueError(f"{where}: data: expected uint8 rows of 3072 values")
-    y = np.asarray(labels)
+    try:
+        y = np.asarray(labels)
+    except ValueError as e:
+        raise ValueError(f"{where}: labels: {e}") from e
     if y.shape != (len(pixels),) or y.dtype.kind not in "iu" or (len(y) and not 0 <= y.min() <= y.max() <= 9):
         raise ValueError(f"{where}: labels: expected {len(pixels)} numbers from 0 to 9")
     x = np.ascontiguousarray(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
@@ -46,7 +49,7 @@ def _read_archive(path: Path) -> dict[str, bytes]:
                 if member.isfile() and name in (*_TRAIN, "test_batch"):
                     file = archive.extractfile(member)
                     found[name] = file.read() if file is not None else b""
-    except (tarfile.TarError, OSError, EOFError) as e:
+    except Exception as e:  # tarfile lets all kinds of errors of the decompressors through
         raise ValueError(f"{path}: damaged archive: {e}") from e
     return found
 
@@ -61,10 +64,9 @@ def load_data() -> tuple[_Split, _Split]:
     if path is None:
         path = _files.download(_URL, "cifar-10-python.tar.gz", _SHA256)
     files = _read_folder(path) if path.is_dir() else _read_archive(path)
-    train = [_images(files[n], f"{path}/{n}") for n in _TRAIN if n in files]
-    if not train or "test_batch" not in files:
-        raise ValueError(
-            f"{path}: expected data_batch_1 to data_batch_5 and test_batch, found {', '.join(files) or 'none'}"
-        )
+    missing = [n for n in (*_TRAIN, "test_batch") if n not in files]
+    if missing:
+        raise ValueError(f"{path}: expected data_batch_1 to 5 and test_batch, missing {', '.join(missing)}")
+    train = [_images(files[n], f"{path}/{n}") for n in _TRAIN]
     x_test, y_test = _images(files["test_batch"], f"{path}/test_batch")
     return (np.concatenate([x for x, _ in train]), np.concatenate([y for _, y in train])), (x_test, y_test)

@@ -41,18 +41,15 @@ def load_data(path: str | Path | None = None) -> tuple[_Split, _Split]:
         if arrays is None:
             raise FileNotFoundError(f"{path}: expected the files {', '.join(n + '.gz' for n in _files.IDX_NAMES)}")
     else:
-        arrays = None
-        for base in (_files.folder() / "fashion-mnist", _DEBIAN):
-            arrays = _files.read_idx_folder(base)
-            if arrays is not None:
-                break
-        if arrays is None:
-            try:
-                for name in _files.IDX_NAMES:
+        own = _files.folder() / "fashion-mnist"
+        base = next((b for b in (own, _DEBIAN) if len(_files.idx_files(b)) == len(_files.IDX_NAMES)), own)
+        try:
+            for name in _files.IDX_NAMES:
+                if name not in _files.idx_files(base):
                     _files.download(f"{_URL}{name}.gz", f"fashion-mnist/{name}.gz", _SHA256[name], unpacked=True)
-            except FileNotFoundError as e:
-                raise FileNotFoundError(f"{e}; Debian and Ubuntu have it as the package dataset-fashion-mnist") from e
-            arrays = _files.read_idx_folder(_files.folder() / "fashion-mnist")
-            assert arrays is not None
+        except FileNotFoundError as e:
+            raise FileNotFoundError(f"{e}; Debian and Ubuntu have it as the package dataset-fashion-mnist") from e
+        arrays = _files.read_idx_folder(base)
+        assert arrays is not None
     x_train, y_train, x_test, y_test = arrays
     return (x_train, y_train), (x_test, y_test)

@@ -35,4 +35,6 @@ def load_data(path: str = "mnist.npz") -> tuple[_Split, _Split]:
                 return (x_train, y_train), (x_test, y_test)
         found = _files.download(_URL, "mnist.npz", _SHA256)
     x_train, y_train, x_test, y_test = _files.read_npz(found, ("x_train", "y_train", "x_test", "y_test"))
+    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        _files.check_images(x, y, f"{found}: x_{part}", f"{found}: y_{part}")
     return (x_train, y_train), (x_test, y_test)
