@@ -300,7 +300,8 @@ class Layer(Module):
                 for t in flatten(out):
                     _phase.losses.append(self.activity_regularizer(t) * (1.0 / max(int(t.shape[0]), 1)))
             if outermost:
-                _phase.output_masks = [_phase.masks.get(id(t), (None, None))[1] for t in flatten(out)]
+                masks = _phase.masks or {}
+                _phase.output_masks = [masks.get(id(t), (None, None))[1] for t in flatten(out)]
             return out
         finally:
             _phase.depth -= 1
