@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+_OUTPUTS = {"digits": "digits.safetensors", "fashion-mnist": "fashion-mnist.safetensors"}
+_PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
+_SHADES = " .:-=+*#%@"
 
 
 def _info() -> int:
@@ -82,32 +87,47 @@ def _as_images(x: np.ndarray, top: float) -> np.ndarray:
     return (x.astype(np.float32) / top)[..., np.newaxis]
 
 
-def _quickstart(data: str, plot: str | None, output: str | None, epochs: int | None, seed: int) -> int:
+def _check_quickstart(data: str, plot: str | None, path: str) -> None:
+    """Find out before the training what would go wrong after it."""
+    from . import _saving
+
+    if data not in _OUTPUTS and not Path(data).is_dir():
+        raise ValueError(f"--data: expected digits, fashion-mnist or a folder, got {data!r}")
+    _check_target("--output", _saving.check_path(path))
+    if plot is None:
+        return
+    _check_target("--plot", plot)
+    if not plot.lower().endswith(_PICTURES):
+        raise ValueError(f"--plot: expected a name that ends in {', '.join(_PICTURES)}, got {plot!r}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install 'lamella[plot]'") from None
+
+
+def _check_target(option: str, path: str) -> None:
+    folder = Path(path).parent
+    if Path(path).is_dir():
+        raise ValueError(f"{option}: expected a file, got the folder {path!r}")
+    if not folder.is_dir():
+        raise ValueError(f"{option}: {path}: there is no folder {str(folder)!r}")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{option}: {path}: the folder {str(folder)!r} cannot be written")
+
+
+def _quickstart(data: str, plot: str | None, path: str, epochs: int | None, seed: int) -> None:
     """Train, test, save, load again, predict, show."""
     import lamella
 
     from . import datasets, models
 
-    if plot is not None:
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            print("lamella quickstart: --plot needs matplotlib: pip install 'lamella[plot]'", file=sys.stderr)
-            return 2
     names: Sequence[str]
     if data == "digits":
         (x, y), (x_test, y_test) = datasets.digits.load_data()
-        top, batch, epochs, names = 16.0, 32, epochs or 20, [str(i) for i in range(10)]
-        make, path = _digits_model, output or "digits.safetensors"
+        make, top, batch, epochs, names = _digits_model, 16.0, 32, epochs or 20, [str(i) for i in range(10)]
     else:
-        where = None if data == "fashion-mnist" else data
-        try:
-            (x, y), (x_test, y_test) = datasets.fashion_mnist.load_data(where)
-        except (FileNotFoundError, ValueError) as e:
-            print(f"lamella quickstart: {e}", file=sys.stderr)
-            return 2
-        top, batch, epochs, names = 255.0, 128, epochs or 5, datasets.fashion_mnist.CLASSES
-        make, path = _fashion_model, output or "fashion-mnist.safetensors"
+        (x, y), (x_test, y_test) = datasets.fashion_mnist.load_data(None if data == "fashion-mnist" else data)
+        make, top, batch, epochs, names = _fashion_model, 255.0, 128, epochs or 5, datasets.fashion_mnist.CLASSES
     images, test_images = _as_images(x, top), _as_images(x_test, top)
 
     lamella.seed(seed)
@@ -131,19 +151,25 @@ def _quickstart(data: str, plot: str | None, output: str | None, epochs: int | N
     if plot is not None:
         _draw(plot, x_test[:16] / top, y_test[:16], loaded.predict(test_images[:16]), names)
         print(f"drew {plot}")
-    return 0
 
 
 def _show_in_terminal(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> None:
-    shades = " .:-=+*#%@"
-    step = max(1, images.shape[1] // 14)
-    rows = [
-        "   ".join("".join(shades[min(int(v * 10), 9)] * 2 for v in image[r, ::step]) for image in images)
-        for r in range(0, images.shape[1], step)
-    ]
-    width = 2 * len(images[0, 0, ::step])
-    print("\n".join(rows))
-    print("   ".join(f"{names[p.argmax()]} ({p.max():.0%})".ljust(width) for p in probabilities))
+    """Pictures with their predictions, as many side by side as fit."""
+    columns, gap, size = shutil.get_terminal_size().columns, 3, images.shape[1]
+    # A pixel is two characters wide; a picture at most 28, and no wider than the terminal.
+    step = -(-size // max(1, min(14, columns // 2)))
+    width = 2 * len(range(0, size, step))
+    beside = max(1, (columns + gap) // (width + gap))
+    beside = -(-len(images) // -(-len(images) // beside))  # rows of equal length
+    for first in range(0, len(images), beside):
+        if first:
+            print()
+        group = slice(first, first + beside)
+        for r in range(0, size, step):
+            print((" " * gap).join("".join(_SHADES[min(int(v * 10), 9)] * 2 for v in i[r, ::step])
+                                   for i in images[group]).rstrip())  # fmt: skip
+        captions = [f"{names[p.argmax()]} ({p.max():.0%})"[:width] for p in probabilities[group]]
+        print((" " * gap).join(c.ljust(width) for c in captions).rstrip())
     wrong = int((probabilities.argmax(-1) != labels).sum())
     print(f"{len(labels) - wrong} of these {len(labels)} are right")
 
@@ -165,9 +191,25 @@ def _draw(path: str, images: np.ndarray, labels: np.ndarray, probabilities: np.n
     plt.close(figure)
 
 
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected an integer from {least} to {most}, got {text!r}")
+        return value
+
+    return parse
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    from . import __version__
+
     parser = argparse.ArgumentParser(prog="lamella", description="Deep learning in one small wheel.")
+    parser.add_argument("--version", action="version", version=f"lamella {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="print versions, ISA levels, threads and devices")
     quick = commands.add_parser("quickstart", help="train a CNN on real images, save it, load it, predict")
@@ -175,14 +217,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     quick.add_argument("--data", default="digits", metavar="NAME", help=which)
     quick.add_argument("--plot", metavar="FILE.png", help="draw some predictions (needs matplotlib)")
     quick.add_argument("--output", metavar="FILE.safetensors", help="where to save the model")
-    quick.add_argument("--epochs", type=int, metavar="N", help="default: 20 for digits, 5 for fashion-mnist")
-    quick.add_argument("--seed", type=int, default=0)
+    epochs = "default: 20 for digits, 5 for fashion-mnist"
+    quick.add_argument("--epochs", type=_number(1, 10**6), metavar="N", help=epochs)
+    quick.add_argument("--seed", type=_number(0, 2**64 - 1), default=0, metavar="N", help="default: 0")
     args = parser.parse_args(argv)
     if args.command == "info":
         return _info()
-    if args.epochs is not None and args.epochs < 1:
-        parser.error(f"--epochs: expected a positive integer, got {args.epochs}")
-    return _quickstart(args.data, args.plot, args.output, args.epochs, args.seed)
+    output = _OUTPUTS.get(args.data, _OUTPUTS["fashion-mnist"]) if args.output is None else args.output
+    try:
+        _check_quickstart(args.data, args.plot, output)
+    except ValueError as e:
+        quick.error(str(e))
+    try:
+        _quickstart(args.data, args.plot, output, args.epochs, args.seed)
+    except (OSError, ValueError) as e:  # data that are missing or damaged, a full disk
+        print(f"lamella quickstart: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lamella quickstart: interrupted", file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
