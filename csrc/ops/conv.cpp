@@ -175,6 +175,7 @@ class ConvOp final : public Op {
     y.shape.push_back(oc);
     sig.outputs = {y};
     if (training && needs_preactivation()) sig.saved = {y};
+    if (!y.shape.representable()) return sig;  // infer_checked refuses it; nothing below may count with such sizes
     dispatch_float(in[0].dtype, name_, "x",
                    [&]<class T>() { choose<T>(cpu_kernels<T>().conv, s, forward_pass(), false); });
     return sig;
