@@ -363,12 +363,13 @@ class Plan::Compiler {
     patch(result_refs, plan_.results_);
   }
 
-  // Only weights that are the same at every step can be prepared: all inputs but the first must be parameters.
+  // Only weights that are the same at every step can be prepared.
   void reserve_prepared(Step& s, const DraftStep& d) {
     std::vector<TensorSpec> in;
     for (size_t k = 0; k < d.in.size(); ++k) {
       in.push_back(d.in[k].buffer < 0 ? absent_spec() : d.in[k].spec);
-      if (k > 0 && d.in[k].buffer >= 0 && buffers_[d.in[k].buffer].external == nullptr) return;
+      const bool read = (d.op->prepared_inputs() >> k & 1) != 0;
+      if (read && d.in[k].buffer >= 0 && buffers_[d.in[k].buffer].external == nullptr) return;
     }
     const TensorSpec spec = d.op->prepared_spec(in);
     if (spec.bytes() == 0) return;

@@ -218,6 +218,8 @@ class ConvOp final : public Op {
     });
   }
 
+  uint32_t prepared_inputs() const override { return 0b010u; }
+
   double flops(std::span<const TensorSpec> in) const override {
     const ConvShape s = shape(in[0].shape, in[1].shape);
     return 2.0 * static_cast<double>(s.n * s.oh * s.ow) * static_cast<double>(in[1].shape.size());

@@ -75,6 +75,8 @@ class Op {
   virtual void prepare(Exec& exec, std::span<const TensorView> in, const TensorView& prepared) const {
     (void)exec, (void)in, (void)prepared;
   }
+  // The inputs that prepare reads, bit mask: plans call it where these are parameters, whatever the others are.
+  virtual uint32_t prepared_inputs() const { return 0; }
 
   // For lamella.profile, LAMELLA_VERBOSE and docs: floating-point operations of one forward pass; 0 if not counted.
   virtual double flops(std::span<const TensorSpec> in) const {

@@ -166,6 +166,12 @@ class RnnOp final : public Op {
     });
   }
 
+  uint32_t prepared_inputs() const override {
+    uint32_t weights = 0;
+    for (int i = 0; i < directions(); ++i) weights |= 0b1111u << (i == 0 ? 1 : mask_input() + 1);  // and biases
+    return weights;
+  }
+
   double flops(std::span<const TensorSpec> in) const override {
     const Sizes s = sizes(in);
     return 2.0 * directions() * static_cast<double>(s.n * s.t) * static_cast<double>(in[0].shape[-1] + s.h) *

@@ -429,6 +429,21 @@ def test_prepared_weights_1d(name: str) -> None:
             np.testing.assert_array_equal(plan.run(inputs[:1])[0], op(name, attrs).forward(inputs)[0][0])
 
 
+def test_prepared_weights_under_a_computed_bias() -> None:
+    """Only the weights need to be parameters."""
+    x, w, b = operands("conv2d", (9, 8), (3, 3), 40, 24, dtype=np.float32)
+    graph = _cpu.Graph()
+    ids = [graph.add_input("x", "float32", x.shape), graph.add_param("w", w), graph.add_input("b", "float32", b.shape)]
+    graph.set_outputs(graph.apply(op("conv2d", {"algorithm": "igemm"}), ids))
+    plan = _cpu.Plan(graph, [("float32", x.shape), ("float32", b.shape)])
+    before = w.copy()
+    for step in range(3):
+        b += np.float32(step)
+        expected = op("conv2d", {"algorithm": "igemm"}).forward([x, before, b])[0][0]
+        np.testing.assert_array_equal(plan.run([x, b])[0], expected)
+        w += np.float32(0.5)  # not seen until told
+
+
 def test_prepared_weights_of_another_algorithm(monkeypatch: pytest.MonkeyPatch, restored_precision: None) -> None:
     """The choice may change between the making of a plan, the preparation and a run: each has its own size."""
     inputs = operands("conv2d", (14, 15), (3, 3), 48, 40, dtype=np.float32)
