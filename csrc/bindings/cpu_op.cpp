@@ -1,6 +1,7 @@
 // class Op: any registered op on NumPy arrays.
 #include "bindings/cpu_op.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "bindings/gil.h"
@@ -76,6 +77,17 @@ Arrays inputs_of(const char* op, const py::sequence& inputs, const char* what) {
   return a;
 }
 
+bool overlap(const TensorView& a, const TensorView& b) {
+  const char *pa = static_cast<const char*>(a.data), *pb = static_cast<const char*>(b.data);
+  return pa && pb && pa < pb + b.spec().bytes() && pb < pa + a.spec().bytes();
+}
+
+std::string numbered(const char* what, size_t i) { return std::string(what) + " " + std::to_string(i); }
+
+[[noreturn]] void fail_overlap(const char* op, const std::string& argument, const std::string& other) {
+  fail_value(op, argument, "memory apart from the other arrays'", "an array that overlaps " + other);
+}
+
 Arrays outputs_for(const char* op, const std::vector<TensorSpec>& specs, const py::object& out) {
   Arrays a;
   a.reserve(specs.size());
@@ -89,11 +101,76 @@ Arrays outputs_for(const char* op, const std::vector<TensorSpec>& specs, const p
   }
   for (size_t i = 0; i < specs.size(); ++i) {
     const py::object array = given[i];
+    if (array.is_none()) {
+      a.add_new(specs[i]);
+      continue;
+    }
     const TensorView v = writable_view(array, op, "out");
     if (!(v.spec() == specs[i])) fail_value(op, "out", specs[i].str(), v.spec().str());
+    for (size_t k = 0; k < i; ++k)
+      if (overlap(v, a.views[k])) fail_overlap(op, "out", numbered("output", k));
     a.add(v, array);
   }
   return a;
+}
+
+// Where backward puts its gradients: those of `wanted` inputs that have one. `out` is None, for new arrays, or holds an
+// array or None (for a new one) per input.
+Arrays gradients_for(const char* name, const Op& op, const std::vector<TensorView>& in, const py::sequence& wanted,
+                     const py::object& out) {
+  const size_t n = in.size();
+  if (wanted.size() != n) {
+    fail_value(name, "wanted", std::to_string(n) + " flags", std::to_string(wanted.size()));
+  }
+  const bool given = !out.is_none();
+  if (given && py::len(out) != n) {
+    fail_value(name, "out", std::to_string(n) + " arrays, one per input", std::to_string(py::len(out)));
+  }
+  Arrays grads;
+  grads.reserve(n);
+  for (size_t i = 0; i < n; ++i) {
+    const TensorSpec spec = in[i].spec();
+    const bool has_gradient = wanted[i].cast<bool>() && !absent(spec) && op.differentiable(static_cast<int>(i));
+    const py::object array = given ? py::object(py::reinterpret_borrow<py::sequence>(out)[i]) : py::none();
+    if (array.is_none()) {
+      has_gradient ? grads.add_new(spec) : grads.add_absent();
+      continue;
+    }
+    const std::string argument = numbered("out for input", i);
+    if (!has_gradient) fail_value(name, argument, "None, as no gradient is wanted or there is none", "an array");
+    const TensorView v = writable_view(array, name, argument.c_str());
+    if (!(v.spec() == spec)) fail_value(name, argument, spec.str(), v.spec().str());
+    grads.add(v, array);
+  }
+  return grads;
+}
+
+// Gradients are written while these are read.
+void check_apart(const char* op, const Arrays& grads, const char* what, const std::vector<TensorView>& read) {
+  for (size_t i = 0; i < grads.views.size(); ++i)
+    for (size_t k = 0; k < read.size(); ++k)
+      if (overlap(grads.views[i], read[k])) fail_overlap(op, numbered("out for input", i), numbered(what, k));
+}
+
+void check_apart(const char* op, const Arrays& grads, const BackwardArgs& read) {
+  check_apart(op, grads, "input", {read.in.begin(), read.in.end()});
+  check_apart(op, grads, "output", {read.out.begin(), read.out.end()});
+  check_apart(op, grads, "saved array", {read.saved.begin(), read.saved.end()});
+  check_apart(op, grads, "output gradient", {read.grad_out.begin(), read.grad_out.end()});
+  for (size_t i = 0; i < grads.views.size(); ++i)
+    for (size_t k = 0; k < i; ++k)
+      if (overlap(grads.views[i], grads.views[k])) {
+        fail_overlap(op, numbered("out for input", i), numbered("out for input", k));
+      }
+}
+
+// Ops of more inputs than bits treat the rest as the last.
+bool has_bit(uint32_t mask, size_t i) { return (mask >> std::min<size_t>(i, 31) & 1) != 0; }
+
+// What backward does not read is taken away; the specs stay.
+void drop_unread(std::vector<TensorView>& views, uint32_t read) {
+  for (size_t i = 0; i < views.size(); ++i)
+    if (!has_bit(read, i)) views[i].data = nullptr;
 }
 
 void check_specs(const char* op, const char* what, const Arrays& given, const std::vector<TensorSpec>& specs,
@@ -104,7 +181,7 @@ void check_specs(const char* op, const char* what, const Arrays& given, const st
   for (size_t i = 0; i < specs.size(); ++i) {
     if (may_be_absent && given.keep[i].is_none()) continue;
     if (!(given.views[i].spec() == specs[i])) {
-      fail_value(op, std::string(what) + " " + std::to_string(i), specs[i].str(), given.views[i].spec().str());
+      fail_value(op, numbered(what, i), specs[i].str(), given.views[i].spec().str());
     }
   }
 }
@@ -118,37 +195,28 @@ class Record {
     keep(out, uses.outputs, out_);
   }
 
-  py::list backward(const py::sequence& grad_outputs, const py::sequence& wanted) const {
+  py::list backward(const py::sequence& grad_outputs, const py::sequence& wanted, const py::object& out) const {
     const std::string name(op_->name());
     const char* op = name.c_str();
     const Arrays grad_out = inputs_of(op, grad_outputs, "output gradient");
     if (grad_out.views.size() != out_.size()) {
       fail_value(op, "output gradients", std::to_string(out_.size()), std::to_string(grad_out.views.size()));
     }
-    if (wanted.size() != in_.size()) {
-      fail_value(op, "wanted", std::to_string(in_.size()) + " flags", std::to_string(wanted.size()));
-    }
     for (size_t i = 0; i < out_.size(); ++i) {
       if (!grad_out.keep[i].is_none() && !(grad_out.views[i].spec() == out_[i].spec())) {
-        fail_value(op, "output gradient " + std::to_string(i), out_[i].spec().str(), grad_out.views[i].spec().str());
+        fail_value(op, numbered("output gradient", i), out_[i].spec().str(), grad_out.views[i].spec().str());
       }
     }
-    Arrays grad_in;
-    grad_in.reserve(in_.size());
+    const Arrays grad_in = gradients_for(op, *op_, in_, wanted, out);
+    const BackwardArgs args{in_, out_, saved_.views, grad_out.views, grad_in.views};
+    if (!out.is_none()) check_apart(op, grad_in, args);
     int64_t bytes = grad_out.bytes;
-    for (size_t i = 0; i < in_.size(); ++i) {
-      bytes += in_[i].spec().bytes();
-      if (wanted[i].cast<bool>() && !absent(in_[i].spec()) && op_->differentiable(static_cast<int>(i))) {
-        grad_in.add_new(in_[i].spec());
-      } else {
-        grad_in.add_absent();
-      }
-    }
+    for (const TensorView& v : in_) bytes += v.spec().bytes();
     Exec& exec = thread_exec();
     exec.training = true;
     {
       MaybeReleaseGil release(bytes);
-      op_->backward(exec, {in_, out_, saved_.views, grad_out.views, grad_in.views});
+      op_->backward(exec, args);
     }
     return grad_in.list();
   }
@@ -156,13 +224,9 @@ class Record {
  private:
   void keep(const Arrays& from, uint32_t mask, std::vector<TensorView>& views) {
     views = from.views;
-    for (size_t i = 0; i < views.size(); ++i) {
-      if ((mask >> i & 1) != 0) {
-        keep_.push_back(from.keep[i]);
-      } else {
-        views[i].data = nullptr;
-      }
-    }
+    for (size_t i = 0; i < views.size(); ++i)
+      if (has_bit(mask, i)) keep_.push_back(from.keep[i]);
+    drop_unread(views, mask);
   }
 
   OpPtr op_;
@@ -190,32 +254,40 @@ class PyOp {
     return py::make_tuple(std::move(outputs), Record(op_, call.in, call.out, std::move(call.saved)));
   }
 
-  py::list backward(const py::sequence& inputs, const py::sequence& outputs, const py::sequence& saved,
-                    const py::sequence& grad_outputs, const py::sequence& wanted) const {
+  py::list backward(const py::sequence& inputs, const py::object& outputs, const py::object& saved,
+                    const py::sequence& grad_outputs, const py::sequence& wanted, const py::object& grads) const {
     const char* op = name_.c_str();
-    const Arrays in = inputs_of(op, inputs, "input"), out = inputs_of(op, outputs, "output");
-    const Arrays kept = inputs_of(op, saved, "saved array"), grad_out = inputs_of(op, grad_outputs, "output gradient");
-    if (wanted.size() != in.views.size()) {
-      fail_value(op, "wanted", std::to_string(in.views.size()) + " flags", std::to_string(wanted.size()));
-    }
+    Arrays in = inputs_of(op, inputs, "input");
+    const Arrays grad_out = inputs_of(op, grad_outputs, "output gradient");
     const Signature sig = infer_checked(*op_, in.specs(), true);
-    check_specs(op, "output", out, sig.outputs, true);
     check_specs(op, "output gradient", grad_out, sig.outputs, true);
-    check_specs(op, "saved array", kept, sig.saved, false);
-    Arrays grad_in;
-    grad_in.reserve(in.views.size());
-    for (size_t i = 0; i < in.views.size(); ++i) {
-      if (wanted[i].cast<bool>() && !in.keep[i].is_none() && op_->differentiable(static_cast<int>(i))) {
-        grad_in.add_new(in.views[i].spec());
-      } else {
-        grad_in.add_absent();
-      }
+    Arrays out, kept;
+    if (!outputs.is_none()) {
+      out = inputs_of(op, outputs, "output");
+      check_specs(op, "output", out, sig.outputs, true);
     }
+    if (!saved.is_none()) {
+      kept = inputs_of(op, saved, "saved array");
+      check_specs(op, "saved array", kept, sig.saved, false);
+    }
+    const BackwardUses uses = op_->backward_uses();
+    if ((outputs.is_none() && uses.outputs != 0) || (saved.is_none() && !sig.saved.empty())) {
+      Call again = run_again(in, sig);
+      if (outputs.is_none()) out = std::move(again.out);
+      if (saved.is_none()) kept = std::move(again.saved);
+    }
+    if (out.views.empty())
+      for (const TensorSpec& s : sig.outputs) out.views.push_back({nullptr, s.dtype, s.shape});
+    drop_unread(in.views, uses.inputs);
+    drop_unread(out.views, uses.outputs);
+    const Arrays grad_in = gradients_for(op, *op_, in.views, wanted, grads);
+    const BackwardArgs args{in.views, out.views, kept.views, grad_out.views, grad_in.views};
+    if (!grads.is_none()) check_apart(op, grad_in, args);
     Exec& exec = thread_exec();
     exec.training = true;
     {
       MaybeReleaseGil release(in.bytes + grad_out.bytes);
-      op_->backward(exec, {in.views, out.views, kept.views, grad_out.views, grad_in.views});
+      op_->backward(exec, args);
     }
     return grad_in.list();
   }
@@ -231,14 +303,11 @@ class PyOp {
   // Kernels may read inputs after writing outputs; only exact in-place use of an elementwise op is sound.
   void check_no_overlap(const Arrays& in, const Arrays& out) const {
     for (const TensorView& o : out.views) {
-      const char* ob = static_cast<const char*>(o.data);
-      const char* oe = ob + o.spec().bytes();
       for (size_t i = 0; i < in.views.size(); ++i) {
         const TensorView& v = in.views[i];
-        const char* ib = static_cast<const char*>(v.data);
-        if (!ib || ib >= oe || ib + v.spec().bytes() <= ob) continue;
-        if (op_->can_run_in_place() && i == 0 && ib == ob && v.spec() == o.spec()) continue;
-        fail_value(name_, "out", "memory apart from the inputs'", "an array that overlaps input " + std::to_string(i));
+        if (!overlap(o, v)) continue;
+        if (op_->can_run_in_place() && i == 0 && v.data == o.data && v.spec() == o.spec()) continue;
+        fail_value(name_, "out", "memory apart from the inputs'", "an array that overlaps " + numbered("input", i));
       }
     }
   }
@@ -247,7 +316,7 @@ class PyOp {
   void check_mutated(const py::sequence& inputs, bool training) const {
     const uint32_t mutated = training ? op_->mutates() : 0;
     for (size_t i = 0; mutated != 0 && i < inputs.size(); ++i) {
-      if ((mutated >> i & 1) != 0 && !py::object(inputs[i]).is_none()) {
+      if (has_bit(mutated, i) && !py::object(inputs[i]).is_none()) {
         writable_view(inputs[i], name_.c_str(), ("input " + std::to_string(i)).c_str());
       }
     }
@@ -262,17 +331,33 @@ class PyOp {
     Call call{inputs_of(op, inputs, "input"), {}, {}};
     const Signature sig = infer_checked(*op_, call.in.specs(), training);
     call.out = outputs_for(op, sig.outputs, out);
-    call.saved.reserve(sig.saved.size());
     for (const TensorSpec& s : sig.saved) call.saved.add_new(s);
     if (!out.is_none()) check_no_overlap(call.in, call.out);
     check_mutated(inputs, training);
+    run_forward(call, training);
+    return call;
+  }
+
+  // Forward in training mode once more, for what backward reads of it; running statistics stay as they are.
+  Call run_again(const Arrays& in, const Signature& sig) const {
+    Call call{in, {}, {}};
+    for (size_t i = 0; i < in.views.size(); ++i) {
+      if (!has_bit(op_->mutates(), i) || in.keep[i].is_none()) continue;
+      py::array copy = in.keep[i].attr("copy")();
+      call.in.views[i].data = copy.mutable_data();
+      call.in.keep[i] = std::move(copy);
+    }
+    for (const TensorSpec& s : sig.outputs) call.out.add_new(s);
+    for (const TensorSpec& s : sig.saved) call.saved.add_new(s);
+    run_forward(call, true);
+    return call;
+  }
+
+  void run_forward(const Call& call, bool training) const {
     Exec& exec = thread_exec();
     exec.training = training;
-    {
-      MaybeReleaseGil release(call.in.bytes + call.out.bytes);
-      op_->forward(exec, {call.in.views, call.out.views, call.saved.views, {}});
-    }
-    return call;
+    MaybeReleaseGil release(call.in.bytes + call.out.bytes);
+    op_->forward(exec, {call.in.views, call.out.views, call.saved.views, {}});
   }
 
   OpPtr op_;
@@ -290,7 +375,7 @@ OpPtr op_of(py::handle h) { return h.cast<PyOp&>().op(); }
 
 void bind_op(py::module_& m) {
   py::class_<Record>(m, "Record", "One recorded forward call: what its backward reads, and nothing more.")
-      .def("backward", &Record::backward, py::arg("grad_outputs"), py::arg("wanted"));
+      .def("backward", &Record::backward, py::arg("grad_outputs"), py::arg("wanted"), py::arg("out") = py::none());
   py::class_<PyOp>(m, "Op", "One op of the registry with its attributes: shape rule, forward, backward.")
       .def(py::init<const std::string&, py::handle>(), py::arg("name"), py::arg("attrs") = py::none())
       .def_property_readonly("name", &PyOp::name)
@@ -306,7 +391,9 @@ void bind_op(py::module_& m) {
       .def("differentiable", [](const PyOp& o, int i) { return o.op()->differentiable(i); })
       .def("forward", &PyOp::forward, py::arg("inputs"), py::arg("training") = false, py::arg("out") = py::none())
       .def("backward", &PyOp::backward, py::arg("inputs"), py::arg("outputs"), py::arg("saved"),
-           py::arg("grad_outputs"), py::arg("wanted"))
+           py::arg("grad_outputs"), py::arg("wanted"), py::arg("out") = py::none(),
+           "The gradients by the inputs that are wanted. outputs and saved may be None: forward runs again where they\n"
+           "are needed. out: one array or None per input.")
       .def("record", &PyOp::record, py::arg("inputs"),
            "Runs forward in training mode; gives the outputs and the Record whose backward() can follow.")
       .def("infer", &PyOp::infer, py::arg("specs"), py::arg("training") = false);

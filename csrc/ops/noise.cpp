@@ -1,11 +1,10 @@
 // dropout, gaussian_noise, gaussian_dropout: active in training, identity else. Forward keeps its Philox key, two
-// uint64 numbers, and backward draws the same mask or noise from it again.
+// uint64 numbers, and backward draws the same mask or noise from it again. All can be given their key.
 #include "ops/noise.h"
 
 #include <cmath>
 
 #include "ops/memory.h"
-#include "ops/op.h"
 #include "ops/registry.h"
 
 namespace lamella {
@@ -13,6 +12,8 @@ namespace {
 
 class NoiseOp : public Op {
  public:
+  explicit NoiseOp(const KeyAttr& key) : key_(key) {}
+
   Signature infer(std::span<const TensorSpec> in, bool training) const override {
     const char* op = name().data();
     check_count(op, in, 1, 1);
@@ -26,7 +27,7 @@ class NoiseOp : public Op {
 
   void forward(Exec& exec, const ForwardArgs& args) const override {
     if (!exec.training || !active()) return copy_tensor(exec, args.in[0], args.out[0]);
-    const PhiloxKey key = exec.generator().next();
+    const PhiloxKey key = key_.take(exec);
     if (!args.saved.empty()) {
       args.saved[0].as<uint64_t>()[0] = key.seed;
       args.saved[0].as<uint64_t>()[1] = key.stream;
@@ -54,6 +55,8 @@ class NoiseOp : public Op {
   virtual void apply_gradient(Exec& exec, PhiloxKey key, const TensorView& g, const TensorView& grad_in) const {
     apply(exec, key, g, grad_in);
   }
+
+  KeyAttr key_;
 };
 
 double read_rate(AttrReader& a, const char* op, double fallback, double most) {
@@ -68,14 +71,17 @@ double read_rate(AttrReader& a, const char* op, double fallback, double most) {
 // has its own; the shared axes must be neighbours.
 class DropoutOp final : public NoiseOp {
  public:
-  DropoutOp(double rate, std::vector<int64_t> noise_shape) : rate_(rate), noise_shape_(std::move(noise_shape)) {}
+  DropoutOp(double rate, std::vector<int64_t> noise_shape, const KeyAttr& key)
+      : NoiseOp(key), rate_(rate), noise_shape_(std::move(noise_shape)) {}
 
   static OpPtr make(const Json& attrs) {
     AttrReader a(kName, attrs);
     const double rate = read_rate(a, kName, 0.5, 1.0);
     std::vector<int64_t> noise_shape = a.get_ints("noise_shape", {});
+    KeyAttr key;
+    key.read(a, kName);
     a.done();
-    return std::make_shared<DropoutOp>(rate, std::move(noise_shape));
+    return std::make_shared<DropoutOp>(rate, std::move(noise_shape), key);
   }
 
   std::string_view name() const override { return kName; }
@@ -86,6 +92,7 @@ class DropoutOp final : public NoiseOp {
       for (int64_t d : noise_shape_) shape.emplace_back(d);
       a.set("noise_shape", std::move(shape));
     }
+    key_.write(a);
     return a;
   }
 
@@ -152,7 +159,7 @@ class DropoutOp final : public NoiseOp {
 // variance rate / (1 - rate).
 class GaussianOp final : public NoiseOp {
  public:
-  GaussianOp(bool multiply, double value) : multiply_(multiply), value_(value) {}
+  GaussianOp(bool multiply, double value, const KeyAttr& key) : NoiseOp(key), multiply_(multiply), value_(value) {}
 
   static OpPtr make(bool multiply, const Json& attrs) {
     const char* op = multiply ? kDropout : kNoise;
@@ -164,12 +171,18 @@ class GaussianOp final : public NoiseOp {
       value = a.get_double("stddev", 1.0);
       if (!(value >= 0 && std::isfinite(value))) fail_value(op, "stddev", "a number >= 0", std::to_string(value));
     }
+    KeyAttr key;
+    key.read(a, op);
     a.done();
-    return std::make_shared<GaussianOp>(multiply, value);
+    return std::make_shared<GaussianOp>(multiply, value, key);
   }
 
   std::string_view name() const override { return multiply_ ? kDropout : kNoise; }
-  Json attrs() const override { return Json::Object{{multiply_ ? "rate" : "stddev", value_}}; }
+  Json attrs() const override {
+    Json a = Json::Object{{multiply_ ? "rate" : "stddev", value_}};
+    key_.write(a);
+    return a;
+  }
 
  protected:
   bool active() const override { return value_ > 0; }

@@ -10,24 +10,6 @@
 namespace lamella {
 namespace {
 
-struct KeyAttr {
-  bool given = false;
-  PhiloxKey key;
-
-  void read(AttrReader& a, const char* op) {
-    given = a.has("key");
-    if (!given) return;
-    const std::vector<int64_t> v = a.get_ints("key", {});
-    if (v.size() != 2) fail_value(op, "key", "[seed, stream]", std::to_string(v.size()) + " numbers");
-    key = {static_cast<uint64_t>(v[0]), static_cast<uint64_t>(v[1])};
-  }
-  void write(Json& a) const {
-    if (!given) return;
-    a.set("key", Json::Array{static_cast<int64_t>(key.seed), static_cast<int64_t>(key.stream)});
-  }
-  PhiloxKey take(Exec& exec) const { return given ? key : exec.generator().next(); }
-};
-
 enum class Fill { kUniform, kNormal, kTruncatedNormal, kBernoulli };
 
 struct FillInfo {
@@ -213,6 +195,19 @@ class PermutationOp final : public Op {
 };
 
 }  // namespace
+
+void KeyAttr::read(AttrReader& a, const char* op) {
+  given = a.has("key");
+  if (!given) return;
+  const std::vector<int64_t> v = a.get_ints("key", {});
+  if (v.size() != 2) fail_value(op, "key", "[seed, stream]", std::to_string(v.size()) + " numbers");
+  key = {static_cast<uint64_t>(v[0]), static_cast<uint64_t>(v[1])};
+}
+
+void KeyAttr::write(Json& a) const {
+  if (!given) return;
+  a.set("key", Json::Array{static_cast<int64_t>(key.seed), static_cast<int64_t>(key.stream)});
+}
 
 bool probability_threshold(double p, uint32_t& threshold) {
   const double words = std::nearbyint(p * 0x1p32);
