@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from lamella._kernels._call import op as make_op
+
+
+def central_differences(loss: Callable[[], float], x: np.ndarray, eps: float = 1e-6) -> np.ndarray:
+    """The gradient of loss() by x, which is changed in place and set back."""
+    gradient = np.empty_like(x)
+    for at in np.ndindex(x.shape):
+        kept = x[at]
+        x[at] = kept + eps
+        up = loss()
+        x[at] = kept - eps
+        down = loss()
+        x[at] = kept
+        gradient[at] = (up - down) / (2 * eps)
+    return gradient
 
 
 def check_gradients(
@@ -50,14 +64,6 @@ def check_gradients(
             continue
         x = arrays[i]
         assert x is not None and grad is not None and grad.shape == x.shape and grad.dtype == x.dtype
-        expected = np.empty_like(x)
-        for at in np.ndindex(x.shape):
-            kept = x[at]
-            x[at] = kept + eps
-            up = loss()
-            x[at] = kept - eps
-            down = loss()
-            x[at] = kept
-            expected[at] = (up - down) / (2 * eps)
+        expected = central_differences(loss, x, eps)
         scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
         np.testing.assert_allclose(grad, expected, rtol=0, atol=rtol * scale, err_msg=f"{name} {attrs}: input {i}")

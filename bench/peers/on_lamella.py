@@ -156,7 +156,7 @@ def lstm_fwdbwd(t: int, b: int, i: int, h: int) -> _Made:
     dy = cases.normal(b, t, h, seed=4)
 
     def run() -> Any:
-        return kernels.lstm_backward([dy, None, None], [x, w_ih, w_hh, bias])
+        return kernels.lstm_backward([dy, None, None], x, w_ih, w_hh, bias)
 
     return run, None
 

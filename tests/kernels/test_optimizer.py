@@ -193,3 +193,128 @@ def test_threads_give_the_same_bits(name):
         lamella.set_num_threads(before)
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+# Functions of one array: the optimizer, hyper-parameters as the function and as the rule have them, the state arrays.
+# PyTorch's defaults stand here once more, so that nobody changes them unawares.
+ADAM = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+STEP_FUNCTIONS = [
+    ("sgd", K.sgd_step, {}, {"learning_rate": 1e-3}, []),
+    (
+        "sgd",
+        K.sgd_step,
+        {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
+        {"learning_rate": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
+        ["momentum_buffer"],
+    ),
+    (
+        "sgd",
+        K.sgd_step,
+        {"momentum": 0.9, "nesterov": True, "maximize": True},
+        {"learning_rate": 1e-3, "momentum": 0.9, "nesterov": True, "maximize": True},
+        ["momentum_buffer"],
+    ),
+    ("adam", K.adam_step, {}, ADAM, ["exp_avg", "exp_avg_sq"]),
+    (
+        "adam",
+        K.adam_step,
+        {"betas": (0.8, 0.6), "eps": 1e-4, "weight_decay": 0.1},
+        {**ADAM, "beta1": 0.8, "beta2": 0.6, "eps": 1e-4, "weight_decay": 0.1, "amsgrad": True},
+        ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+    ),
+    ("adam", K.adamw_step, {}, {**ADAM, "weight_decay": 0.01, "decoupled": True}, ["exp_avg", "exp_avg_sq"]),
+    (
+        "adam",
+        K.adamw_step,
+        {"lr": 0.1, "maximize": True},
+        {**ADAM, "learning_rate": 0.1, "weight_decay": 0.01, "decoupled": True, "maximize": True, "amsgrad": True},
+        ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+    ),
+    ("rmsprop", K.rmsprop_step, {}, {"learning_rate": 0.01, "rho": 0.99, "eps": 1e-8}, ["square_avg"]),
+    (
+        "rmsprop",
+        K.rmsprop_step,
+        {"alpha": 0.9, "momentum": 0.5, "weight_decay": 0.1},
+        {"learning_rate": 0.01, "rho": 0.9, "eps": 1e-8, "momentum": 0.5, "weight_decay": 0.1, "centered": True},
+        ["square_avg", "grad_avg", "momentum_buffer"],
+    ),
+    ("adagrad", K.adagrad_step, {}, {"learning_rate": 0.01, "eps": 1e-10}, ["state_sum"]),
+    (
+        "adagrad",
+        K.adagrad_step,
+        {"lr_decay": 0.1, "weight_decay": 0.2},
+        {"learning_rate": 0.01, "eps": 1e-10, "lr_decay": 0.1, "weight_decay": 0.2},
+        ["state_sum"],
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name,function,given,hyper,states", STEP_FUNCTIONS)
+def test_step_functions(name, function, given, hyper, states, dtype):
+    rng = np.random.default_rng(3)
+    w = rng.standard_normal((3, 7)).astype(dtype)
+    wanted, ref_states = [w.astype(np.float64)], [{}]
+    arrays = {s: np.zeros_like(w) for s in states}
+    h = _cpu.Optimizer(name, hyper).hyper
+    for t in range(1, STEPS + 1):
+        g = rng.standard_normal(w.shape).astype(dtype)
+        step = {"step": t} if "adam" in function.__name__ or "dampening" in given or "lr_decay" in given else {}
+        assert function(w, g, **arrays, **step, **given) is None
+        wanted = ref.step(name, wanted, [g], ref_states, t, h, 1.0)
+    check([w], wanted, dtype, hyper["learning_rate"])
+    assert all(a.any() for a in arrays.values())
+
+
+def test_step_functions_refuse():
+    w, g, s = (np.ones(3, np.float32) for _ in range(3))
+    for function, args, given, text in [
+        (K.sgd_step, (), {"momentum": 0.9}, "sgd_step: momentum_buffer: expected a value, as momentum is not 0"),
+        (K.sgd_step, (s,), {}, "sgd_step: momentum_buffer: expected None, unless momentum is not 0"),
+        (K.sgd_step, (s,), {"momentum": 0.9, "dampening": 0.1}, "sgd_step: step: expected a value, as dampening"),
+        (K.adam_step, (s, s[:2], 1), {}, "exp_avg_sq"),
+        (K.adam_step, (s, s.copy(), 0), {}, "step"),
+        (K.adam_step, (s, s.copy(), 1), {"betas": (0.9, 1.0)}, "beta2"),
+        (K.adamw_step, (s, s.astype(np.float64), 1), {}, "exp_avg_sq"),
+        (K.rmsprop_step, (s,), {"momentum": 0.5}, "rmsprop_step: momentum_buffer: expected a value"),
+        (K.rmsprop_step, (s, None, s), {}, "rmsprop_step: momentum_buffer: expected None"),
+        (K.adagrad_step, (s,), {"lr_decay": 0.1}, "adagrad_step: step: expected a value, as lr_decay is not 0"),
+        (K.adagrad_step, (s,), {"lr": -1.0}, "learning_rate"),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=text):
+            function(w, g, *args, **given)
+    np.testing.assert_array_equal(w, 1)
+
+
+@pytest.mark.parametrize("max_norm", [0.0, 1.0, 12.9, 13.0, 100.0])
+def test_clip_global_norm(max_norm):
+    grads = [np.array([3.0, 0.0], np.float32), None, np.array([[4.0], [12.0]])]
+    kept = [None if g is None else g.copy() for g in grads]
+    assert K.clip_global_norm(grads, max_norm) == 13.0
+    for g, k in zip(grads, kept, strict=True):
+        if g is not None:
+            np.testing.assert_allclose(g, k * min(1.0, max_norm / 13), rtol=2e-7)
+    assert K.global_norm([g for g in grads if g is not None]) <= max_norm * (1 + 1e-7) or max_norm > 13
+
+
+def test_clip_global_norm_of_unusual_arrays():
+    assert K.clip_global_norm([], 1.0) == 0.0
+    assert K.clip_global_norm([None, np.zeros((0, 3))], 1.0) == 0.0
+    grads = [np.array([1.0, np.nan]), np.ones(2)]
+    assert np.isnan(K.clip_global_norm(grads, 1.0)) and np.isnan(grads[1]).all()
+    grads = [np.array([1.0, np.inf])]
+    assert K.clip_global_norm(grads, 1.0) == np.inf
+    np.testing.assert_array_equal(grads[0], [0.0, np.nan])
+    big = [np.full(4, 3e38, np.float32)]  # a norm beyond float32
+    assert K.clip_global_norm(big, 2.0) == 2 * float(np.float32(3e38))
+    np.testing.assert_allclose(big[0], 1.0, rtol=1e-6)
+    first, strided = np.full(3, 10.0), np.ones(6)[::2]
+    for bad in (strided, [1.0]):
+        with pytest.raises(ValueError, match="clip_global_norm: array 1: expected a C-contiguous, writable ndarray"):
+            K.clip_global_norm([first, bad], 1.0)
+    with pytest.raises(TypeError, match="global_norm: array 1"):
+        K.clip_global_norm([first, np.ones(3, np.int32)], 1.0)
+    np.testing.assert_array_equal(first, 10.0)
+    for norm in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="max_norm: expected a number of at least 0"):
+            K.clip_global_norm([first], norm)

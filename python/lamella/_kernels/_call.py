@@ -18,6 +18,8 @@ def _freeze(value: Any) -> Any:
 
 def op(name: str, attrs: dict[str, Any] | None = None) -> _cpu.Op:
     """The op `name` with these attributes; None means "not given". Equal ops are shared: they are immutable."""
+    if attrs and "key" in attrs:  # of a random stream: used once, past the cache
+        return _cpu.Op(name, {k: v for k, v in attrs.items() if v is not None})
     key: Any = name if not attrs else (name, *attrs.items())
     try:
         return _ops[key]
@@ -33,15 +35,21 @@ def op(name: str, attrs: dict[str, Any] | None = None) -> _cpu.Op:
     return made
 
 
-def _arrays(inputs: Sequence[Any]) -> list[np.ndarray | None]:
+def as_arrays(inputs: Sequence[Any]) -> list[np.ndarray | None]:
     return [x if x is None or isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
 
 
-def run(name: str, attrs: dict[str, Any], inputs: Sequence[Any], out: Any = None, training: bool = False) -> Any:
-    """Run an op's forward; a single output comes bare, several as a list. `out` is an array, or a list of them."""
+def run_arrays(
+    name: str, attrs: dict[str, Any], arrays: list[np.ndarray | None], out: Any, training: bool, several: bool
+) -> Any:
+    """Run an op's forward; a single output comes bare unless `several`. `out` is an array, or a list of them."""
     given = None if out is None else (list(out) if isinstance(out, (list, tuple)) else [out])
-    outputs, _ = op(name, attrs).forward(_arrays(inputs), training, given)
-    return outputs[0] if len(outputs) == 1 else outputs
+    outputs, _ = op(name, attrs).forward(arrays, training, given)
+    return outputs if several or len(outputs) != 1 else outputs[0]
+
+
+def run(name: str, attrs: dict[str, Any], inputs: Sequence[Any], out: Any = None) -> Any:
+    return run_arrays(name, attrs, as_arrays(inputs), out, False, False)
 
 
 def run_backward(
@@ -50,10 +58,13 @@ def run_backward(
     inputs: Sequence[Any],
     grad_outputs: Sequence[Any],
     wanted: Sequence[bool] | None = None,
+    out: Sequence[np.ndarray | None] | None = None,
+    outputs: Sequence[np.ndarray] | None = None,
+    saved: Sequence[np.ndarray] | None = None,
 ) -> list[Any]:
-    """Run an op's forward in training mode, then its backward; the gradients of inputs that are `wanted` (all)."""
-    o = op(name, attrs)
-    arrays = _arrays(inputs)
-    outputs, saved = o.forward(arrays, True)
-    flags = [True] * len(arrays) if wanted is None else list(wanted)
-    return o.backward(arrays, outputs, saved, _arrays(grad_outputs), flags)
+    """Run an op's backward: the gradients of inputs that are `wanted` (all), into `out` where there is an array.
+
+    Forward runs before it, in training mode, where the gradients need outputs or saved arrays that are not given.
+    """
+    flags = [True] * len(inputs) if wanted is None else list(wanted)
+    return op(name, attrs).backward(as_arrays(inputs), outputs, saved, as_arrays(grad_outputs), flags, out)

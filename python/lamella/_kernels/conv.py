@@ -7,39 +7,44 @@ from typing import Any
 
 import numpy as np
 
-from ._call import op, run
+from ._function import Call, gradient, kernel
 
 __all__ = [
     "conv1d",
+    "conv1d_backward",
     "conv1d_transpose",
+    "conv1d_transpose_backward",
     "conv2d",
+    "conv2d_backward",
     "conv2d_backward_data",
     "conv2d_backward_weight",
     "conv2d_transpose",
+    "conv2d_transpose_backward",
     "depthwise_conv2d",
+    "depthwise_conv2d_backward",
 ]
 
-Ints = int | Sequence[int]
+
+def _call(name: str, x: Any, weight: Any, bias: Any, settings: tuple[Any, ...], **more: Any) -> Call:
+    names = ("stride", "padding", "dilation", "groups", "activation", "alpha", "algorithm")
+    attrs = dict(zip(names, settings, strict=True))
+    return Call(name, attrs | more, {"x": x, "weight": weight, "bias": bias})
 
 
-def _attrs(stride: Ints, padding: str | Ints, dilation: Ints, groups: int, **more: Any) -> dict[str, Any]:
-    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, **more}
-
-
+@kernel
 def conv2d(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
-    stride: Ints = 1,
-    padding: str | Ints = "valid",
-    dilation: Ints = 1,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = "valid",
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
     activation: str = "identity",
     alpha: float | None = None,
     algorithm: str = "auto",
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+) -> Call:
     """2-D convolution (cross-correlation) with fused bias and activation.
 
     Parameters
@@ -53,98 +58,34 @@ def conv2d(
     groups : int
         Channels are cut into so many groups that do not see each other.
     activation : str
-        Name of an activation, applied to the result; `alpha` is its parameter.
+        Name of an activation, applied to the result.
+    alpha : float, optional
+        The activation's parameter: the slope of "leaky_relu".
     algorithm : str
         'auto', or the name of one algorithm ('igemm', 'reference', ...), refused where it cannot run.
-    out : ndarray, optional
-        Where to put the result.
 
     Returns
     -------
     ndarray, shape (n, oh, ow, oc)
     """
-    attrs = _attrs(stride, padding, dilation, groups, activation=activation, alpha=alpha, algorithm=algorithm)
-    return run("conv2d", attrs, [x, weight, bias], out=out)
+    settings = (stride, padding, dilation, groups, activation, alpha, algorithm)
+    return _call("conv2d", x, weight, bias, settings)
 
 
-def conv2d_backward_data(
-    dy: np.ndarray,
-    weight: np.ndarray,
-    x_shape: Sequence[int],
-    *,
-    stride: Ints = 1,
-    padding: str | Ints = "valid",
-    dilation: Ints = 1,
-    groups: int = 1,
-    algorithm: str = "auto",
-) -> np.ndarray:
-    """Gradient of `conv2d` to its input.
-
-    Parameters
-    ----------
-    dy : ndarray, shape (n, oh, ow, oc)
-        Gradient of the output.
-    weight : ndarray, shape (kh, kw, c // groups, oc)
-    x_shape : (n, h, w, c)
-    stride, padding, dilation, groups, algorithm
-        As in `conv2d`.
-
-    Returns
-    -------
-    ndarray, shape (n, h, w, c)
-    """
-    o = op("conv2d", _attrs(stride, padding, dilation, groups, algorithm=algorithm))
-    x = np.empty(tuple(x_shape), dtype=np.asarray(weight).dtype)  # only its shape is looked at
-    return o.backward([x, weight], [None], [], [dy], [True, False])[0]
-
-
-def conv2d_backward_weight(
-    x: np.ndarray,
-    dy: np.ndarray,
-    kernel_size: Ints,
-    *,
-    stride: Ints = 1,
-    padding: str | Ints = "valid",
-    dilation: Ints = 1,
-    groups: int = 1,
-    algorithm: str = "auto",
-) -> np.ndarray:
-    """Gradient of `conv2d` to its weights.
-
-    Parameters
-    ----------
-    x : ndarray, shape (n, h, w, c)
-    dy : ndarray, shape (n, oh, ow, oc)
-        Gradient of the output.
-    kernel_size : int or (kh, kw)
-    stride, padding, dilation, groups, algorithm
-        As in `conv2d`.
-
-    Returns
-    -------
-    ndarray, shape (kh, kw, c // groups, oc)
-    """
-    x = np.asarray(x)
-    kh, kw = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-    o = op("conv2d", _attrs(stride, padding, dilation, groups, algorithm=algorithm))
-    weight = np.empty((kh, kw, x.shape[-1] // groups, np.shape(dy)[-1]), dtype=x.dtype)  # only its shape is looked at
-    return o.backward([x, weight], [None], [], [dy], [False, True])[1]
-
-
+@kernel
 def conv1d(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
     stride: int = 1,
-    padding: str | Ints = "valid",
+    padding: str | int | Sequence[int] = "valid",
     dilation: int = 1,
     groups: int = 1,
     activation: str = "identity",
     alpha: float | None = None,
     algorithm: str = "auto",
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+) -> Call:
     """1-D convolution with fused bias and activation.
 
     Parameters
@@ -155,32 +96,32 @@ def conv1d(
     stride, dilation : int
     padding : 'valid', 'same', 'causal' or int or (left, right)
         'causal' pads on the left alone, so that no output sees later inputs.
-    groups, activation, alpha, algorithm, out
+    groups, activation, alpha, algorithm
         As in `conv2d`.
 
     Returns
     -------
     ndarray, shape (n, ot, oc)
     """
-    attrs = _attrs(stride, padding, dilation, groups, activation=activation, alpha=alpha, algorithm=algorithm)
-    return run("conv1d", attrs, [x, weight, bias], out=out)
+    settings = (stride, padding, dilation, groups, activation, alpha, algorithm)
+    return _call("conv1d", x, weight, bias, settings)
 
 
+@kernel
 def conv2d_transpose(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
-    stride: Ints = 1,
-    padding: str | Ints = "valid",
-    output_padding: Ints | None = None,
-    dilation: Ints = 1,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = "valid",
+    output_padding: int | Sequence[int] | None = None,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
     activation: str = "identity",
     alpha: float | None = None,
     algorithm: str = "auto",
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+) -> Call:
     """2-D transposed convolution: the exact adjoint of the `conv2d` with the same weight and arguments.
 
     Parameters
@@ -193,50 +134,68 @@ def conv2d_transpose(
         What the adjoint convolution pads, and so what is cut off here. 'same' gives size * stride outputs.
     output_padding : int or (int, int), optional
         Further rows and columns at the bottom and right.
-    groups, activation, alpha, algorithm, out
+    groups, activation, alpha, algorithm
         As in `conv2d`.
 
     Returns
     -------
     ndarray, shape (n, oh, ow, oc)
     """
-    attrs = _attrs(stride, padding, dilation, groups, activation=activation, alpha=alpha, algorithm=algorithm)
-    return run("conv2d_transpose", {**attrs, "output_padding": output_padding}, [x, weight, bias], out=out)
+    settings = (stride, padding, dilation, groups, activation, alpha, algorithm)
+    return _call("conv2d_transpose", x, weight, bias, settings, output_padding=output_padding)
 
 
+@kernel
 def conv1d_transpose(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
     stride: int = 1,
-    padding: str | Ints = "valid",
+    padding: str | int | Sequence[int] = "valid",
     output_padding: int | None = None,
     dilation: int = 1,
     groups: int = 1,
     activation: str = "identity",
     alpha: float | None = None,
     algorithm: str = "auto",
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """1-D transposed convolution: x (n, t, c), weight (k, oc // groups, c); otherwise as `conv2d_transpose`."""
-    attrs = _attrs(stride, padding, dilation, groups, activation=activation, alpha=alpha, algorithm=algorithm)
-    return run("conv1d_transpose", {**attrs, "output_padding": output_padding}, [x, weight, bias], out=out)
+) -> Call:
+    """1-D transposed convolution: the exact adjoint of the `conv1d` with the same weight and arguments.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, t, c)
+    weight : ndarray, shape (k, oc // groups, c)
+    bias : ndarray, shape (oc,), optional
+    stride, dilation : int
+    padding : 'valid', 'same' or int or (left, right)
+        What the adjoint convolution pads, and so what is cut off here. 'same' gives t * stride outputs.
+    output_padding : int, optional
+        Further steps at the end.
+    groups, activation, alpha, algorithm
+        As in `conv2d`.
+
+    Returns
+    -------
+    ndarray, shape (n, ot, oc)
+    """
+    settings = (stride, padding, dilation, groups, activation, alpha, algorithm)
+    return _call("conv1d_transpose", x, weight, bias, settings, output_padding=output_padding)
 
 
+@kernel
 def depthwise_conv2d(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     *,
-    stride: Ints = 1,
-    padding: str | Ints = "valid",
-    dilation: Ints = 1,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = "valid",
+    dilation: int | Sequence[int] = 1,
     activation: str = "identity",
     alpha: float | None = None,
     algorithm: str = "auto",
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+) -> Call:
     """2-D convolution of every channel on its own.
 
     Parameters
@@ -245,7 +204,7 @@ def depthwise_conv2d(
     weight : ndarray, shape (kh, kw, 1, c * multiplier)
         Output channels [i * multiplier, (i + 1) * multiplier) see input channel i.
     bias : ndarray, shape (c * multiplier,), optional
-    stride, padding, dilation, activation, alpha, algorithm, out
+    stride, padding, dilation, activation, alpha, algorithm
         As in `conv2d`.
 
     Returns
@@ -253,5 +212,84 @@ def depthwise_conv2d(
     ndarray, shape (n, oh, ow, c * multiplier)
     """
     groups = int(np.shape(x)[-1])
-    attrs = _attrs(stride, padding, dilation, groups, activation=activation, alpha=alpha, algorithm=algorithm)
-    return run("conv2d", attrs, [x, weight, bias], out=out)
+    settings = (stride, padding, dilation, groups, activation, alpha, algorithm)
+    return _call("conv2d", x, weight, bias, settings)
+
+
+conv2d_backward = gradient(conv2d, "x", "weight", "bias")
+conv1d_backward = gradient(conv1d, "x", "weight", "bias")
+conv2d_transpose_backward = gradient(conv2d_transpose, "x", "weight", "bias")
+conv1d_transpose_backward = gradient(conv1d_transpose, "x", "weight", "bias")
+depthwise_conv2d_backward = gradient(depthwise_conv2d, "x", "weight", "bias")
+
+
+def conv2d_backward_data(
+    dy: np.ndarray,
+    weight: np.ndarray,
+    x_shape: Sequence[int],
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = "valid",
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """The gradient of `conv2d` by its input, which need not be at hand.
+
+    Parameters
+    ----------
+    dy : ndarray, shape (n, oh, ow, oc)
+        The gradient by the result.
+    weight : ndarray, shape (kh, kw, c // groups, oc)
+    x_shape : (n, h, w, c)
+    stride, padding, dilation, groups, algorithm
+        As in `conv2d`.
+    out : ndarray, optional
+        Where to put the gradient.
+
+    Returns
+    -------
+    ndarray, shape (n, h, w, c)
+    """
+    x = np.empty(tuple(x_shape), dtype=np.asarray(weight).dtype)  # only its shape is looked at
+    settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    dx, _, _ = conv2d_backward(dy, x, weight, **settings, algorithm=algorithm, wanted="x", out=(out, None, None))
+    return dx
+
+
+def conv2d_backward_weight(
+    x: np.ndarray,
+    dy: np.ndarray,
+    kernel_size: int | Sequence[int],
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = "valid",
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    algorithm: str = "auto",
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """The gradient of `conv2d` by its weights, which need not be at hand.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, h, w, c)
+    dy : ndarray, shape (n, oh, ow, oc)
+        The gradient by the result.
+    kernel_size : int or (kh, kw)
+    stride, padding, dilation, groups, algorithm
+        As in `conv2d`.
+    out : ndarray, optional
+        Where to put the gradient.
+
+    Returns
+    -------
+    ndarray, shape (kh, kw, c // groups, oc)
+    """
+    x = np.asarray(x)
+    kh, kw = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    weight = np.empty((kh, kw, x.shape[-1] // groups, np.shape(dy)[-1]), dtype=x.dtype)  # only its shape is looked at
+    settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    _, dw, _ = conv2d_backward(dy, x, weight, **settings, algorithm=algorithm, wanted="weight", out=(None, out, None))
+    return dw

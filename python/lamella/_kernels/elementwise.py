@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from ._call import op, run, run_backward
+from ._call import run
+from ._function import Call, gradient, kernel
 
-__all__ = [
-    "activation",
-    "activation_backward",
-    "clip",
-    "clip_backward",
-    "where",
-]
+__all__: list[str] = []
 
-Array = np.ndarray
+
+def _public(function: Any) -> Any:
+    __all__.append(function.__name__)
+    return function
+
+
+def _named(function: Any, name: str, doc: str) -> Any:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    return function
+
+
+def _gradient(function: Any, *by: str, y: bool = False, note: str = "") -> Any:
+    return _public(gradient(function, *by, y=y, note=note))
 
 
 # --- activations -------------------------------------------------------------------------------------------------
 
 
-def activation(x: Array, name: str, alpha: float | None = None, out: Array | None = None) -> Array:
+@_public
+@kernel(in_place="x")
+def activation(x: np.ndarray, name: str, alpha: float | None = None) -> Call:
     """An activation by its name.
 
     Parameters
@@ -34,96 +43,71 @@ def activation(x: Array, name: str, alpha: float | None = None, out: Array | Non
         "hard_sigmoid", "hard_swish", "relu6", "softsign", "exp", "mish" or "identity".
     alpha : float, optional
         The slope of leaky_relu (default 0.01) or the scale of elu (default 1); the others have none.
-    out : ndarray, optional
-        Where to put the result; may be `x` itself.
 
     Returns
     -------
     ndarray
         Of x's shape and dtype.
     """
-    return run("activation", {"activation": name, "alpha": alpha}, [x], out=out)
+    return Call("activation", {"activation": name, "alpha": alpha}, {"x": x})
 
 
-def activation_backward(grad: Array, x: Array, name: str, alpha: float | None = None) -> Array:
-    """The gradient of an activation by its input.
-
-    Parameters
-    ----------
-    grad : ndarray
-        The gradient by the activation's output.
-    x : ndarray
-        The activation's input.
-    name, alpha
-        As for `activation`.
-
-    Returns
-    -------
-    ndarray
-        Of x's shape and dtype.
-    """
-    return cast(Array, run_backward("activation", {"activation": name, "alpha": alpha}, [x], [grad])[0])
-
-
-def _activation(name: str, formula: str) -> Callable[..., Array]:
-    def function(x: Array, out: Array | None = None) -> Array:
-        return run("activation", {"activation": name}, [x], out=out)
-
-    return _named(
-        function,
-        name,
-        f"""{formula}.
+@_public
+@kernel(in_place="x")
+def leaky_relu(x: np.ndarray, negative_slope: float = 0.01) -> Call:
+    """x where it is positive, else negative_slope * x.
 
     Parameters
     ----------
     x : ndarray of float32 or float64
-    out : ndarray, optional
-        Where to put the result; may be `x` itself.
+    negative_slope : float
 
     Returns
     -------
     ndarray
         Of x's shape and dtype.
-    """,
-    )
+    """
+    return Call("activation", {"activation": "leaky_relu", "alpha": float(negative_slope)}, {"x": x})
 
 
-def _gradient(name: str, of: str) -> Callable[..., Array]:
-    def function(grad: Array, value: Array) -> Array:
-        return _activation_gradient(name, None, grad, value)
-
-    what = "output, which is all that the gradient needs" if of == "y" else "input"
-    return _named(
-        function,
-        f"{name}_backward",
-        f"""The gradient of `{name}` by its input.
+@_public
+@kernel(in_place="x")
+def elu(x: np.ndarray, alpha: float = 1.0) -> Call:
+    """x where it is positive, else alpha * (exp(x) - 1).
 
     Parameters
     ----------
-    grad : ndarray
-        The gradient by the output of `{name}`.
-    value : ndarray
-        Its {what}.
+    x : ndarray of float32 or float64
+    alpha : float
 
     Returns
     -------
     ndarray
-        Of value's shape and dtype.
-    """,
-    )
+        Of x's shape and dtype.
+    """
+    return Call("activation", {"activation": "elu", "alpha": float(alpha)}, {"x": x})
 
 
-def _activation_gradient(name: str, alpha: float | None, grad: Array, value: Array) -> Array:
-    # The op reads its input or its output, whichever it keeps; both have one shape.
-    o = op("activation", {"activation": name, "alpha": alpha})
-    return o.backward([value], [value], [], [grad], [True])[0]
+def _of_one(op: str, attrs: dict[str, Any], name: str, what: str) -> Any:
+    def build(x: np.ndarray) -> Call:
+        return Call(op, attrs, {"x": x})
+
+    doc = f"""{what}.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64
+
+    Returns
+    -------
+    ndarray
+        Of x's shape and dtype.
+    """
+    return _public(kernel(_named(build, name, doc), in_place="x"))
 
 
-def _named(function: Any, name: str, doc: str) -> Any:
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
-    __all__.append(name)
-    return function
+def _activation(name: str, formula: str) -> Any:
+    return _of_one("activation", {"activation": name}, name, formula)
 
 
 relu = _activation("relu", "max(x, 0)")
@@ -140,125 +124,32 @@ relu6 = _activation("relu6", "x limited to [0, 6]")
 softsign = _activation("softsign", "x / (1 + |x|)")
 mish = _activation("mish", "x * tanh(softplus(x))")
 
-relu_backward = _gradient("relu", "y")
-selu_backward = _gradient("selu", "y")
-sigmoid_backward = _gradient("sigmoid", "y")
-tanh_backward = _gradient("tanh", "y")
-softplus_backward = _gradient("softplus", "y")
-hard_sigmoid_backward = _gradient("hard_sigmoid", "y")
-relu6_backward = _gradient("relu6", "y")
-silu_backward = _gradient("silu", "x")
-gelu_backward = _gradient("gelu", "x")
-gelu_tanh_backward = _gradient("gelu_tanh", "x")
-hard_swish_backward = _gradient("hard_swish", "x")
-softsign_backward = _gradient("softsign", "x")
-mish_backward = _gradient("mish", "x")
-
-
-def leaky_relu(x: Array, negative_slope: float = 0.01, out: Array | None = None) -> Array:
-    """x where it is positive, else negative_slope * x.
-
-    Parameters
-    ----------
-    x : ndarray of float32 or float64
-    negative_slope : float
-    out : ndarray, optional
-        Where to put the result; may be `x` itself.
-
-    Returns
-    -------
-    ndarray
-        Of x's shape and dtype.
-    """
-    return activation(x, "leaky_relu", float(negative_slope), out)
-
-
-def leaky_relu_backward(grad: Array, x: Array, negative_slope: float = 0.01) -> Array:
-    """The gradient of `leaky_relu` by its input.
-
-    Parameters
-    ----------
-    grad : ndarray
-        The gradient by the output.
-    x : ndarray
-        The input; where the slope is not negative the output serves as well.
-    negative_slope : float
-
-    Returns
-    -------
-    ndarray
-        Of x's shape and dtype.
-    """
-    return _activation_gradient("leaky_relu", float(negative_slope), grad, x)
-
-
-def elu(x: Array, alpha: float = 1.0, out: Array | None = None) -> Array:
-    """x where it is positive, else alpha * (exp(x) - 1).
-
-    Parameters
-    ----------
-    x : ndarray of float32 or float64
-    alpha : float
-    out : ndarray, optional
-        Where to put the result; may be `x` itself.
-
-    Returns
-    -------
-    ndarray
-        Of x's shape and dtype.
-    """
-    return activation(x, "elu", float(alpha), out)
-
-
-def elu_backward(grad: Array, y: Array, alpha: float = 1.0) -> Array:
-    """The gradient of `elu` by its input.
-
-    Parameters
-    ----------
-    grad : ndarray
-        The gradient by the output.
-    y : ndarray
-        The output.
-    alpha : float
-        Not negative: else the output does not tell where the input was; see `activation_backward`.
-
-    Returns
-    -------
-    ndarray
-        Of y's shape and dtype.
-    """
-    if alpha < 0:
-        raise ValueError(f"elu_backward: alpha: expected at least 0, got {alpha}")
-    return _activation_gradient("elu", float(alpha), grad, y)
-
-
-__all__ += ["elu", "elu_backward", "leaky_relu", "leaky_relu_backward"]
+activation_backward = _gradient(activation, "x", y=True)
+leaky_relu_backward = _gradient(leaky_relu, "x", y=True)
+elu_backward = _gradient(elu, "x", y=True)
+relu_backward = _gradient(relu, "x", y=True)
+selu_backward = _gradient(selu, "x", y=True)
+sigmoid_backward = _gradient(sigmoid, "x", y=True)
+tanh_backward = _gradient(tanh, "x", y=True)
+softplus_backward = _gradient(softplus, "x", y=True)
+silu_backward = _gradient(silu, "x")
+gelu_backward = _gradient(gelu, "x")
+gelu_tanh_backward = _gradient(gelu_tanh, "x")
+hard_sigmoid_backward = _gradient(hard_sigmoid, "x", y=True)
+hard_swish_backward = _gradient(hard_swish, "x")
+relu6_backward = _gradient(relu6, "x", y=True)
+softsign_backward = _gradient(softsign, "x")
+mish_backward = _gradient(mish, "x")
 
 
 # --- unary functions ---------------------------------------------------------------------------------------------
 
 
-def _unary(name: str, what: str) -> Callable[..., Array]:
-    def function(x: Array, out: Array | None = None) -> Array:
-        return run(name, {}, [x], out=out)
+FLAT = "It is zero."
 
-    return _named(
-        function,
-        name,
-        f"""{what}.
 
-    Parameters
-    ----------
-    x : ndarray of float32 or float64
-    out : ndarray, optional
-        Where to put the result; may be `x` itself.
-
-    Returns
-    -------
-    ndarray
-        Of x's shape and dtype.
-    """,
-    )
+def _unary(name: str, what: str) -> Any:
+    return _of_one(name, {}, name, what)
 
 
 neg = _unary("neg", "-x")
@@ -279,8 +170,28 @@ floor = _unary("floor", "The largest whole number not above x")
 ceil = _unary("ceil", "The smallest whole number not below x")
 round = _unary("round", "The nearest whole number, halves to even")
 
+neg_backward = _gradient(neg, "x")
+abs_backward = _gradient(abs, "x")
+sign_backward = _gradient(sign, "x", note=FLAT)
+square_backward = _gradient(square, "x")
+sqrt_backward = _gradient(sqrt, "x", y=True)
+rsqrt_backward = _gradient(rsqrt, "x", y=True)
+reciprocal_backward = _gradient(reciprocal, "x", y=True)
+exp_backward = _gradient(exp, "x", y=True)
+expm1_backward = _gradient(expm1, "x", y=True)
+log_backward = _gradient(log, "x")
+log1p_backward = _gradient(log1p, "x")
+sin_backward = _gradient(sin, "x")
+cos_backward = _gradient(cos, "x")
+erf_backward = _gradient(erf, "x")
+floor_backward = _gradient(floor, "x", note=FLAT)
+ceil_backward = _gradient(ceil, "x", note=FLAT)
+round_backward = _gradient(round, "x", note=FLAT)
 
-def clip(x: Array, min: float | None = None, max: float | None = None, out: Array | None = None) -> Array:
+
+@_public
+@kernel(in_place="x")
+def clip(x: np.ndarray, min: float | None = None, max: float | None = None) -> Call:
     """x limited to [min, max]; NaN stays.
 
     Parameters
@@ -288,105 +199,69 @@ def clip(x: Array, min: float | None = None, max: float | None = None, out: Arra
     x : ndarray of float32 or float64
     min, max : float, optional
         None for no bound.
-    out : ndarray, optional
-        Where to put the result; may be `x` itself.
 
     Returns
     -------
     ndarray
         Of x's shape and dtype.
     """
-    return run("clip", _bounds(min, max), [x], out=out)
+    bounds = {"min": None if min is None else float(min), "max": None if max is None else float(max)}
+    return Call("clip", bounds, {"x": x})
 
 
-def clip_backward(grad: Array, x: Array, min: float | None = None, max: float | None = None) -> Array:
-    """The gradient of `clip` by its input: grad where min <= x <= max, else 0.
-
-    Parameters
-    ----------
-    grad : ndarray
-        The gradient by the output.
-    x : ndarray
-        The input.
-    min, max : float, optional
-        As for `clip`.
-
-    Returns
-    -------
-    ndarray
-        Of x's shape and dtype.
-    """
-    return op("clip", _bounds(min, max)).backward([x], [None], [], [grad], [True])[0]
-
-
-def _bounds(low: float | None, high: float | None) -> dict[str, float | None]:
-    return {"min": None if low is None else float(low), "max": None if high is None else float(high)}
+clip_backward = _gradient(clip, "x", note="It passes where min <= x <= max, and is zero elsewhere.")
 
 
 # --- two operands ------------------------------------------------------------------------------------------------
 
 
-def _pair(a: Any, b: Any) -> list[Any]:
+def _pair(a: Any, b: Any) -> tuple[Any, Any]:
     """Plain numbers take the dtype of the other operand."""
     if isinstance(b, (int, float)) and isinstance(a, np.ndarray):
         b = np.asarray(b, a.dtype)
     elif isinstance(a, (int, float)) and isinstance(b, np.ndarray):
         a = np.asarray(a, b.dtype)
-    return [a, b]
+    return a, b
 
 
-def _binary(name: str, what: str, result: str = "float") -> Callable[..., Array]:
-    def function(a: Any, b: Any, out: Array | None = None) -> Array:
-        return run(name, {}, _pair(a, b), out=out)
-
-    returns = (
-        "Of the shape that both broadcast to."
-        if result == "float"
-        else "uint8 of the shape that both broadcast to: 1 where it holds, else 0."
-    )
-    return _named(
-        function,
-        name,
-        f"""{what}, with NumPy's broadcasting.
+_OPERANDS = """
 
     Parameters
     ----------
     a, b : ndarray of float32 or float64, or number
-        Both of one dtype; a number takes the other's.
-    out : ndarray, optional
-        Where to put the result{"; may be `a` itself" if result == "float" else ""}.
+        Both of one dtype; a number takes the other's."""
+SUMMED = "They are sums over the dimensions that were broadcast."
+
+
+def _binary(name: str, what: str) -> Any:
+    def build(a: np.ndarray | float, b: np.ndarray | float) -> Call:
+        a, b = _pair(a, b)
+        return Call(name, {}, {"a": a, "b": b})
+
+    doc = f"""{what}, with NumPy's broadcasting.{_OPERANDS}
 
     Returns
     -------
     ndarray
-        {returns}
-    """,
-    )
+        Of the shape that both broadcast to.
+    """
+    return _public(kernel(_named(build, name, doc), in_place="a"))
 
 
-def _binary_gradient(name: str) -> Callable[..., tuple[Array, Array]]:
-    def function(grad: Array, a: Any, b: Any) -> tuple[Array, Array]:
-        da, db = run_backward(name, {}, _pair(a, b), [grad])
-        return cast(Array, da), cast(Array, db)
+def _comparison(name: str, what: str) -> Any:
+    def function(a: np.ndarray | float, b: np.ndarray | float, *, out: np.ndarray | None = None) -> np.ndarray:
+        return run(name, {}, _pair(a, b), out=out)
 
-    return _named(
-        function,
-        f"{name}_backward",
-        f"""The gradients of `{name}` by both operands, summed over the dimensions that were broadcast.
-
-    Parameters
-    ----------
-    grad : ndarray
-        The gradient by the output.
-    a, b : ndarray or number
-        The operands.
+    doc = f"""{what}, with NumPy's broadcasting.{_OPERANDS}
+    out : ndarray of uint8, optional
+        Where to put the result.
 
     Returns
     -------
-    tuple of ndarray
-        Of the operands' shapes.
-    """,
-    )
+    ndarray of uint8
+        Of the shape that both broadcast to: 1 where it holds, else 0.
+    """
+    return _public(_named(function, name, doc))
 
 
 add = _binary("add", "a + b")
@@ -396,23 +271,25 @@ div = _binary("div", "a / b")
 maximum = _binary("maximum", "The larger of a and b, NaN if either is")
 minimum = _binary("minimum", "The smaller of a and b, NaN if either is")
 pow = _binary("pow", "a to the power of b")
-equal = _binary("equal", "a == b", "mask")
-not_equal = _binary("not_equal", "a != b", "mask")
-less = _binary("less", "a < b", "mask")
-less_equal = _binary("less_equal", "a <= b", "mask")
-greater = _binary("greater", "a > b", "mask")
-greater_equal = _binary("greater_equal", "a >= b", "mask")
+equal = _comparison("equal", "a == b")
+not_equal = _comparison("not_equal", "a != b")
+less = _comparison("less", "a < b")
+less_equal = _comparison("less_equal", "a <= b")
+greater = _comparison("greater", "a > b")
+greater_equal = _comparison("greater_equal", "a >= b")
 
-add_backward = _binary_gradient("add")
-sub_backward = _binary_gradient("sub")
-mul_backward = _binary_gradient("mul")
-div_backward = _binary_gradient("div")
-maximum_backward = _binary_gradient("maximum")
-minimum_backward = _binary_gradient("minimum")
-pow_backward = _binary_gradient("pow")
+add_backward = _gradient(add, "a", "b", note=SUMMED)
+sub_backward = _gradient(sub, "a", "b", note=SUMMED)
+mul_backward = _gradient(mul, "a", "b", note=SUMMED)
+div_backward = _gradient(div, "a", "b", note=SUMMED)
+maximum_backward = _gradient(maximum, "a", "b", note=SUMMED)
+minimum_backward = _gradient(minimum, "a", "b", note=SUMMED)
+pow_backward = _gradient(pow, "a", "b", y=True, note=SUMMED)
 
 
-def where(condition: Array, a: Any, b: Any, out: Array | None = None) -> Array:
+@_public
+@kernel
+def where(condition: np.ndarray, a: np.ndarray | float, b: np.ndarray | float) -> Call:
     """a where the condition holds, else b; all three broadcast.
 
     Parameters
@@ -420,12 +297,14 @@ def where(condition: Array, a: Any, b: Any, out: Array | None = None) -> Array:
     condition : ndarray of bool or uint8
     a, b : ndarray of float32 or float64, or number
         Both of one dtype; a number takes the other's.
-    out : ndarray, optional
-        Where to put the result.
 
     Returns
     -------
     ndarray
         Of the shape that the three broadcast to.
     """
-    return run("where", {}, [condition, *_pair(a, b)], out=out)
+    a, b = _pair(a, b)
+    return Call("where", {}, {"condition": condition, "a": a, "b": b})
+
+
+where_backward = _gradient(where, "a", "b", note=SUMMED)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._call import run
+from ._function import Call, gradient, kernel
 
-__all__ = ["embedding"]
+__all__ = ["embedding", "embedding_backward"]
 
 
-def embedding(indices: np.ndarray, table: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+@kernel
+def embedding(indices: np.ndarray, table: np.ndarray) -> Call:
     """table[indices], checked.
 
     Parameters
@@ -17,10 +18,12 @@ def embedding(indices: np.ndarray, table: np.ndarray, out: np.ndarray | None = N
     indices : ndarray of int32 or int64
         Of any shape, values in [0, rows).
     table : ndarray, shape (rows, dim)
-    out : ndarray, optional
 
     Returns
     -------
     ndarray, shape (*indices.shape, dim)
     """
-    return run("embedding", {}, [indices, table], out=out)
+    return Call("embedding", {}, {"indices": indices, "table": table})
+
+
+embedding_backward = gradient(embedding, "table", note="Rows that no index names have a gradient of zero.")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._call import run
+from ._function import Call, gradient, kernel
 
-__all__ = ["dense", "gemm", "matmul"]
+__all__ = ["dense", "dense_backward", "gemm", "gemm_backward", "matmul", "matmul_backward"]
 
 
-def _plain(x: np.ndarray, transposed: bool) -> tuple[np.ndarray, bool]:
+def _column_major_too(call: Call) -> Call:
     """A column-major matrix as its row-major transpose, so that views like `w.T` need no copy."""
-    x = np.asarray(x)
-    if x.ndim == 2 and x.flags.f_contiguous and not x.flags.c_contiguous:
-        return x.T, not transposed
-    return x, transposed
+    for name in ("a", "b"):
+        x = call.inputs[name] = np.asarray(call.inputs[name])
+        if x.ndim == 2 and x.flags.f_contiguous and not x.flags.c_contiguous:
+            call.inputs[name] = x.T
+            call.attrs[f"transpose_{name}"] = not call.attrs[f"transpose_{name}"]
+    return call
 
 
+@kernel(forward=_column_major_too)
 def gemm(
     a: np.ndarray,
     b: np.ndarray,
@@ -29,8 +32,7 @@ def gemm(
     bias: np.ndarray | None = None,
     activation: str | None = None,
     activation_alpha: float | None = None,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+) -> Call:
     """Compute ``act(alpha * op(a) @ op(b) + beta * c + bias)``.
 
     Parameters
@@ -47,15 +49,11 @@ def gemm(
         "relu", "tanh", "gelu", ...
     activation_alpha : float, optional
         The activation's parameter: the slope of "leaky_relu".
-    out : ndarray, optional
-        Apart from the inputs, `c` included.
 
     Returns
     -------
     ndarray (..., m, n)
     """
-    a, trans_a = _plain(a, trans_a)
-    b, trans_b = _plain(b, trans_b)
     attrs = {
         "transpose_a": trans_a,
         "transpose_b": trans_b,
@@ -64,39 +62,35 @@ def gemm(
         "activation": activation,
         "activation_alpha": activation_alpha,
     }
-    inputs = [a, b] if c is None and bias is None else [a, b, c] if bias is None else [a, b, c, bias]
-    return run("gemm", attrs, inputs, out=out)
+    return Call("gemm", attrs, {"a": a, "b": b, "c": c, "bias": bias})
 
 
-def matmul(
-    a: np.ndarray, b: np.ndarray, *, trans_a: bool = False, trans_b: bool = False, out: np.ndarray | None = None
-) -> np.ndarray:
+@kernel(forward=_column_major_too)
+def matmul(a: np.ndarray, b: np.ndarray, *, trans_a: bool = False, trans_b: bool = False) -> Call:
     """Compute ``op(a) @ op(b)`` for stacks of matrices, broadcasting as `numpy.matmul` does.
 
     Parameters
     ----------
     a, b : ndarray (..., m, k) and (..., k, n)
+        Column-major matrices (``w.T``) are taken as they are.
     trans_a, trans_b : bool
         The last two dimensions of `a`, `b` are swapped.
-    out : ndarray, optional
 
     Returns
     -------
     ndarray (..., m, n)
     """
-    a, trans_a = _plain(a, trans_a)
-    b, trans_b = _plain(b, trans_b)
-    return run("matmul", {"transpose_a": trans_a, "transpose_b": trans_b}, [a, b], out=out)
+    return Call("matmul", {"transpose_a": trans_a, "transpose_b": trans_b}, {"a": a, "b": b})
 
 
+@kernel
 def dense(
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     activation: str | None = None,
     alpha: float | None = None,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+) -> Call:
     """Compute ``act(x @ weight + bias)`` over the last axis of `x`.
 
     Parameters
@@ -105,13 +99,17 @@ def dense(
     weight : ndarray (in, out)
     bias : ndarray (out,), optional
     activation : str, optional
+        "relu", "tanh", "gelu", ...
     alpha : float, optional
-        The activation's parameter.
-    out : ndarray, optional
+        The activation's parameter: the slope of "leaky_relu".
 
     Returns
     -------
     ndarray (..., out)
     """
-    inputs = [x, weight] if bias is None else [x, weight, bias]
-    return run("dense", {"activation": activation, "alpha": alpha}, inputs, out=out)
+    return Call("dense", {"activation": activation, "alpha": alpha}, {"x": x, "weight": weight, "bias": bias})
+
+
+gemm_backward = gradient(gemm, "a", "b", "c", "bias", note="They are sums over leading dimensions that were broadcast.")
+matmul_backward = gradient(matmul, "a", "b", note="They are sums over leading dimensions that were broadcast.")
+dense_backward = gradient(dense, "x", "weight", "bias")

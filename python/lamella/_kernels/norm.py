@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._call import run
+from ._function import Call, gradient, kernel
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "group_norm",
+    "group_norm_backward",
+    "instance_norm",
+    "instance_norm_backward",
+    "layer_norm",
+    "layer_norm_backward",
+    "rms_norm",
+    "rms_norm_backward",
+]
 
-Array = np.ndarray | None
 
-
+@kernel
 def batch_norm(
     x: np.ndarray,
-    gamma: Array = None,
-    beta: Array = None,
-    running_mean: Array = None,
-    running_var: Array = None,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    running_mean: np.ndarray | None = None,
+    running_var: np.ndarray | None = None,
     training: bool = False,
     eps: float = 1e-5,
     momentum: float = 0.99,
     unbiased_running_var: bool = False,
     activation: str = "identity",
-    out: Array = None,
-) -> np.ndarray:
+) -> Call:
     """Normalise each channel over all other axes: (x - mean) / sqrt(var + eps) * gamma + beta.
 
     Parameters
@@ -40,7 +49,6 @@ def batch_norm(
         Scale the batch's variance by n / (n - 1) before it goes into `running_var`.
     activation : {"identity", "relu"}
         Applied to the result in the same pass.
-    out : ndarray, optional
 
     Returns
     -------
@@ -51,35 +59,111 @@ def batch_norm(
         "eps": eps,
         "momentum": momentum,
         "unbiased_running_var": unbiased_running_var,
+        "use_running_stats": not training and running_mean is not None,
         "activation": activation,
     }
-    return run("batch_norm", attrs, [x, gamma, beta, running_mean, running_var], out=out, training=training)
+    inputs = {"x": x, "gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
+    return Call("batch_norm", attrs, inputs, training)
 
 
+@kernel
 def group_norm(
-    x: np.ndarray, groups: int, gamma: Array = None, beta: Array = None, eps: float = 1e-5, out: Array = None
-) -> np.ndarray:
-    """Normalise each image (n, ..., c) over its middle axes and each group of c / `groups` neighbouring channels.
+    x: np.ndarray,
+    groups: int,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    eps: float = 1e-5,
+) -> Call:
+    """Normalise each image over its middle axes and each group of neighbouring channels.
 
-    gamma and beta have shape (c,).
+    Parameters
+    ----------
+    x : ndarray (n, ..., c)
+    groups : int
+        How many groups of c / `groups` channels there are.
+    gamma, beta : ndarray (c,), optional
+    eps : float
+
+    Returns
+    -------
+    ndarray
+        As `x`.
     """
-    return run("group_norm", {"groups": groups, "eps": eps}, [x, gamma, beta], out=out)
+    return Call("group_norm", {"groups": groups, "eps": eps}, {"x": x, "gamma": gamma, "beta": beta})
 
 
+@kernel
 def instance_norm(
-    x: np.ndarray, gamma: Array = None, beta: Array = None, eps: float = 1e-5, out: Array = None
-) -> np.ndarray:
-    """Normalise each channel of each image (n, ..., c) over the middle axes. gamma and beta have shape (c,)."""
-    return run("instance_norm", {"eps": eps}, [x, gamma, beta], out=out)
+    x: np.ndarray, gamma: np.ndarray | None = None, beta: np.ndarray | None = None, eps: float = 1e-5
+) -> Call:
+    """Normalise each channel of each image over the middle axes.
+
+    Parameters
+    ----------
+    x : ndarray (n, ..., c)
+    gamma, beta : ndarray (c,), optional
+    eps : float
+
+    Returns
+    -------
+    ndarray
+        As `x`.
+    """
+    return Call("instance_norm", {"eps": eps}, {"x": x, "gamma": gamma, "beta": beta})
 
 
+@kernel
 def layer_norm(
-    x: np.ndarray, gamma: Array = None, beta: Array = None, axes: int = 1, eps: float = 1e-5, out: Array = None
-) -> np.ndarray:
-    """Normalise over the last `axes` axes, whose shape gamma and beta have."""
-    return run("layer_norm", {"axes": axes, "eps": eps}, [x, gamma, beta], out=out)
+    x: np.ndarray,
+    gamma: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    axes: int = 1,
+    eps: float = 1e-5,
+) -> Call:
+    """Normalise over the last axes: (x - mean) / sqrt(var + eps) * gamma + beta.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64
+    gamma, beta : ndarray, optional
+        Of the shape of these axes.
+    axes : int
+        How many there are.
+    eps : float
+
+    Returns
+    -------
+    ndarray
+        As `x`.
+    """
+    return Call("layer_norm", {"axes": axes, "eps": eps}, {"x": x, "gamma": gamma, "beta": beta})
 
 
-def rms_norm(x: np.ndarray, gamma: Array = None, axes: int = 1, eps: float = 1e-5, out: Array = None) -> np.ndarray:
-    """x / sqrt(mean(x^2) + eps) * gamma, the mean over the last `axes` axes, whose shape gamma has."""
-    return run("rms_norm", {"axes": axes, "eps": eps}, [x, gamma], out=out)
+@kernel
+def rms_norm(x: np.ndarray, gamma: np.ndarray | None = None, axes: int = 1, eps: float = 1e-5) -> Call:
+    """x / sqrt(mean(x^2) + eps) * gamma, the mean over the last axes.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64
+    gamma : ndarray, optional
+        Of the shape of these axes.
+    axes : int
+        How many there are.
+    eps : float
+
+    Returns
+    -------
+    ndarray
+        As `x`.
+    """
+    return Call("rms_norm", {"axes": axes, "eps": eps}, {"x": x, "gamma": gamma})
+
+
+batch_norm_backward = gradient(
+    batch_norm, "x", "gamma", "beta", note="The running statistics are constants here, and stay as they are."
+)
+group_norm_backward = gradient(group_norm, "x", "gamma", "beta")
+instance_norm_backward = gradient(instance_norm, "x", "gamma", "beta")
+layer_norm_backward = gradient(layer_norm, "x", "gamma", "beta")
+rms_norm_backward = gradient(rms_norm, "x", "gamma")

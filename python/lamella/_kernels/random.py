@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from .. import _cpu
 from ._call import run
+from ._function import Call, gradient, kernel
 
 __all__ = [
     "bernoulli",
     "dropout",
+    "dropout_backward",
     "gaussian_dropout",
+    "gaussian_dropout_backward",
     "gaussian_noise",
+    "gaussian_noise_backward",
     "normal",
     "permutation",
     "truncated_normal",
@@ -28,18 +31,20 @@ __all__ = [
 Key = tuple[int, int]
 
 
+def _signed(key: Key) -> list[int]:
+    """The two words as the signed integers that attributes are."""
+    return [k - 2**64 if k >= 2**63 else k for k in key]
+
+
 def _fill(name: str, attrs: dict[str, Any], key: Key | None, out: np.ndarray | None) -> np.ndarray:
     if "shape" in attrs:
         shape = attrs["shape"]
         attrs["shape"] = [int(d) for d in shape] if isinstance(shape, Sequence) else [int(shape)]
     if "dtype" in attrs:
         attrs["dtype"] = np.dtype(attrs["dtype"]).name
-    if key is None:
-        return run(name, attrs, [], out=out)
-    # Ops of a key are used once: past the cache of ops.
-    attrs["key"] = [k - 2**64 if k >= 2**63 else k for k in key]
-    attrs = {k: v for k, v in attrs.items() if v is not None}
-    return _cpu.Op(name, attrs).forward([], False, None if out is None else [out])[0][0]
+    if key is not None:
+        attrs["key"] = _signed(key)
+    return run(name, attrs, [], out=out)
 
 
 def uniform(
@@ -97,9 +102,16 @@ def permutation(n: int, key: Key | None = None, out: np.ndarray | None = None) -
     return _fill("random_permutation", {"n": n}, key, out)
 
 
-def dropout(
-    x: np.ndarray, rate: float, noise_shape: Sequence[int] | None = None, out: np.ndarray | None = None
-) -> np.ndarray:
+def _noise(name: str, attrs: dict[str, Any], x: Any, key: Key | None) -> Call:
+    words = [0, 0] if key is None else _signed(key)
+    if key is not None:
+        attrs["key"] = words
+    saved = [np.array(words, np.int64).view(np.uint64)]
+    return Call(name, attrs, {"x": x}, training=True, saved=saved, once=key is None)
+
+
+@kernel(in_place="x")
+def dropout(x: np.ndarray, rate: float, noise_shape: Sequence[int] | None = None, *, key: Key | None = None) -> Call:
     """Zero each element with probability `rate` and divide the others by 1 - rate.
 
     Parameters
@@ -110,18 +122,61 @@ def dropout(
     noise_shape : sequence of int, optional
         One entry per axis: 1 where all elements along it share their fate, -1 where each has its own. The shared axes
         must be neighbours.
-    out : ndarray, optional
-        May be `x` itself.
+    key : (seed, stream), optional
+        The random stream that decides; the global generator's next one if None.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape and dtype.
     """
-    attrs = {"rate": rate, "noise_shape": None if noise_shape is None else list(noise_shape)}
-    return run("dropout", attrs, [x], out=out, training=True)
+    return _noise("dropout", {"rate": rate, "noise_shape": None if noise_shape is None else list(noise_shape)}, x, key)
 
 
-def gaussian_noise(x: np.ndarray, stddev: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
-    """x plus normal noise of mean 0 and this standard deviation; `out` may be `x` itself."""
-    return run("gaussian_noise", {"stddev": stddev}, [x], out=out, training=True)
+@kernel(in_place="x")
+def gaussian_noise(x: np.ndarray, stddev: float = 1.0, *, key: Key | None = None) -> Call:
+    """x plus normal noise.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64
+    stddev : float
+        The noise's standard deviation.
+    key : (seed, stream), optional
+        The random stream that it comes from; the global generator's next one if None.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape and dtype.
+    """
+    call = _noise("gaussian_noise", {"stddev": stddev}, x, key)
+    call.once = False  # the gradient passes, whatever was added
+    return call
 
 
-def gaussian_dropout(x: np.ndarray, rate: float, out: np.ndarray | None = None) -> np.ndarray:
-    """x times normal noise of mean 1 and variance rate / (1 - rate), rate in [0, 1); `out` may be `x` itself."""
-    return run("gaussian_dropout", {"rate": rate}, [x], out=out, training=True)
+@kernel(in_place="x")
+def gaussian_dropout(x: np.ndarray, rate: float, *, key: Key | None = None) -> Call:
+    """x times normal noise of mean 1 and variance rate / (1 - rate).
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64
+    rate : float
+        In [0, 1).
+    key : (seed, stream), optional
+        The random stream that the noise comes from; the global generator's next one if None.
+
+    Returns
+    -------
+    ndarray
+        Of x's shape and dtype.
+    """
+    return _noise("gaussian_dropout", {"rate": rate}, x, key)
+
+
+dropout_backward = gradient(dropout, "x", note="`key` must be given, and be that of the forward call.")
+gaussian_dropout_backward = gradient(
+    gaussian_dropout, "x", note="`key` must be given, and be that of the forward call."
+)
+gaussian_noise_backward = gradient(gaussian_noise, "x", note="It passes as it is.")

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import _cpu
-from ._call import run, run_backward
+from ._call import run
+from ._function import Call, gradient, kernel
 
 __all__: list[str] = []
 
-Array = np.ndarray
-Axis = int | Sequence[int] | None
+
+def _attrs(axis: int | Sequence[int] | None, keepdims: bool) -> dict[str, Any]:
+    return {"axes": [axis] if isinstance(axis, int) else axis, "keepdims": keepdims}
 
 
-def _attrs(axis: Axis, keepdims: bool, **more: Any) -> dict[str, Any]:
-    axes = [axis] if isinstance(axis, int) else axis
-    return {"axes": axes, "keepdims": keepdims, **more}
+def _public(function: Any) -> Any:
+    __all__.append(function.__name__)
+    return function
 
 
 def _named(function: Any, name: str, doc: str) -> Any:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
-    __all__.append(name)
     return function
 
 
@@ -33,50 +34,39 @@ _PARAMETERS = """
     ----------
     x : ndarray of float32 or float64
     axis : int or sequence of int, optional
-        The axes to reduce; all of them if None.
+        The axes to reduce; all of them if None."""
+_KEEPDIMS = """
     keepdims : bool
-        Whether they stay, with size 1."""
-_DDOF = """
+        Whether they stay, with size 1.
+
+    Returns
+    -------
+    ndarray
+        Without the reduced axes, or with size 1 there; a scalar where none is left.
+    """
+
+
+def _reduction(name: str, what: str) -> Any:
+    def build(x: np.ndarray, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Call:
+        return Call(name, _attrs(axis, keepdims), {"x": x})
+
+    return _public(kernel(_named(build, name, f"{what}.\n{_PARAMETERS}{_KEEPDIMS}")))
+
+
+def _variance(name: str, what: str) -> Any:
+    def build(
+        x: np.ndarray, axis: int | Sequence[int] | None = None, ddof: float = 0.0, keepdims: bool = False
+    ) -> Call:
+        return Call(name, _attrs(axis, keepdims) | {"ddof": float(ddof)}, {"x": x})
+
+    ddof = """
     ddof : float
         What is taken off the number of elements in the denominator."""
-_RETURNS = """
-    out : ndarray, optional
-        Where to put the result.
-
-    Returns
-    -------
-    ndarray
-        Without the reduced axes, or with size 1 there.
-    """
-_GRADIENT = """
-    Parameters
-    ----------
-    grad : ndarray
-        The gradient by the output.
-    x : ndarray
-        The input."""
-_GRADIENT_RETURNS = """
-
-    Returns
-    -------
-    ndarray
-        Of x's shape and dtype.
-    """
+    return _public(kernel(_named(build, name, f"{what}.\n{_PARAMETERS}{ddof}{_KEEPDIMS}")))
 
 
-def _reduction(name: str, what: str) -> Callable[..., Array]:
-    def function(x: Array, axis: Axis = None, keepdims: bool = False, out: Array | None = None) -> Array:
-        return run(name, _attrs(axis, keepdims), [x], out=out)
-
-    return _named(function, name, f"{what}.\n{_PARAMETERS}{_RETURNS}")
-
-
-def _gradient(name: str) -> Callable[..., Array]:
-    def function(grad: Array, x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-        return cast(Array, run_backward(name, _attrs(axis, keepdims), [x], [grad])[0])
-
-    doc = f"The gradient of `{name}` by its input.\n{_GRADIENT}\n    axis, keepdims\n        As for `{name}`."
-    return _named(function, f"{name}_backward", doc + _GRADIENT_RETURNS)
+def _gradient(function: Any, y: bool = False, note: str = "") -> Any:
+    return _public(gradient(function, "x", y=y, note=note))
 
 
 sum = _reduction("sum", "The sum, blocked and pairwise: accurate, and the same bits for any number of threads")
@@ -86,47 +76,29 @@ max = _reduction("max", "The largest element, NaN if there is one")
 min = _reduction("min", "The smallest element, NaN if there is one")
 sum_squares = _reduction("sum_squares", "The sum of squares")
 norm = _reduction("norm", "The square root of the sum of squares")
-
-sum_backward = _gradient("sum")
-mean_backward = _gradient("mean")
-prod_backward = _gradient("prod")
-max_backward = _gradient("max")
-min_backward = _gradient("min")
-sum_squares_backward = _gradient("sum_squares")
-norm_backward = _gradient("norm")
-
-
-def _variance(name: str, what: str) -> Callable[..., Array]:
-    def function(
-        x: Array, axis: Axis = None, ddof: float = 0.0, keepdims: bool = False, out: Array | None = None
-    ) -> Array:
-        return run(name, _attrs(axis, keepdims, ddof=float(ddof)), [x], out=out)
-
-    return _named(function, name, f"{what}.\n{_PARAMETERS}{_DDOF}{_RETURNS}")
-
-
-def _variance_gradient(name: str) -> Callable[..., Array]:
-    def function(grad: Array, x: Array, axis: Axis = None, ddof: float = 0.0, keepdims: bool = False) -> Array:
-        return cast(Array, run_backward(name, _attrs(axis, keepdims, ddof=float(ddof)), [x], [grad])[0])
-
-    doc = f"The gradient of `{name}` by its input.\n{_GRADIENT}\n    axis, ddof, keepdims\n        As for `{name}`."
-    return _named(function, f"{name}_backward", doc + _GRADIENT_RETURNS)
-
-
 var = _variance("var", "The variance, in two passes")
 std = _variance("std", "The standard deviation")
-var_backward = _variance_gradient("var")
-std_backward = _variance_gradient("std")
+
+SHARED = "Equal extrema share it evenly."
+
+sum_backward = _gradient(sum)
+mean_backward = _gradient(mean)
+prod_backward = _gradient(prod)
+max_backward = _gradient(max, y=True, note=SHARED)
+min_backward = _gradient(min, y=True, note=SHARED)
+sum_squares_backward = _gradient(sum_squares)
+norm_backward = _gradient(norm, y=True)
+var_backward = _gradient(var)
+std_backward = _gradient(std)
 
 
-def _arg(name: str, what: str) -> Callable[..., Array]:
-    def function(x: Array, axis: int | None = None, keepdims: bool = False, out: Array | None = None) -> Array:
+def _arg(name: str, what: str) -> Any:
+    def function(
+        x: np.ndarray, axis: int | None = None, keepdims: bool = False, *, out: np.ndarray | None = None
+    ) -> np.ndarray:
         return run(name, {"axis": axis, "keepdims": keepdims}, [x], out=out)
 
-    return _named(
-        function,
-        name,
-        f"""{what}: the first of equal ones, the first NaN if there is one.
+    doc = f"""{what}: the first of equal ones, the first NaN if there is one.
 
     Parameters
     ----------
@@ -141,11 +113,12 @@ def _arg(name: str, what: str) -> Callable[..., Array]:
     Returns
     -------
     ndarray of int64
-    """,
-    )
+    """
+    return _public(_named(function, name, doc))
 
 
-def global_norm(arrays: Sequence[Array]) -> float:
+@_public
+def global_norm(arrays: Sequence[np.ndarray]) -> float:
     """The L2 norm of all elements of several arrays together: what gradients are clipped by.
 
     Parameters
@@ -161,8 +134,6 @@ def global_norm(arrays: Sequence[Array]) -> float:
     """
     return _cpu.global_norm([np.asarray(x) for x in arrays])
 
-
-__all__.append("global_norm")
 
 argmax = _arg("argmax", "Where the largest element is")
 argmin = _arg("argmin", "Where the smallest element is")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._call import run, run_backward
+from ._function import Call, Several, gradient, kernel
 
 __all__ = [
     "gru",
@@ -28,38 +28,39 @@ __all__ = [
     "simple_rnn_backward",
 ]
 
-Array = np.ndarray
-MaybeArray = np.ndarray | None
-# The weights and initial states of the second direction: w_ih, w_hh, b_ih, b_hh, h0 (and c0).
-Second = Sequence[MaybeArray] | None
-
 
 def _sequence(
-    x: Array, first: list[MaybeArray], mask: MaybeArray, second: Second, attrs: dict[str, Any]
-) -> tuple[list[MaybeArray], dict[str, Any]]:
-    inputs = [x, *first, mask]
-    if second is None:
-        return inputs, attrs
-    return [*inputs, *second, *[None] * (len(first) - len(second))], {**attrs, "bidirectional": True}
+    cell: str,
+    x: Any,
+    first: dict[str, Any],
+    mask: Any,
+    second: Sequence[np.ndarray | None] | None,
+    attrs: dict[str, Any],
+) -> Call:
+    inputs = {"x": x, **first, "mask": mask}
+    if second is not None:
+        attrs["bidirectional"] = True
+        inputs["second"] = Several([*second, *[None] * (len(first) - len(second))])
+    return Call(cell, attrs, inputs)
 
 
+@kernel(several=True)
 def simple_rnn(
-    x: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: MaybeArray = None,
-    b_hh: MaybeArray = None,
-    h0: MaybeArray = None,
-    mask: MaybeArray = None,
-    second: Second = None,
+    x: np.ndarray,
+    w_ih: np.ndarray,
+    w_hh: np.ndarray,
+    b_ih: np.ndarray | None = None,
+    b_hh: np.ndarray | None = None,
+    h0: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    second: Sequence[np.ndarray | None] | None = None,
     activation: str = "tanh",
     reverse: bool = False,
     processing_order: bool = False,
     time_major: bool = False,
     return_sequences: bool = True,
     zero_masked_output: bool = False,
-    out: Sequence[Array] | None = None,
-) -> list[Array]:
+) -> Call:
     """Elman network: h = activation(x w_ih + b_ih + h w_hh + b_hh) at every step.
 
     Parameters
@@ -81,11 +82,12 @@ def simple_rnn(
         Run from the last step to the first, inside each sequence's mask; outputs stay in the order of time.
     processing_order : bool
         With `reverse`: outputs in the order of processing, as Keras' `go_backwards`.
+    time_major : bool
+        Sequences are (t, n, ...), results too.
     return_sequences : bool
         False: only final states.
     zero_masked_output : bool
         Masked steps show zeros, as PyTorch's packed sequences.
-    out : list of ndarray, optional
 
     Returns
     -------
@@ -93,33 +95,29 @@ def simple_rnn(
         The outputs (n, t, h), or (n, t, 2 h) with `second`, unless `return_sequences` is False; the final state (n, h)
         of each direction.
     """
-    inputs, attrs = _sequence(
-        x,
-        [w_ih, w_hh, b_ih, b_hh, h0],
-        mask,
-        second,
-        {
-            "activation": activation,
-            "reverse": reverse,
-            "processing_order": processing_order,
-            "time_major": time_major,
-            "return_sequences": return_sequences,
-            "zero_masked_output": zero_masked_output,
-        },
-    )
-    return _list(run("simple_rnn", attrs, inputs, out=out))
+    attrs = {
+        "activation": activation,
+        "reverse": reverse,
+        "processing_order": processing_order,
+        "time_major": time_major,
+        "return_sequences": return_sequences,
+        "zero_masked_output": zero_masked_output,
+    }
+    first = {"w_ih": w_ih, "w_hh": w_hh, "b_ih": b_ih, "b_hh": b_hh, "h0": h0}
+    return _sequence("simple_rnn", x, first, mask, second, attrs)
 
 
+@kernel(several=True)
 def lstm(
-    x: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: MaybeArray = None,
-    b_hh: MaybeArray = None,
-    h0: MaybeArray = None,
-    c0: MaybeArray = None,
-    mask: MaybeArray = None,
-    second: Second = None,
+    x: np.ndarray,
+    w_ih: np.ndarray,
+    w_hh: np.ndarray,
+    b_ih: np.ndarray | None = None,
+    b_hh: np.ndarray | None = None,
+    h0: np.ndarray | None = None,
+    c0: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    second: Sequence[np.ndarray | None] | None = None,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
     reverse: bool = False,
@@ -127,8 +125,7 @@ def lstm(
     time_major: bool = False,
     return_sequences: bool = True,
     zero_masked_output: bool = False,
-    out: Sequence[Array] | None = None,
-) -> list[Array]:
+) -> Call:
     """Long short-term memory: c = f * c + i * g, h = o * activation(c), gates i, f, g, o.
 
     Parameters
@@ -143,7 +140,7 @@ def lstm(
         Of g and of the cell's output.
     recurrent_activation : str
         Of i, f and o.
-    mask, reverse, processing_order, time_major, return_sequences, zero_masked_output, out
+    mask, reverse, processing_order, time_major, return_sequences, zero_masked_output
         As in `simple_rnn`.
 
     Returns
@@ -152,33 +149,29 @@ def lstm(
         The outputs (n, t, h), or (n, t, 2 h) with `second`, unless `return_sequences` is False; the final h and c
         (n, h) of each direction.
     """
-    inputs, attrs = _sequence(
-        x,
-        [w_ih, w_hh, b_ih, b_hh, h0, c0],
-        mask,
-        second,
-        {
-            "activation": activation,
-            "recurrent_activation": recurrent_activation,
-            "reverse": reverse,
-            "processing_order": processing_order,
-            "time_major": time_major,
-            "return_sequences": return_sequences,
-            "zero_masked_output": zero_masked_output,
-        },
-    )
-    return _list(run("lstm", attrs, inputs, out=out))
+    attrs = {
+        "activation": activation,
+        "recurrent_activation": recurrent_activation,
+        "reverse": reverse,
+        "processing_order": processing_order,
+        "time_major": time_major,
+        "return_sequences": return_sequences,
+        "zero_masked_output": zero_masked_output,
+    }
+    first = {"w_ih": w_ih, "w_hh": w_hh, "b_ih": b_ih, "b_hh": b_hh, "h0": h0, "c0": c0}
+    return _sequence("lstm", x, first, mask, second, attrs)
 
 
+@kernel(several=True)
 def gru(
-    x: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: MaybeArray = None,
-    b_hh: MaybeArray = None,
-    h0: MaybeArray = None,
-    mask: MaybeArray = None,
-    second: Second = None,
+    x: np.ndarray,
+    w_ih: np.ndarray,
+    w_hh: np.ndarray,
+    b_ih: np.ndarray | None = None,
+    b_hh: np.ndarray | None = None,
+    h0: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    second: Sequence[np.ndarray | None] | None = None,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
     reset_after: bool = True,
@@ -187,8 +180,7 @@ def gru(
     time_major: bool = False,
     return_sequences: bool = True,
     zero_masked_output: bool = False,
-    out: Sequence[Array] | None = None,
-) -> list[Array]:
+) -> Call:
     """Gated recurrent unit: h = (1 - z) * n + z * h, gates r, z, n.
 
     Parameters
@@ -206,7 +198,7 @@ def gru(
     reset_after : bool
         n = activation(x w_n + b_ih + r * (h w_n + b_hh)) as in PyTorch and Keras; False: n = activation(x w_n + b_ih +
         (r * h) w_n + b_hh).
-    mask, reverse, processing_order, time_major, return_sequences, zero_masked_output, out
+    mask, reverse, processing_order, time_major, return_sequences, zero_masked_output
         As in `simple_rnn`.
 
     Returns
@@ -214,125 +206,124 @@ def gru(
     list of ndarray
         As `simple_rnn`.
     """
-    inputs, attrs = _sequence(
-        x,
-        [w_ih, w_hh, b_ih, b_hh, h0],
-        mask,
-        second,
-        {
-            "activation": activation,
-            "recurrent_activation": recurrent_activation,
-            "reset_after": reset_after,
-            "reverse": reverse,
-            "processing_order": processing_order,
-            "time_major": time_major,
-            "return_sequences": return_sequences,
-            "zero_masked_output": zero_masked_output,
-        },
-    )
-    return _list(run("gru", attrs, inputs, out=out))
+    attrs = {
+        "activation": activation,
+        "recurrent_activation": recurrent_activation,
+        "reset_after": reset_after,
+        "reverse": reverse,
+        "processing_order": processing_order,
+        "time_major": time_major,
+        "return_sequences": return_sequences,
+        "zero_masked_output": zero_masked_output,
+    }
+    first = {"w_ih": w_ih, "w_hh": w_hh, "b_ih": b_ih, "b_hh": b_hh, "h0": h0}
+    return _sequence("gru", x, first, mask, second, attrs)
 
 
+@kernel
 def rnn_step(
-    x: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: MaybeArray = None,
-    b_hh: MaybeArray = None,
-    h: MaybeArray = None,
+    x: np.ndarray,
+    w_ih: np.ndarray,
+    w_hh: np.ndarray,
+    b_ih: np.ndarray | None = None,
+    b_hh: np.ndarray | None = None,
+    h: np.ndarray | None = None,
     activation: str = "tanh",
-    out: Array | None = None,
-) -> Array:
-    """One step of `simple_rnn`: x (n, in) and the state h (n, h) give the next state."""
-    return run("rnn_step", {"activation": activation}, [x, w_ih, w_hh, b_ih, b_hh, h], out=out)
-
-
-def lstm_step(
-    x: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: MaybeArray = None,
-    b_hh: MaybeArray = None,
-    h: MaybeArray = None,
-    c: MaybeArray = None,
-    activation: str = "tanh",
-    recurrent_activation: str = "sigmoid",
-    out: Sequence[Array] | None = None,
-) -> list[Array]:
-    """One step of `lstm`: x (n, in) and the states h, c (n, h) give the next h and c."""
-    attrs = {"activation": activation, "recurrent_activation": recurrent_activation}
-    return run("lstm_step", attrs, [x, w_ih, w_hh, b_ih, b_hh, h, c], out=out)
-
-
-def gru_step(
-    x: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: MaybeArray = None,
-    b_hh: MaybeArray = None,
-    h: MaybeArray = None,
-    activation: str = "tanh",
-    recurrent_activation: str = "sigmoid",
-    reset_after: bool = True,
-    out: Array | None = None,
-) -> Array:
-    """One step of `gru`: x (n, in) and the state h (n, h) give the next state."""
-    attrs = {"activation": activation, "recurrent_activation": recurrent_activation, "reset_after": reset_after}
-    return run("gru_step", attrs, [x, w_ih, w_hh, b_ih, b_hh, h], out=out)
-
-
-def simple_rnn_backward(
-    grad_outputs: Sequence[MaybeArray], inputs: Sequence[MaybeArray], **attrs: Any
-) -> list[MaybeArray]:
-    """Gradients of `simple_rnn`.
+) -> Call:
+    """One step of `simple_rnn`.
 
     Parameters
     ----------
-    grad_outputs : sequence of ndarray or None
-        One per array that `simple_rnn` returns; None is a zero gradient.
-    inputs : sequence of ndarray or None
-        x, w_ih, w_hh, b_ih, b_hh, h0, mask, then those of the second direction where there is one.
-    **attrs
-        The options of `simple_rnn`, `bidirectional=True` where there is a second direction.
+    x : ndarray (n, in)
+    w_ih, w_hh : ndarray (in, h), (h, h)
+    b_ih, b_hh : ndarray (h,), optional
+    h : ndarray (n, h), optional
+        The state; zeros if not given.
+    activation
+        As in `simple_rnn`.
 
     Returns
     -------
-    list of ndarray or None
-        One gradient per input; None for inputs that are None, and for the mask.
+    ndarray (n, h)
+        The next state.
     """
-    return run_backward("simple_rnn", attrs, inputs, grad_outputs)
+    inputs = {"x": x, "w_ih": w_ih, "w_hh": w_hh, "b_ih": b_ih, "b_hh": b_hh, "h": h}
+    return Call("rnn_step", {"activation": activation}, inputs)
 
 
-def lstm_backward(grad_outputs: Sequence[MaybeArray], inputs: Sequence[MaybeArray], **attrs: Any) -> list[MaybeArray]:
-    """Gradients of `lstm`; as `simple_rnn_backward`, `inputs` being x, w_ih, w_hh, b_ih, b_hh, h0, c0, mask, ..."""
-    return run_backward("lstm", attrs, inputs, grad_outputs)
+@kernel(several=True)
+def lstm_step(
+    x: np.ndarray,
+    w_ih: np.ndarray,
+    w_hh: np.ndarray,
+    b_ih: np.ndarray | None = None,
+    b_hh: np.ndarray | None = None,
+    h: np.ndarray | None = None,
+    c: np.ndarray | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+) -> Call:
+    """One step of `lstm`.
+
+    Parameters
+    ----------
+    x : ndarray (n, in)
+    w_ih, w_hh : ndarray (in, 4 h), (h, 4 h)
+    b_ih, b_hh : ndarray (4 h,), optional
+    h, c : ndarray (n, h), optional
+        The state; zeros if not given.
+    activation, recurrent_activation
+        As in `lstm`.
+
+    Returns
+    -------
+    list of ndarray (n, h)
+        The next h and c.
+    """
+    attrs = {"activation": activation, "recurrent_activation": recurrent_activation}
+    inputs = {"x": x, "w_ih": w_ih, "w_hh": w_hh, "b_ih": b_ih, "b_hh": b_hh, "h": h, "c": c}
+    return Call("lstm_step", attrs, inputs)
 
 
-def gru_backward(grad_outputs: Sequence[MaybeArray], inputs: Sequence[MaybeArray], **attrs: Any) -> list[MaybeArray]:
-    """Gradients of `gru`; as `simple_rnn_backward`."""
-    return run_backward("gru", attrs, inputs, grad_outputs)
+@kernel
+def gru_step(
+    x: np.ndarray,
+    w_ih: np.ndarray,
+    w_hh: np.ndarray,
+    b_ih: np.ndarray | None = None,
+    b_hh: np.ndarray | None = None,
+    h: np.ndarray | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    reset_after: bool = True,
+) -> Call:
+    """One step of `gru`.
+
+    Parameters
+    ----------
+    x : ndarray (n, in)
+    w_ih, w_hh : ndarray (in, 3 h), (h, 3 h)
+    b_ih, b_hh : ndarray (3 h,), optional
+    h : ndarray (n, h), optional
+        The state; zeros if not given.
+    activation, recurrent_activation, reset_after
+        As in `gru`.
+
+    Returns
+    -------
+    ndarray (n, h)
+        The next state.
+    """
+    attrs = {"activation": activation, "recurrent_activation": recurrent_activation, "reset_after": reset_after}
+    inputs = {"x": x, "w_ih": w_ih, "w_hh": w_hh, "b_ih": b_ih, "b_hh": b_hh, "h": h}
+    return Call("gru_step", attrs, inputs)
 
 
-def rnn_step_backward(
-    grad_outputs: Sequence[MaybeArray], inputs: Sequence[MaybeArray], **attrs: Any
-) -> list[MaybeArray]:
-    """Gradients of `rnn_step`; `inputs` are x, w_ih, w_hh, b_ih, b_hh, h."""
-    return run_backward("rnn_step", attrs, inputs, grad_outputs)
+_WEIGHTS = ("x", "w_ih", "w_hh", "b_ih", "b_hh")
 
-
-def lstm_step_backward(
-    grad_outputs: Sequence[MaybeArray], inputs: Sequence[MaybeArray], **attrs: Any
-) -> list[MaybeArray]:
-    """Gradients of `lstm_step`; `inputs` are x, w_ih, w_hh, b_ih, b_hh, h, c, `grad_outputs` those of h and c."""
-    return run_backward("lstm_step", attrs, inputs, grad_outputs)
-
-
-def gru_step_backward(
-    grad_outputs: Sequence[MaybeArray], inputs: Sequence[MaybeArray], **attrs: Any
-) -> list[MaybeArray]:
-    """Gradients of `gru_step`; `inputs` are x, w_ih, w_hh, b_ih, b_hh, h."""
-    return run_backward("gru_step", attrs, inputs, grad_outputs)
-
-
-def _list(result: Array | list[Array]) -> list[Array]:
-    return result if isinstance(result, list) else [result]
+simple_rnn_backward = gradient(simple_rnn, *_WEIGHTS, "h0", "second")
+lstm_backward = gradient(lstm, *_WEIGHTS, "h0", "c0", "second")
+gru_backward = gradient(gru, *_WEIGHTS, "h0", "second")
+rnn_step_backward = gradient(rnn_step, *_WEIGHTS, "h", y=True)
+lstm_step_backward = gradient(lstm_step, *_WEIGHTS, "h", "c")
+gru_step_backward = gradient(gru_step, *_WEIGHTS, "h")
