@@ -16,7 +16,7 @@ from . import callbacks as cb
 from . import metrics as _metrics
 from ._trace import NotTraceable, Tracer
 from ._training import Data, Engine, EpochRunner, Stream, batches, iterate, symbol_ids, warn_not_finite
-from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, loading, map_structure, unique_name
+from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, keep_masks, loading, map_structure, unique_name
 
 __all__ = ["Model", "Sequential", "load_model"]
 
@@ -92,7 +92,11 @@ class Model(Layer):
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
         if self._graph is None:
             raise NotImplementedError(f"{type(self).__name__}: call is not defined")
+        keep_masks(inputs, mask)
         return self._graph.run(inputs)
+
+    def _keep_mask(self, inputs: Any, out: Any, mask: Any) -> None:
+        """The layers inside have kept the masks of the outputs."""
 
     @property
     def inputs(self) -> list[KerasTensor]:
@@ -803,6 +807,7 @@ class Sequential(Model):
             self.built = True
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        keep_masks(inputs, mask)
         x = inputs
         for layer in self._modules.values():
             x = layer(x)  # type: ignore[misc]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -159,7 +160,15 @@ class Layer(Module):
         Shape of one sample: lets a model be built before it sees data. `input_dim=n` means ``(n,)``.
     batch_input_shape, batch_shape : tuple, optional
         The same with the batch dimension in front.
+
+    Attributes
+    ----------
+    supports_masking : bool
+        Whether the mask of the input, of padded time steps, is that of the output too. Where it is false (the default)
+        and `compute_mask` is not overridden, a mask ends at this layer.
     """
+
+    supports_masking = False
 
     def __init__(
         self,
@@ -205,7 +214,7 @@ class Layer(Module):
         raise NotImplementedError(f"{type(self).__name__}: call is not defined")
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The mask of the output; by default the input's."""
+        """The mask of the output, where `supports_masking` is true or this is overridden; by default the input's."""
         return previous_mask
 
     def add_weight(
@@ -355,10 +364,13 @@ class Layer(Module):
         return masks if isinstance(inputs, (list, tuple)) else masks[0]
 
     def _keep_mask(self, inputs: Any, out: Any, mask: Any) -> None:
-        new = self.compute_mask(inputs, mask)
-        if new is not None and _phase.masks is not None:
-            for t in flatten(out)[:1]:
-                _phase.masks[id(t)] = (t, new)
+        if self.supports_masking or type(self).compute_mask is not Layer.compute_mask:
+            keep_masks(flatten(out)[:1], self.compute_mask(inputs, mask))
+        elif "mask" not in self._options() and any(m is not None for m in flatten(mask)):
+            warnings.warn(
+                f"{self.name}: {type(self).__name__} does not support masking: the mask of its input ends here",
+                stacklevel=3,
+            )
 
     def _build(self, input_shape: Any) -> None:
         batchless = map_structure_shape(input_shape)
@@ -538,6 +550,14 @@ class Layer(Module):
 
     def extra_repr(self) -> str:
         return f"name={self.name}, built={self.built}"
+
+
+def keep_masks(tensors: Any, masks: Any) -> None:
+    """Let the layers that take these tensors find their masks."""
+    if _phase.masks is not None and masks is not None:
+        for t, m in zip(flatten(tensors), flatten(masks), strict=True):
+            if m is not None:
+                _phase.masks[id(t)] = (t, m)
 
 
 def map_structure_shape(shape: Any, fn: Any = None) -> Any:

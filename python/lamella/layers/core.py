@@ -86,6 +86,8 @@ class Dense(WeightedLayer):
         As in Keras.
     """
 
+    supports_masking = True
+
     def __init__(self, units: int, activation: Any = None, use_bias: bool = True, **kwargs: Any) -> None:
         super().__init__(activation, use_bias, **kwargs)
         if int(units) != units or units < 1:
@@ -107,6 +109,8 @@ class Dense(WeightedLayer):
 class Activation(Layer):
     """An activation by name or function."""
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
@@ -120,6 +124,8 @@ class Activation(Layer):
 
 class ReLU(Layer):
     """``max(x, 0)``, with a slope for x < 0 or a cap at 6."""
+
+    supports_masking = True
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
@@ -138,6 +144,8 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """x, or ``negative_slope * x`` where x < 0."""
 
+    supports_masking = True
+
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.negative_slope = negative_slope
@@ -151,6 +159,8 @@ class LeakyReLU(Layer):
 
 class ELU(Layer):
     """x, or ``alpha * (exp(x) - 1)`` where x < 0."""
+
+    supports_masking = True
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -166,6 +176,8 @@ class ELU(Layer):
 class Softmax(Layer):
     """Softmax along an axis."""
 
+    supports_masking = True
+
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
@@ -180,6 +192,8 @@ class Softmax(Layer):
 class Identity(Layer):
     """The input itself."""
 
+    supports_masking = True
+
     def call(self, inputs: Any) -> Any:
         return inputs
 
@@ -189,6 +203,8 @@ class Identity(Layer):
 
 class Dropout(Layer):
     """In training, zeroes each element with probability `rate` and scales the others by ``1 / (1 - rate)``."""
+
+    supports_masking = True
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -324,7 +340,8 @@ class Embedding(Layer):
         return apply(op("embedding", {}), inputs, self.embeddings)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        return inputs != 0 if self.mask_zero else None
+        # As floats, whose comparisons plans know; no other integer becomes 0.
+        return inputs.to(self.compute_dtype) != 0 if self.mask_zero else None
 
     def _takes_integers(self) -> bool:
         return True

@@ -13,6 +13,8 @@ __all__ = ["BatchNormalization", "LayerNormalization"]
 
 
 class _Normalization(Layer):
+    supports_masking = True
+
     def __init__(
         self,
         epsilon: float,

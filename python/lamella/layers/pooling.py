@@ -97,7 +97,17 @@ class GlobalMaxPooling2D(_GlobalPooling):
 
 
 class GlobalAveragePooling1D(GlobalAveragePooling2D):
-    """The mean of each channel over time."""
+    """The mean of each channel over time; padded steps do not count, and a sequence of nothing else gives zeros."""
+
+    def call(self, inputs: Tensor, mask: Any = None) -> Tensor:
+        if mask is None:
+            return super().call(inputs)
+        steps = mask.to(inputs.dtype).reshape(*inputs.shape[:2], 1)
+        count = steps.sum(1, keepdim=self.keepdims).clamp(min=1.0)
+        return (inputs * steps).sum(1, keepdim=self.keepdims) / count
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        return None
 
 
 class GlobalMaxPooling1D(GlobalMaxPooling2D):

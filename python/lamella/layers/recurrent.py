@@ -22,10 +22,10 @@ class Masking(Layer):
         self.mask_value = float(mask_value)
 
     def call(self, inputs: Tensor) -> Tensor:
-        return inputs * self.compute_mask(inputs).reshape(*inputs.shape[:2], 1).to(inputs.dtype)
+        return inputs * self.compute_mask(inputs).reshape(*inputs.shape[:-1], 1).to(inputs.dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        return (inputs - self.mask_value).abs().amax(-1) > 0
+        return (inputs != self.mask_value).to(inputs.dtype).amax(-1) > 0
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mask_value": self.mask_value}
