@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import activations, initializers, regularizers
 from .._kernels._call import op
 from ..autograd import Tensor, apply
@@ -303,6 +305,8 @@ class Embedding(Layer):
         Length of a row.
     mask_zero : bool
         Whether 0 marks padding that later recurrent layers skip.
+    input_length : int, optional
+        Length of the sequences; the same as ``input_shape=(input_length,)``.
     """
 
     def __init__(
@@ -315,9 +319,16 @@ class Embedding(Layer):
         mask_zero: bool = False,
         weights: Any = None,
         lora_rank: Any = None,
+        input_length: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if input_length is not None:
+            if isinstance(input_length, bool) or not isinstance(input_length, (int, np.integer)) or input_length < 1:
+                raise ValueError(f"Embedding: input_length: expected a positive integer, got {input_length!r}")
+            if self._sample_shape not in (None, (input_length,)):
+                raise ValueError(f"Embedding: input_length: expected {self._sample_shape}, got {input_length}")
+            self._sample_shape = (int(input_length),)
         if embeddings_constraint is not None or lora_rank is not None:
             raise NotImplementedError("Embedding: embeddings_constraint and lora_rank are not supported")
         self.input_dim, self.output_dim = int(input_dim), int(output_dim)
