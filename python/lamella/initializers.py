@@ -196,8 +196,15 @@ class Orthogonal(Initializer):
         if len(shape) < 2:
             raise ValueError(f"Orthogonal: shape: expected at least 2 dimensions, got {tuple(shape)}")
         rows, cols = math.prod(shape[:-1]), shape[-1]
-        q, r = np.linalg.qr(_random.normal((max(rows, cols), min(rows, cols)), 0.0, 1.0, dtype="float64"))
-        q = q * np.sign(np.diag(r))
+        long, short = max(rows, cols), min(rows, cols)
+        a = _random.normal((long, short), 0.0, 1.0, dtype="float64")
+        if long >= 2 * short:
+            # So long a matrix is well conditioned: R is the Cholesky factor of its Gram matrix. Two products take half
+            # the time of Householder's QR, and far less where the threads of NumPy's BLAS must share their cores.
+            q = a @ np.linalg.inv(np.linalg.cholesky(a.T @ a)).T
+        else:
+            q, r = np.linalg.qr(a)
+            q = q * np.sign(np.diag(r))
         return (self.gain * (q if rows >= cols else q.T)).reshape(tuple(shape)).astype(dtype)
 
 
