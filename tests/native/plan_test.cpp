@@ -18,12 +18,12 @@ std::atomic<int64_t> allocations{0};
 
 // Counted for the whole test program; only differences between two moments are looked at. Not inline: where only one of
 // a pair is, GCC warns of memory that new gave and free takes.
-void* operator new(size_t bytes) {
+[[gnu::noinline]] void* operator new(size_t bytes) {
   ++allocations;
   if (void* p = std::malloc(bytes > 0 ? bytes : 1)) return p;
   throw std::bad_alloc();
 }
-void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
   ++allocations;
   return std::malloc(bytes);
 }
