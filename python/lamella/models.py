@@ -53,10 +53,7 @@ class Model(Layer):
         if inputs is not None or outputs is not None:
             self._graph = _Functional(inputs, outputs)
             for layer in self._graph.layers:
-                adopt(layer, self._modules)
-                if layer.name in self._modules:
-                    raise ValueError(f"Model: layers: expected unique names, got {layer.name!r} twice")
-                self.add_module(layer.name, layer)
+                self.add_module(adopt(layer, self._modules), layer)
             self.built = True
 
     # -- structure --
@@ -78,16 +75,25 @@ class Model(Layer):
         """The layers right below, in order."""
         return [m for m in self._modules.values() if isinstance(m, Layer)]
 
+    def _named_layers(self) -> list[tuple[str, Layer]]:
+        """The layers with their names in this model."""
+        return [(name, m) for name, m in self._modules.items() if isinstance(m, Layer)]
+
+    def _names(self) -> dict[int, str]:
+        return {id(m): name for name, m in self._named_layers()}
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or index."""
         if index is not None:
             if not -len(self.layers) <= index < len(self.layers):
                 raise ValueError(f"get_layer: index: expected one of {len(self.layers)} layers, got {index}")
             return self.layers[index]
-        for layer in self.layers:
-            if layer.name == name:
+        for known, layer in self._named_layers():
+            if known == name:
                 return layer
-        raise ValueError(f"get_layer: name: expected one of {', '.join(m.name for m in self.layers)}, got {name!r}")
+        raise ValueError(
+            f"get_layer: name: expected one of {', '.join(n for n, _ in self._named_layers())}, got {name!r}"
+        )
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
         if self._graph is None:
@@ -116,11 +122,13 @@ class Model(Layer):
 
     @property
     def input_names(self) -> list[str]:
-        return [t.name for t in self.inputs]
+        names = self._names()
+        return [names.get(id(t.layer), t.name) for t in self.inputs]
 
     @property
     def output_names(self) -> list[str]:
-        return [t.layer.name if t.layer else f"output_{i}" for i, t in enumerate(self.outputs)]
+        names = self._names()
+        return [names.get(id(t.layer), f"output_{i}") for i, t in enumerate(self.outputs)]
 
     def _sample_shapes(self) -> list[Any]:
         """The shapes of the inputs as far as they are fixed."""
@@ -143,9 +151,9 @@ class Model(Layer):
         show = print_fn or print
         rows = [("Layer (type)", "Output Shape", "Param #")]
         shapes = self._output_shapes()
-        for layer in self.layers:
-            shape = shapes.get(layer.name)
-            rows.append((f"{layer.name} ({type(layer).__name__})", "?" if shape is None else str(shape),
+        for name, layer in self._named_layers():
+            shape = shapes.get(name)
+            rows.append((f"{name} ({type(layer).__name__})", "?" if shape is None else str(shape),
                          f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"))  # fmt: skip
         widths = [max(len(r[i]) for r in rows) + 2 for i in range(3)]
         total_width = line_length or sum(widths)
@@ -162,10 +170,10 @@ class Model(Layer):
 
     def _output_shapes(self) -> dict[str, Any]:
         out = {}
-        for layer in self.layers:
+        for name, layer in self._named_layers():
             if layer._calls:
                 made = [t.shape for t in layer._calls[0].outputs]
-                out[layer.name] = made[0] if len(made) == 1 else made
+                out[name] = made[0] if len(made) == 1 else made
         return out
 
     # -- training --
@@ -656,7 +664,7 @@ class Model(Layer):
             raise NotImplementedError(
                 f"{type(self).__name__}: get_config: a subclassed model must define it to be saved"
             )
-        return {"name": self.name, "trainable": self._trainable, **self._graph.config()}
+        return {"name": self.name, "trainable": self._trainable, **self._graph.config(self._names())}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None) -> Model:
@@ -761,9 +769,9 @@ class Sequential(Model):
             return
         if not isinstance(layer, Layer):
             raise TypeError(f"Sequential: add: expected a Layer, got {type(layer).__name__}")
-        adopt(layer, self._modules)
-        if layer.name in self._modules:
-            raise ValueError(f"Sequential: add: expected a new name, got {layer.name!r} twice")
+        if any(m is layer for m in self._modules.values()):
+            raise ValueError(f"Sequential: add: expected a new layer, got {layer.name!r} again")
+        name = adopt(layer, self._modules)
         if self._last is None and not self._modules:
             shape = layer._sample_shape
             if shape is None and isinstance(layer, Model) and layer.built and layer._trace_shapes():
@@ -771,7 +779,7 @@ class Sequential(Model):
             if shape is not None:
                 self._start(KerasTensor((None, *shape), layer._input_dtype()))
                 self._declared = True
-        self.add_module(layer.name, layer)
+        self.add_module(name, layer)
         if self._last is not None:
             self._last = layer(self._last)
             self.built = True
@@ -848,7 +856,7 @@ class Sequential(Model):
         built_from = self.__dict__.get("_build_shape")
         return {
             "name": self.name,
-            "layers": [{"class_name": type(m).__name__, "config": m.get_config()} for m in self.layers],
+            "layers": [_layer_config(name, m) for name, m in self._named_layers()],
             "input_shape": None if built_from is None else [None, *built_from[1:]],
         }
 
@@ -926,7 +934,7 @@ class _Functional:
                 values[id(t)] = v
         return map_structure(fill, self.output_structure)
 
-    def config(self) -> dict[str, Any]:
+    def config(self, names: dict[int, str]) -> dict[str, Any]:
         """Layers and calls by number; tensors as {"tensor": [call, output]}, with call -1 - i for input i."""
         number = {id(m): i for i, m in enumerate(self.layers)}
         place: dict[int, list[int]] = {id(t): [-1 - i, 0] for i, t in enumerate(self.inputs)}
@@ -938,8 +946,9 @@ class _Functional:
             return {"tensor": place[id(leaf)]} if isinstance(leaf, KerasTensor) else leaf
 
         return {
-            "layers": [{"class_name": type(m).__name__, "config": m.get_config()} for m in self.layers],
-            "inputs": [{"shape": list(t.shape), "dtype": t.dtype, "name": t.name} for t in self.inputs],
+            "layers": [_layer_config(names[id(m)], m) for m in self.layers],
+            "inputs": [{"shape": list(t.shape), "dtype": t.dtype, "name": names.get(id(t.layer), t.name)}
+                       for t in self.inputs],
             "calls": [
                 {"layer": number[id(c.layer)], "args": map_structure(encode, list(c.args)),
                  "kwargs": map_structure(encode, c.kwargs)}
@@ -976,6 +985,10 @@ class _Functional:
             out = made[c["layer"]](*decode(c["args"]), **decode(c["kwargs"]))
             results.append(flatten(out))
         return (inputs[0] if len(inputs) == 1 else inputs), decode(config["outputs"])
+
+
+def _layer_config(name: str, layer: Layer) -> dict[str, Any]:
+    return {"class_name": type(layer).__name__, "config": {**layer.get_config(), "name": name}}
 
 
 def _layer_classes(custom_objects: dict[str, type] | None = None) -> dict[str, type]:

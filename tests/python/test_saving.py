@@ -295,3 +295,30 @@ def test_missing_files_are_not_found_errors(tmp_path):
             read(tmp_path / "none.safetensors")
         with pytest.raises(IsADirectoryError):
             read(tmp_path)
+
+
+def test_models_built_apart_can_be_joined(tmp_path):
+    def branch():
+        x = layers.Input((4,))
+        return models.Model(x, layers.Dense(3, "relu")(layers.Dense(5)(x)))
+
+    a, b = branch(), branch()
+    out = layers.Dense(2)(layers.Concatenate()([a.output, b.output]))
+    joined = models.Model([a.input, b.input], out)
+    x, y = np.random.default_rng(0).random((2, 6, 4)).astype(np.float32)
+    expected = joined.predict([x, y], verbose=0)
+    assert len({id(w) for w in joined.weights}) == 10
+    assert joined.get_layer("dense_3") is joined.layers[-1] and joined.get_layer("dense") is a.layers[1]
+    assert len(joined.input_names) == 2 and joined.input_names[0] != joined.input_names[1]
+    for model, data in ((joined, [x, y]), (a, x), (b, y)):
+        path = tmp_path / "m.safetensors"
+        before = model.predict(data, verbose=0)
+        model.save(path)
+        np.testing.assert_array_equal(models.load_model(path).predict(data, verbose=0), before)
+    named = dict(zip(joined.input_names, (x, y), strict=True))
+    np.testing.assert_array_equal(joined.predict(named, verbose=0), expected)
+    twice = layers.Dense(3, name="same")
+    with pytest.raises(ValueError, match="again"):
+        models.Sequential([twice, twice])
+    with pytest.raises(ValueError, match="unique names"):
+        models.Sequential([twice, layers.Dense(3, name="same")])

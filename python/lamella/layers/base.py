@@ -52,16 +52,25 @@ def unique_name(base: str) -> str:
     return base if n == 0 else f"{base}_{n}"
 
 
-def adopt(layer: Layer, taken: Iterable[str]) -> None:
-    """Take a layer into a model: names made up for it are counted per model, so that saved files do not depend on what
-    else the process has built.
+def adopt(layer: Layer, taken: Iterable[str]) -> str:
+    """Take a layer into a model; gives its name there. Names made up for it are counted per model, so that saved files
+    do not depend on what else the process has built; in a second model it may have another name than in its first.
     """
-    if not layer._named_by_user and not layer._owned:
-        base, n, names = snake_case(type(layer).__name__), 0, set(taken)
-        while (base if n == 0 else f"{base}_{n}") in names:
+    names = set(taken)
+    if layer._named_by_user:
+        if layer.name in names:
+            raise ValueError(f"Model: layers: expected unique names, got {layer.name!r} twice")
+        name = layer.name
+    else:
+        base, n = snake_case(type(layer).__name__), 0
+        name = layer.name if layer._owned else base
+        while name in names:
             n += 1
-        layer.name = base if n == 0 else f"{base}_{n}"
+            name = f"{base}_{n}"
+        if not layer._owned:
+            layer.name = name
     layer._owned = True
+    return name
 
 
 def reset_names() -> None:
