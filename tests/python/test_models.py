@@ -179,7 +179,8 @@ def test_train_on_batch_and_generators():
 def test_validation_split_is_the_end_of_the_data():
     x, y = blobs(100)
     x[80:] = np.nan
-    history = compiled().fit(x, y, validation_split=0.2, epochs=1, verbose=0).history
+    with pytest.warns(RuntimeWarning, match="validation, batch 0"):
+        history = compiled().fit(x, y, validation_split=0.2, epochs=1, verbose=0).history
     assert np.isfinite(history["loss"][0]) and np.isnan(history["val_loss"][0])
 
 
