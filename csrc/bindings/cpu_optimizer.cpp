@@ -76,6 +76,10 @@ void bind_optimizer(py::module_& m) {
              return std::shared_ptr<Optimizer>(Optimizer::make(kind, to_json(hyper)));
            }),
            py::arg("kind"), py::arg("hyper") = py::none())
+      .def(py::pickle([](const Optimizer& o) { return py::make_tuple(o.kind(), from_json(o.hyper())); },
+                      [](const py::tuple& t) {
+                        return std::shared_ptr<Optimizer>(Optimizer::make(t[0].cast<std::string>(), to_json(t[1])));
+                      }))
       .def_property_readonly("kind", &Optimizer::kind)
       .def_property_readonly("hyper", [](const Optimizer& o) { return from_json(o.hyper()); })
       .def(

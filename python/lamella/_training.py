@@ -232,6 +232,9 @@ class Engine:
         self._metric_outputs: list[tuple[metrics.Metric, int, bool]] = []  # metric, output it looks at, weighted
         self._masks: list[Any] = []  # of the outputs of the last forward
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_steps": {}}  # a copy of the model makes its own plans
+
     # -- forward, loss and metrics, on tensors or symbols --
 
     def forward(self, x: Sequence[Tensor], training: bool) -> tuple[list[Tensor], list[Tensor]]:

@@ -98,6 +98,13 @@ class Optimizer:
             out.append(known[1])
         return out
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_states": list(self._states.values())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # In a copy the parameters are other objects.
+        self.__dict__.update(state, _states={id(p): (p, arrays) for p, arrays in state["_states"]})
+
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> None:
         """One step from pairs (gradient, variable); a None gradient leaves its variable as it is."""
         pairs = [(g, v) for g, v in grads_and_vars if g is not None]

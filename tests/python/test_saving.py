@@ -1,7 +1,9 @@
 """Saved models: round trips, hostile files, failed writes."""
 
+import copy
 import json
 import os
+import pickle
 import struct
 import warnings
 
@@ -322,3 +324,31 @@ def test_models_built_apart_can_be_joined(tmp_path):
         models.Sequential([twice, twice])
     with pytest.raises(ValueError, match="unique names"):
         models.Sequential([twice, layers.Dense(3, name="same")])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda obj: pickle.loads(pickle.dumps(obj))])
+def test_copies_of_models_and_optimizers_train_on_alike(copied):
+    x, y = np.random.default_rng(0).random((20, 4)).astype(np.float32), np.arange(20) % 3
+    model = models.Sequential([layers.Dense(8, "relu", input_shape=(4,)), layers.Dense(3, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(x, y, verbose=0)
+    twin = copied(model)
+    for m in (model, twin):
+        m.fit(x, y, epochs=2, shuffle=False, verbose=0)
+    for a, b in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+    net = nn.Linear(4, 2)
+    pair = net, optim.Adam([{"params": [net.weight], "lr": 0.1}, {"params": [net.bias]}])
+
+    def step(net, optimizer):
+        optimizer.zero_grad()
+        net(lamella.tensor(x)).sum().backward()
+        optimizer.step()
+
+    step(*pair)
+    twins = copied(pair)
+    for p in (pair, twins):
+        step(*p)
+    np.testing.assert_array_equal(net.weight.numpy(), twins[0].weight.numpy())
+    assert twins[1].param_groups[0]["lr"] == 0.1
