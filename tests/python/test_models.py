@@ -624,3 +624,20 @@ def test_nan_is_warned_of_once_a_run():
     assert len(seen) == 1 and "batch 4" in str(seen[0].message)
     with pytest.warns(RuntimeWarning, match="train_on_batch"):
         model.train_on_batch(x, y)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Input((-1,)), lambda: layers.Input(("a",)), lambda: layers.Input(5),
+        lambda: layers.Dense(3, input_shape=5), lambda: layers.Dense(None), lambda: layers.Dense("a"),
+        lambda: layers.Dense(True), lambda: layers.Dense(2.5), lambda: layers.Conv2D("a", 3),
+        lambda: layers.Conv2D(4, 3, groups=0), lambda: layers.Embedding("a", 3), lambda: layers.Embedding(3, 0),
+        lambda: layers.LSTM(-2), lambda: layers.LSTM(2, dropout="a"), lambda: layers.Dropout("a"),
+        lambda: layers.Dropout(1.5), lambda: layers.RepeatVector(0),
+        lambda: layers.LayerNormalization(axis=9)(np.ones((2, 3), np.float32)),
+    ],
+)  # fmt: skip
+def test_bad_sizes_of_layers(make):
+    with pytest.raises(ValueError, match="expected"):
+        make()

@@ -393,3 +393,10 @@ def test_trace_refuses_values():
     for fn in (lambda x: x * x.sum().item(), lambda x: x if x.sum() > 0 else -x, lambda x: np.asarray(x)):
         with pytest.raises(NotTraceable, match="needs values"):
             trace(fn, [("float32", (2, 3))])
+
+
+@pytest.mark.parametrize(("beta", "threshold"), [(1.0, 20.0), (2.0, 3.0), (0.5, 1.0)])
+def test_softplus_is_linear_beyond_its_threshold(beta, threshold):
+    x = np.linspace(-8, 8, 33).astype(np.float32)
+    expected = np.where(beta * x > threshold, x, np.log1p(np.exp(beta * x.astype(np.float64))) / beta)
+    np.testing.assert_allclose(nn.Softplus(beta, threshold)(lamella.tensor(x)).numpy(), expected, rtol=1e-6)

@@ -102,6 +102,29 @@ def map_structure(fn: Any, structure: Any) -> Any:
     return fn(structure)
 
 
+def positive(value: Any, what: str) -> int:
+    """A positive integer (7.0 counts as one, as in Keras)."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or int(value) != value or value < 1:
+        raise ValueError(f"{what}: expected a positive integer, got {value!r}")
+    return int(value)
+
+
+def fraction(value: Any, what: str, one: bool = True) -> float:
+    """A number from 0 to 1; without 1 unless `one`."""
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1 or (value == 1 and not one):
+        raise ValueError(f"{what}: expected a number in [0, 1{']' if one else ')'}, got {value!r}")
+    return float(value)
+
+
+def sample_shape(shape: Any, what: str) -> tuple[int | None, ...]:
+    """The shape of one sample; None for unknown sizes."""
+    sizes = shape if isinstance(shape, (tuple, list)) else None
+    if sizes is None or not all(d is None or (isinstance(d, (int, np.integer)) and d >= 0) for d in sizes):
+        raise ValueError(f"{what}: expected the shape of one sample, a tuple of sizes >= 0 or None, got {shape!r}")
+    return tuple(None if d is None else int(d) for d in sizes)
+
+
 def pair(value: Any, what: str) -> tuple[int, int]:
     """An int or a pair of them as a pair of positive ints."""
     items = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
@@ -208,7 +231,7 @@ class Layer(Module):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self._trainable = bool(trainable)
-        self._sample_shape = None if shape is None else tuple(shape)
+        self._sample_shape = None if shape is None else sample_shape(shape, f"{type(self).__name__}: input_shape")
         self._regularized: list[tuple[Any, Parameter]] = []
         self._weight_order: list[str] = []
         self._calls: list[_Call] = []
@@ -594,8 +617,9 @@ class InputLayer(Layer):
             batch_size, *shape = kwargs.pop("batch_shape")
         if shape is None:
             raise ValueError("Input: shape: expected the shape of one sample")
+        shape = sample_shape(shape, "Input: shape")
         super().__init__(name=name or unique_name("input_layer"), **kwargs)
-        self._sample_shape = tuple(shape)
+        self._sample_shape = shape
         self.batch_size = batch_size
         self.input_dtype = np.dtype(dtype or "float32").name
         self.built = True

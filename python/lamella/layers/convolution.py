@@ -6,7 +6,7 @@ from typing import Any
 
 from .. import initializers, regularizers
 from ..autograd import Tensor
-from .base import pair
+from .base import pair, positive
 from .core import WeightedLayer
 
 __all__ = ["Conv1D", "Conv2D", "Conv2DTranspose", "DepthwiseConv2D"]
@@ -47,15 +47,13 @@ class _Conv(WeightedLayer):
         super().__init__(activation, use_bias, **kwargs)
         label = type(self).__name__
         _channels_last(label, data_format)
-        if int(filters) != filters or filters < 1:
-            raise ValueError(f"{label}: filters: expected a positive integer, got {filters!r}")
-        self.filters = int(filters)
+        self.filters = positive(filters, f"{label}: filters")
         self.kernel_size = _sizes(kernel_size, self._rank, f"{label}: kernel_size")
         self.strides = _sizes(strides, self._rank, f"{label}: strides")
         self.dilation_rate = _sizes(dilation_rate, self._rank, f"{label}: dilation_rate")
         self.padding = _padding(label, padding, self._paddings)
-        self.groups = int(groups)
-        if self.groups < 1 or self.filters % self.groups:
+        self.groups = positive(groups, f"{label}: groups")
+        if self.filters % self.groups:
             raise ValueError(f"{label}: groups: expected a divisor of filters ({self.filters}), got {groups!r}")
 
     def build(self, input_shape: Any) -> None:
@@ -133,7 +131,7 @@ class DepthwiseConv2D(WeightedLayer):
         self.strides = pair(strides, "DepthwiseConv2D: strides")
         self.dilation_rate = pair(dilation_rate, "DepthwiseConv2D: dilation_rate")
         self.padding = _padding("DepthwiseConv2D", padding, ("valid", "same"))
-        self.depth_multiplier = int(depth_multiplier)
+        self.depth_multiplier = positive(depth_multiplier, "DepthwiseConv2D: depth_multiplier")
 
     def build(self, input_shape: Any) -> None:
         c = input_shape[-1]
@@ -187,9 +185,7 @@ class Conv2DTranspose(WeightedLayer):
     ) -> None:
         super().__init__(activation, use_bias, **kwargs)
         _channels_last("Conv2DTranspose", data_format)
-        if int(filters) != filters or filters < 1:
-            raise ValueError(f"Conv2DTranspose: filters: expected a positive integer, got {filters!r}")
-        self.filters = int(filters)
+        self.filters = positive(filters, "Conv2DTranspose: filters")
         self.kernel_size = pair(kernel_size, "Conv2DTranspose: kernel_size")
         self.strides = pair(strides, "Conv2DTranspose: strides")
         self.dilation_rate = pair(dilation_rate, "Conv2DTranspose: dilation_rate")

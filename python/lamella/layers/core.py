@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .. import activations, initializers, regularizers
 from .._kernels._call import op
 from ..autograd import Tensor, apply
-from .base import Layer, pair
+from .base import Layer, fraction, pair, positive
 
 __all__ = [
     "ELU", "Activation", "Dense", "Dropout", "Embedding", "Flatten", "Identity", "LeakyReLU", "Permute", "ReLU",
@@ -92,9 +90,7 @@ class Dense(WeightedLayer):
 
     def __init__(self, units: int, activation: Any = None, use_bias: bool = True, **kwargs: Any) -> None:
         super().__init__(activation, use_bias, **kwargs)
-        if int(units) != units or units < 1:
-            raise ValueError(f"Dense: units: expected a positive integer, got {units!r}")
-        self.units = int(units)
+        self.units = positive(units, "Dense: units")
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
@@ -210,13 +206,11 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not 0 <= rate <= 1:
-            raise ValueError(f"Dropout: rate: expected a number in [0, 1], got {rate}")
         if noise_shape is not None:
             raise NotImplementedError("Dropout: noise_shape: not supported")
         if seed is not None:
             raise NotImplementedError("Dropout: seed: not supported; lamella.seed(n) fixes all random streams")
-        self.rate = float(rate)
+        self.rate = fraction(rate, "Dropout: rate")
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training or self.rate == 0:
@@ -282,9 +276,7 @@ class RepeatVector(Layer):
 
     def __init__(self, n: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if int(n) != n or n < 1:
-            raise ValueError(f"RepeatVector: n: expected a positive integer, got {n!r}")
-        self.n = int(n)
+        self.n = positive(n, "RepeatVector: n")
 
     def call(self, inputs: Tensor) -> Tensor:
         column = apply(op("expand_dims", {"axis": 1}), inputs)
@@ -324,16 +316,14 @@ class Embedding(Layer):
     ) -> None:
         super().__init__(**kwargs)
         if input_length is not None:
-            if isinstance(input_length, bool) or not isinstance(input_length, (int, np.integer)) or input_length < 1:
-                raise ValueError(f"Embedding: input_length: expected a positive integer, got {input_length!r}")
+            input_length = positive(input_length, "Embedding: input_length")
             if self._sample_shape not in (None, (input_length,)):
                 raise ValueError(f"Embedding: input_length: expected {self._sample_shape}, got {input_length}")
-            self._sample_shape = (int(input_length),)
+            self._sample_shape = (input_length,)
         if embeddings_constraint is not None or lora_rank is not None:
             raise NotImplementedError("Embedding: embeddings_constraint and lora_rank are not supported")
-        self.input_dim, self.output_dim = int(input_dim), int(output_dim)
-        if self.input_dim < 1 or self.output_dim < 1:
-            raise ValueError(f"Embedding: expected positive sizes, got {input_dim}, {output_dim}")
+        self.input_dim = positive(input_dim, "Embedding: input_dim")
+        self.output_dim = positive(output_dim, "Embedding: output_dim")
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
         self.mask_zero = bool(mask_zero)

@@ -160,7 +160,10 @@ class LayerNormalization(_Normalization):
 
     def build(self, input_shape: Any) -> None:
         rank = len(input_shape)
-        axes = sorted(a % rank for a in ([self.axis] if isinstance(self.axis, int) else self.axis))
+        given = [self.axis] if isinstance(self.axis, int) else self.axis
+        if not all(-rank <= a < rank for a in given):
+            raise ValueError(f"{self.name}: axis: expected axes of an input of rank {rank}, got {self.axis}")
+        axes = sorted(a % rank for a in given)
         if not axes or axes != list(range(rank - len(axes), rank)) or axes[0] == 0:
             raise NotImplementedError(f"{self.name}: axis: expected the last axis or the last few, got {self.axis}")
         shape = tuple(input_shape[a] for a in axes)

@@ -9,7 +9,7 @@ import numpy as np
 from .. import activations, initializers, regularizers
 from .._kernels._call import op
 from ..autograd import Tensor, apply
-from .base import Layer
+from .base import Layer, fraction, positive
 
 __all__ = ["GRU", "LSTM", "Masking", "SimpleRNN"]
 
@@ -70,11 +70,8 @@ class _Recurrent(Layer):
                             ("stateful", stateful), ("seed", seed)):  # fmt: skip
             if given:
                 raise NotImplementedError(f"{label}: {name}: not supported")
-        if int(units) != units or units < 1:
-            raise ValueError(f"{label}: units: expected a positive integer, got {units!r}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"{label}: dropout: expected a number in [0, 1), got {dropout}")
-        self.units, self.use_bias, self.dropout = int(units), bool(use_bias), float(dropout)
+        self.units, self.use_bias = positive(units, f"{label}: units"), bool(use_bias)
+        self.dropout = fraction(dropout, f"{label}: dropout", one=False)
         self.activation = activations.serialize(activations.get(activation))
         self.recurrent_activation = (
             None if recurrent_activation is None else activations.serialize(activations.get(recurrent_activation))

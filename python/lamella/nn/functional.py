@@ -317,7 +317,11 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta * x)) / beta."""
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold."""
+    if threshold < 20 or beta <= 0 or input.dtype != np.float32:
+        scaled = _e.mul(input, beta)
+        return _e.where(scaled > threshold, input, _e.div(_e.softplus(scaled), beta))
+    # From 20 on the two agree to the last bit of float32.
     return _e.softplus(input) if beta == 1 else _e.div(_e.softplus(_e.mul(input, beta)), beta)
 
 
