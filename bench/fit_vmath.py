@@ -1,6 +1,7 @@
-"""Minimax fits behind csrc/kernels/cpu/vmath.h; prints its coefficient tables. Needs mpmath.
+"""Minimax fits behind csrc/kernels/cpu/vmath.h and its neighbours; prints their coefficient tables. Needs mpmath.
 
-Each function is fitted by the Remez exchange in 60 digits; the weights make the error relative to the function itself.
+Polynomials are fitted by the Remez exchange, quotients by Lawson's rule, in 60 digits; the weights make the error
+relative to the function itself.
 """
 
 import argparse
@@ -54,6 +55,51 @@ def remez(f, weight, lo, hi, powers, iterations=40):
     return best
 
 
+def lawson(f, weight, lo, hi, m, n, iterations=80):
+    """P of degree m and Q of degree n, Q(0) = 1, with P / Q nearest to f on [lo, hi] in the weighted maximum norm.
+
+    Least squares on f Q - P over the last Q, where the points that err most weigh more from round to round.
+    """
+    steps = 20 * (m + n)
+    grid = [lo + (hi - lo) * mp.expm1(mp.mpf(5 * i) / steps) / mp.expm1(5) for i in range(steps + 1)]  # denser at lo
+    rows = [[x**i for i in range(max(m, n) + 1)] for x in grid]
+    fg, wg = [f(x) for x in grid], [weight(x) for x in grid]
+    share, q = [mp.mpf(1)] * len(grid), [mp.mpf(1)] * len(grid)
+    best = None
+    for _ in range(iterations):
+        a, b = mp.matrix(m + n + 1, m + n + 1), mp.matrix(m + n + 1, 1)
+        for powers, y, w, s, d in zip(rows, fg, wg, share, q, strict=True):
+            row = powers[: m + 1] + [-y * v for v in powers[1 : n + 1]]
+            for i, v in enumerate(row):
+                scaled = s * (w / d) ** 2 * v
+                b[i] += scaled * y
+                for j, u in enumerate(row):
+                    a[i, j] += scaled * u
+        solution = list(mp.lu_solve(a, b))
+        c, e = solution[: m + 1], [mp.mpf(1), *solution[m + 1 :]]
+        q = [mp.fdot(e, powers[: n + 1]) for powers in rows]
+        err = [w * abs(mp.fdot(c, powers[: m + 1]) / d - y) for powers, y, w, d in zip(rows, fg, wg, q, strict=True)]
+        worst = max(err)
+        if best is None or worst < best[2]:
+            best = (c, e, worst)
+        share = [s * r / worst + mp.mpf("1e-30") for s, r in zip(share, err, strict=True)]
+    return best
+
+
+def show(c, kind):
+    for x in c:
+        single = np.format_float_positional(np.float32(float(x)), unique=True) + "f"
+        print(single if kind == "float" else repr(float(x)), end=",\n")
+
+
+def fit_rational(name, f, weight, lo, hi, m, n, kind):
+    """Fits P of degree m over Q of degree n, prints both and the largest weighted error."""
+    p, q, worst = lawson(f, weight, mp.mpf(lo), mp.mpf(hi), m, n)
+    print(f"// {name}: 2^{float(mp.log(worst, 2)):.1f}; P, then Q")
+    show(p, kind)
+    show(q, kind)
+
+
 def fit(name, f, weight, lo, hi, degree, kind):
     """Fits degree + 1 coefficients, prints them rounded to `kind` and the largest weighted error before and after."""
     lo, hi = mp.mpf(lo), mp.mpf(hi)
@@ -64,9 +110,7 @@ def fit(name, f, weight, lo, hi, degree, kind):
         abs(weight(x) * (f(x) - sum(c * x**i for i, c in enumerate(rounded)))) for x in samples if abs(x) > 1e-9
     )
     print(f"// {name}: 2^{float(mp.log(worst, 2)):.1f}, rounded 2^{float(mp.log(after, 2)):.1f}")
-    for x in rounded:
-        single = np.format_float_positional(np.float32(float(x)), unique=True) + "f"
-        print(single if kind == "float" else repr(float(x)), end=",\n")
+    show(rounded, kind)
 
 
 def series(direct, terms, cut):
@@ -116,6 +160,14 @@ def erf_p(z):
     return mp.erf(x) / x - 1 if z > 0 else 2 / mp.sqrt(mp.pi) - 1
 
 
+NORMAL_TAIL_K = mp.mpf(float(np.float32(mp.sqrt(2 * mp.pi))))
+
+
+def normal_tail_scale(a):
+    """(2 + k a) exp(a^2 / 2) Phi(-a)."""
+    return (2 + NORMAL_TAIL_K * a) * mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2) / 2
+
+
 def normal_quantile(w):
     """sqrt(2) erfinv(x) / x as a function of w = -log(1 - x^2)."""
     if w < mp.mpf("1e-8"):
@@ -147,6 +199,17 @@ FITS = {
     "erf_small": lambda d, k: fit("erf: x + x p(x^2)", erf_p, lambda z: 1 / (1 + erf_p(z)), "0", "0.88", d, k),
     "erf_large": lambda d, k: fit(
         "-log(erfc(x))", lambda a: -mp.log(mp.erfc(a)), lambda a: mp.erfc(a) / mp.erf(a), "0.93", "3.95", d, k
+    ),
+    # csrc/kernels/cpu/gelu_inl.h
+    "normal_tail": lambda d, k: fit_rational(
+        "(2 + k a) exp(a^2 / 2) Phi(-a) - 1: a P(a) / Q(a)",
+        lambda a: (normal_tail_scale(a) - 1) / a if a > 0 else NORMAL_TAIL_K / 2 - mp.sqrt(2 / mp.pi),
+        lambda a: a / normal_tail_scale(a),
+        "0",
+        "15",
+        d,
+        d + 2,
+        k,
     ),
     # csrc/kernels/cpu/truncated_normal.h
     "quantile_center": lambda d, k: fit(

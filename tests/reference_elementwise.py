@@ -22,7 +22,7 @@ def gelu_inner(x):
 
 
 def hard_sigmoid(x):
-    return np.clip(x / 6 + 0.5, 0, 1)
+    return np.clip((x + 3) / 6, 0, 1)
 
 
 ACTIVATIONS = {

@@ -27,9 +27,14 @@ def test_activation(name, dtype):
     for n in SIZES:
         x = data(n, dtype, n)
         got = K.activation(x, name)
-        # Functions err by 2 ULP, products and the erf of gelu (which cancels for x < 0) by a few of the largest factor.
+        # Functions err by 2 ULP. In float64 the argument of erfc and of gelu_tanh's sigmoid, up to 100, errs by an ULP
+        # of its own, which the exponential function magnifies; so it does in the reference.
+        rtol = 2 if dtype == np.float32 else 200
         np.testing.assert_allclose(
-            got, ref.ACTIVATIONS[name](x.astype(np.float64)), rtol=8 * eps(dtype), atol=4 * eps(dtype)
+            got,
+            ref.ACTIVATIONS[name](x.astype(np.float64)),
+            rtol=rtol * eps(dtype),
+            atol=2 * np.finfo(dtype).smallest_subnormal,
         )
         assert got.dtype == dtype
 

@@ -7,6 +7,10 @@ import pytest
 
 from lamella import kernels as K
 
+SELU_ALPHA, SELU_SCALE = (
+    np.longdouble("1.6732632423543772848170429916717"),
+    np.longdouble("1.0507009873554804934193349852946"),
+)
 # A prime stride visits every exponent and sign, and all low bits in turn: some 215,000 patterns.
 STRIDE = 19_997
 
@@ -17,6 +21,27 @@ def erf(x):
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
+
+
+def gate(x, g):
+    """x g(x), which vanishes at -inf."""
+    with np.errstate(invalid="ignore"):
+        return np.where(x == -np.inf, 0, x * g)
+
+
+def gelu(x):
+    tail = np.array([math.erfc(v) for v in (-x / math.sqrt(2)).ravel().tolist()]).reshape(x.shape)
+    return gate(x, 0.5 * tail)
+
+
+def gelu_tanh_argument(x):
+    return math.sqrt(8 / math.pi) * x * (1 + 0.044715 * x * x)
+
+
+def mish(x):
+    e = np.exp(np.minimum(x, x.dtype.type(100)))
+    n = e * (e + 2)
+    return gate(x, n / (n + 2))
 
 
 FUNCTIONS = {
@@ -30,6 +55,12 @@ FUNCTIONS = {
     "erf": erf,
     "sin": np.sin,
     "cos": np.cos,
+    "gelu": gelu,
+    "gelu_tanh": lambda x: gate(x, sigmoid(gelu_tanh_argument(x))),
+    "silu": lambda x: gate(x, sigmoid(x)),
+    "mish": mish,
+    "elu": lambda x: np.where(x < 0, np.expm1(x), x),
+    "selu": lambda x: SELU_SCALE * np.where(x < 0, SELU_ALPHA * np.expm1(x), x),
 }
 
 
@@ -67,11 +98,40 @@ def test_float32_within_2_ulp(name, part):
 def test_float32_dense_where_it_matters(name):
     # Around 0 and through the ranges where reductions switch.
     check(name, np.linspace(-6, 6, 60_001, dtype=np.float32), 2.0)
-    check(name, np.linspace(-110, 95, 60_001, dtype=np.float32), 2.0)
+    check(name, np.linspace(-16, 4, 60_001, dtype=np.float32), 2.0)
+    check(name, np.linspace(-115, 95, 60_001, dtype=np.float32), 2.0)
+
+
+# Slopes: relative to the larger of the two terms that they are the sum of, which cancel at one place.
+SLOPES = {
+    "gelu": lambda x: (gelu(x) / x, x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+    "gelu_tanh": lambda x: (
+        sigmoid(gelu_tanh_argument(x)),
+        sigmoid(gelu_tanh_argument(x))
+        * sigmoid(-gelu_tanh_argument(x))
+        * (gelu_tanh_argument(x) + math.sqrt(8 / math.pi) * 2 * 0.044715 * x**3),
+    ),
+    "silu": lambda x: (sigmoid(x), x * sigmoid(x) * sigmoid(-x)),
+    "mish": lambda x: (mish(x) / x, x * 4 * np.exp(x) * (np.exp(x) + 1) / (np.exp(x) * (np.exp(x) + 2) + 2) ** 2),
+}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_slopes_keep_their_digits(name):
+    # Down to where they are subnormal; from 80 on exp(x)^2 overflows in the reference.
+    for low, high in ((-16, -1e-3), (1e-3, 6), (-115, -1), (1, 40)):
+        x = np.linspace(low, high, 30_001, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            first, second = SLOPES[name](x.astype(np.float64))
+        exact = first + second
+        error = np.abs(K.activation_backward(np.ones_like(x), x, name) - exact)
+        unit = np.spacing(np.maximum(np.abs(exact), np.maximum(np.abs(first), np.abs(second))).astype(np.float32))
+        worst = int((error / unit).argmax())
+        assert error[worst] <= 6 * unit[worst], f"{name}' at {x[worst]!r}: {error[worst] / unit[worst]} ULP"
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant <= 52, reason="long double has no more digits than double")
-@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"erf"}))
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"erf", "gelu", "gelu_tanh"}))
 def test_float64(name):
     rng = np.random.default_rng(0)
     x = np.concatenate(
@@ -90,7 +150,7 @@ def test_special_values(dtype):
             expected = reference(x.astype(np.float64))
             if name in ("sin", "cos"):
                 expected[2:4] = nan
-            np.testing.assert_array_equal(got, expected.astype(dtype), err_msg=name)
+            np.testing.assert_allclose(got, expected.astype(dtype), rtol=np.finfo(dtype).eps, err_msg=name)
     for odd in ("expm1", "log1p", "tanh", "erf", "sin", "floor", "ceil", "round"):
         assert np.signbit(getattr(K, odd)(x[:2])).tolist() == [False, True], odd
 

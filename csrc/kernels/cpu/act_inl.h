@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/activation.h"
+#include "kernels/cpu/gelu_inl.h"
 #include "kernels/cpu/vmath.h"
 
 namespace lamella::LAMELLA_NS {
@@ -61,30 +62,135 @@ LAMELLA_INLINE void with_act(Act act, const F& f) {
 
 constexpr double kSeluAlpha = 1.6732632423543772848;
 constexpr double kSeluScale = 1.0507009873554804934;
-constexpr double kSqrtHalf = 0.70710678118654752440;
-constexpr double kInvSqrt2Pi = 0.39894228040143267794;
-// gelu_tanh(x) = x sigmoid(x (kGeluTanh1 + kGeluTanh3 x^2)): 2 sqrt(2/pi), and that times 0.044715.
-constexpr double kGeluTanh1 = 1.5957691216057307117;
-constexpr double kGeluTanh3 = 0.071354816272600248773;
 
-// mish(x) = x tanh(softplus(x)) = x n / (n + 2), n = e (e + 2), e = exp(x). Past 20 (40) the quotient is 1; the clamp
-// keeps n finite.
+// x held where the gates x g(x) of exponential tails have become 0.
 template <class T>
-LAMELLA_INLINE Vec<T> mish_clamp(Vec<T> x) {
-  return min(Vec<T>(sizeof(T) == 4 ? T(20) : T(40)), x);
+LAMELLA_INLINE Vec<T> gate_clamp(Vec<T> x) {
+  return max(Vec<T>(MathConst<T>::kXExpMin), x);
 }
 
-// The normal distribution function.
+// exp(x) = (1 + t) 2^n = p 2^n. Products with exp(x) take t or p and are scaled last: they keep their digits where
+// exp(x) is subnormal.
 template <class T>
-LAMELLA_INLINE Vec<T> normal_cdf(Vec<T> x) {
-  const Vec<T> half(T(0.5));
-  return fma(half, verf(x * Vec<T>(T(kSqrtHalf))), half);
+struct ExpParts {
+  ExpSplit<T> split;
+  Vec<T> t, p, exp;
+
+  explicit LAMELLA_INLINE ExpParts(Vec<T> x) : ExpParts(exp_split(x)) {}
+  explicit LAMELLA_INLINE ExpParts(const ExpSplit<T>& s)
+      : split(s),
+        t(fma(split.r * split.r, exp_tail(split.r), split.r)),
+        p(t + Vec<T>(T(1))),
+        exp(scale_by_pow2(p, split)) {}
+};
+
+// x sigmoid(z) where z has the sign of x and e = exp(-|z|): q = x / (1 + e), which is x - e q, and e q for x < 0. `y`
+// is x held where nothing happens any more.
+template <class T>
+LAMELLA_INLINE Vec<T> gated(Vec<T> x, Vec<T> y, const ExpParts<T>& e) {
+  const Vec<T> one(T(1));
+  const Vec<T> d = one + e.exp;
+  const Vec<T> q = y / d;
+  // What d and q have lost, times a rough 1 / d.
+  const Vec<T> lost = fnma(q, e.exp - (d - one), fused(neg(q), d, y)) * fnma(Vec<T>(T(0.5)), e.exp, one);
+  const Vec<T> below = scale_by_pow2(q + fma(q, e.t, lost), e.split);
+  return select(lt(y, Vec<T>::zero()), below, fnma(q, e.exp, x));
+}
+
+// Its derivative, s (1 + x z' (1 - s)) with s = sigmoid(z), from `slope` = |x z'|.
+template <class T>
+LAMELLA_INLINE Vec<T> gated_slope(Vec<T> x, Vec<T> slope, const ExpParts<T>& e) {
+  const Vec<T> one(T(1));
+  const Mask<T> below = lt(x, Vec<T>::zero());
+  const Vec<T> r = over_one_plus(one, e.exp);
+  const Vec<T> rest = slope * select(below, neg(r), e.exp * r);
+  return scale_by_pow2_where(below, select(below, e.p, one) * r * (one + rest), e.split);
+}
+
+template <class T>
+LAMELLA_INLINE Vec<T> vsilu(Vec<T> x) {
+  const Vec<T> y = min(Vec<T>(-MathConst<T>::kXExpMin), gate_clamp(x));
+  return gated(x, y, ExpParts<T>(neg(abs(y))));
+}
+template <class T>
+LAMELLA_INLINE Vec<T> vsilu_slope(Vec<T> x) {
+  const Vec<T> a = min(Vec<T>(-MathConst<T>::kXExpMin), abs(x));
+  return gated_slope(x, a, ExpParts<T>(neg(a)));
+}
+
+// gelu_tanh(x) = x sigmoid(z), z = x (c1 + c3 x^2): c1 = 2 sqrt(2/pi), c3 = 0.044715 c1.
+template <class T>
+struct GeluTanh {
+  static constexpr double kC1 = 1.5957691216057307117, kC3 = 0.071354816272600248773;
+  static constexpr T kMost = sizeof(T) == 4 ? T(12) : T(24);  // where exp(-z) has vanished
+
+  Vec<T> a, square;  // |x|
+
+  explicit LAMELLA_INLINE GeluTanh(Vec<T> x) : a(min(Vec<T>(kMost), abs(x))), square(a * a) {}
+
+  // exp(-|z|). An error of z is one of exp(z), relatively: it is computed with what its parts have lost.
+  LAMELLA_INLINE ExpParts<T> exp() const {
+    const Vec<T> c1(static_cast<T>(kC1)), c3(static_cast<T>(kC3));
+    const Vec<T> c1_low(static_cast<T>(kC1 - static_cast<T>(kC1))), c3_low(static_cast<T>(kC3 - static_cast<T>(kC3)));
+    const Vec<T> p = c3 * square;
+    const Vec<T> p_low = fma(c3, fused(a, a, neg(square)), fma(c3_low, square, fused(c3, square, neg(p))));
+    const Vec<T> s = c1 + p;
+    const Vec<T> v = s - p;
+    const Vec<T> s_low = ((p - (s - v)) + (c1 - v)) + (p_low + c1_low);
+    const Vec<T> z = a * s;
+    return ExpParts<T>(exp_split(neg(z), neg(fma(a, s_low, fused(a, s, neg(z))))));
+  }
+};
+template <class T>
+LAMELLA_INLINE Vec<T> vgelu_tanh(Vec<T> x) {
+  const GeluTanh<T> g(x);
+  return gated(x, copysign(g.a, x), g.exp());
+}
+template <class T>
+LAMELLA_INLINE Vec<T> vgelu_tanh_slope(Vec<T> x) {
+  using G = GeluTanh<T>;
+  const G g(x);
+  const Vec<T> slope = g.a * fma(Vec<T>(static_cast<T>(3 * G::kC3)), g.square, Vec<T>(static_cast<T>(G::kC1)));
+  return gated_slope(x, slope, g.exp());
+}
+
+// mish(x) = x tanh(softplus(x)) is x (1 - h(e)) with e = exp(-x), and x e (1 - h(e)) with e = exp(x) for x < 0. Both h
+// lie within 0.04 of c e, from 0 to 1; that distance, e (a0 + a1 e + a2 e^2) / d, may be rounded freely. In c e, where
+// e = (1 + t) 2^n, the term c 2^n is exact and comes last.
+template <class T>
+LAMELLA_INLINE Vec<T> vmish(Vec<T> x) {
+  constexpr double c = 0.40625;
+  const Vec<T> one(T(1)), zero = Vec<T>::zero();
+  const Vec<T> y = gate_clamp(x);
+  const Vec<T> near = min(Vec<T>(-MathConst<T>::kXExpMin), y);
+  const Mask<T> below = lt(near, zero);
+  const auto choose = [&](double a, double b) { return select(below, Vec<T>(T(a)), Vec<T>(T(b))); };
+  const ExpParts<T> e(neg(abs(near)));
+  const Vec<T> n = fma(e.exp, fma(e.exp, choose(c, 2 * c), choose(2 * c - 1, 2 * c - 2)), choose(2 * c - 1, c));
+  const Vec<T> d = fma(e.exp * e.exp, choose(1, 2), fma(Vec<T>(T(2)), e.exp, choose(2, 1)));
+  const Vec<T> whole = scale_by_pow2(Vec<T>(T(c)), e.split);
+  const Vec<T> rest = fnma(whole, e.t, e.exp * n / d);
+  const Vec<T> s = select(below, fma(rest, e.p, fnma(whole, e.t, e.t)), rest) - whole;
+  return scale_by_pow2_where(below, fma(near, s, y), e.split);
+}
+
+// With e = exp(x), d = e (e + 2) + 2: e ((e + 2) / d + 4 x (e + 1) / d^2). Past 20 (40) it is 1; the clamp keeps d
+// finite.
+template <class T>
+LAMELLA_INLINE Vec<T> vmish_slope(Vec<T> x) {
+  const Vec<T> one(T(1)), two(T(2));
+  const Vec<T> c = min(Vec<T>(sizeof(T) == 4 ? T(20) : T(40)), gate_clamp(x));
+  const ExpParts<T> e(c);
+  const Vec<T> e2 = e.exp + two;
+  const Vec<T> inv = one / fma(e.exp, e2, two);
+  const Vec<T> slope = fma(c, Vec<T>(T(4)) * (e.exp + one) * inv, e2);
+  return scale_by_pow2(e.p * inv * slope, e.split);
 }
 
 template <class T>
 LAMELLA_INLINE Vec<T> hard_sigmoid(Vec<T> x) {
-  const Vec<T> y = fma(x, Vec<T>(T(1.0 / 6.0)), Vec<T>(T(0.5)));
-  return min(Vec<T>(T(1)), max(Vec<T>::zero(), y));
+  const Vec<T> y = min(Vec<T>(T(6)), max(Vec<T>::zero(), x + Vec<T>(T(3))));  // exact near the kinks
+  return y * Vec<T>(T(1.0 / 6.0));
 }
 
 // x with infinities made finite, for formulas whose limit is plain but would be inf * 0 or inf / inf.
@@ -110,7 +216,7 @@ LAMELLA_INLINE Vec<T> act_forward(Vec<T> x, [[maybe_unused]] Vec<T> alpha) {
   } else if constexpr (A == Act::kElu) {
     return select(lt(x, zero), alpha * vexpm1(x), x);
   } else if constexpr (A == Act::kSelu) {
-    return V(T(kSeluScale)) * select(lt(x, zero), V(T(kSeluAlpha)) * vexpm1(x), x);
+    return select(lt(x, zero), V(T(kSeluScale * kSeluAlpha)) * vexpm1(x), V(T(kSeluScale)) * x);
   } else if constexpr (A == Act::kSigmoid) {
     return vsigmoid(x);
   } else if constexpr (A == Act::kTanh) {
@@ -118,11 +224,11 @@ LAMELLA_INLINE Vec<T> act_forward(Vec<T> x, [[maybe_unused]] Vec<T> alpha) {
   } else if constexpr (A == Act::kSoftplus) {
     return vsoftplus(x);
   } else if constexpr (A == Act::kSilu) {
-    return gate(x, vsigmoid(x));
+    return vsilu(x);
   } else if constexpr (A == Act::kGelu) {
-    return gate(x, normal_cdf(x));
+    return vgelu(x);
   } else if constexpr (A == Act::kGeluTanh) {
-    return gate(x, vsigmoid(x * fma(x * x, V(T(kGeluTanh3)), V(T(kGeluTanh1)))));
+    return vgelu_tanh(x);
   } else if constexpr (A == Act::kHardSigmoid) {
     return hard_sigmoid(x);
   } else if constexpr (A == Act::kHardSwish) {
@@ -135,9 +241,7 @@ LAMELLA_INLINE Vec<T> act_forward(Vec<T> x, [[maybe_unused]] Vec<T> alpha) {
   } else if constexpr (A == Act::kExp) {
     return vexp(x);
   } else if constexpr (A == Act::kMish) {
-    const V e = vexp(mish_clamp(x));
-    const V n = e * (e + V(T(2)));
-    return gate(x, n / (n + V(T(2))));
+    return vmish(x);
   } else {
     return x;
   }
@@ -177,7 +281,7 @@ LAMELLA_INLINE Vec<T> act_backward_from_output(Vec<T> y, Vec<T> dy, [[maybe_unus
 template <Act A, class T>
 LAMELLA_INLINE Vec<T> act_backward_from_input(Vec<T> x, Vec<T> dy, [[maybe_unused]] Vec<T> alpha) {
   using V = Vec<T>;
-  const V zero = V::zero(), one(T(1)), two(T(2));
+  const V zero = V::zero(), one(T(1));
   if constexpr (A == Act::kLeakyRelu) {
     return select(gt(x, zero), dy, alpha * dy);
   } else if constexpr (A == Act::kElu) {
@@ -185,18 +289,11 @@ LAMELLA_INLINE Vec<T> act_backward_from_input(Vec<T> x, Vec<T> dy, [[maybe_unuse
   } else if constexpr (A == Act::kSoftplus) {
     return dy * vsigmoid(x);
   } else if constexpr (A == Act::kSilu) {
-    const V s = vsigmoid(x);
-    return dy * fma(finite(x) * s, one - s, s);
+    return dy * vsilu_slope(x);
   } else if constexpr (A == Act::kGelu) {
-    const V density = V(T(kInvSqrt2Pi)) * vexp(V(T(-0.5)) * x * x);
-    return dy * fma(finite(x), density, normal_cdf(x));
+    return dy * vgelu_slope(x);
   } else if constexpr (A == Act::kGeluTanh) {
-    // Held where the sigmoid and its slope are done with: no inf * 0.
-    const V c = min(V(T(60)), max(V(T(-60)), x));
-    const V x2 = c * c;
-    const V s = vsigmoid(c * fma(x2, V(T(kGeluTanh3)), V(T(kGeluTanh1))));
-    const V slope = fma(x2, V(T(3 * kGeluTanh3)), V(T(kGeluTanh1)));
-    return dy * fma(c * slope, s * (one - s), s);
+    return dy * vgelu_tanh_slope(x);
   } else if constexpr (A == Act::kHardSwish) {
     const V inner = dy * fma(x, V(T(1.0 / 3.0)), V(T(0.5)));
     return select(le(x, V(T(-3))), zero, select(ge(x, V(T(3))), dy, inner));
@@ -204,12 +301,7 @@ LAMELLA_INLINE Vec<T> act_backward_from_input(Vec<T> x, Vec<T> dy, [[maybe_unuse
     const V d = one + abs(x);
     return dy / (d * d);
   } else if constexpr (A == Act::kMish) {
-    const V c = mish_clamp(x);
-    const V e = vexp(c);
-    const V n = e * (e + two);
-    const V inv = one / (n + two);
-    const V slope = V(T(4)) * e * (e + one) * inv * inv;
-    return dy * (gate(c, slope) + n * inv);
+    return dy * vmish_slope(x);
   } else {
     return act_backward_from_output<A>(act_forward<A>(x, alpha), dy, alpha);
   }

@@ -7,7 +7,8 @@
 // Semantics that hold on all three:
 //   min(a, b) = a < b ? a : b and max(a, b) = a > b ? a : b, so an unordered pair gives b: write max(V(0), x) to keep
 //   NaN round(x) is to nearest even; load(p, n)/store(p, n) touch only the first n elements (missing lanes read as 0)
-//   fma(a, b, c) = a*b + c is fused where the ISA has it, and two roundings on portable x86
+//   fma(a, b, c) = a*b + c is fused where the ISA has it, and two roundings on portable x86; fused(a, b, c) is one
+//   rounding everywhere
 //   sum(v), max(v) reduce in one fixed order
 #pragma once
 
@@ -424,6 +425,25 @@ LAMELLA_INLINE Vec<T> copysign(Vec<T> a, Vec<T> b) {
   const IVec<T> sign(static_cast<I>(static_cast<I>(1) << (sizeof(T) * 8 - 1)));
   return as_float(as_int(abs(a)) | (as_int(b) & sign));
 }
+// a*b + c in one rounding, also where fma() has two: for what is computed to know what another operation has lost.
+LAMELLA_INLINE Vec<float> fused(Vec<float> a, Vec<float> b, Vec<float> c) {
+#if defined(LAMELLA_ISA_PORTABLE) && !defined(__aarch64__)
+  // In double the product is exact, and the sum's rounding too small to count.
+  Vec<float> y;
+  for (int i = 0; i < Vec<float>::W; ++i)
+    y.v[i] =
+        static_cast<float>(static_cast<double>(a.v[i]) * static_cast<double>(b.v[i]) + static_cast<double>(c.v[i]));
+  return y;
+#else
+  return fma(a, b, c);
+#endif
+}
+#if defined(LAMELLA_ISA_PORTABLE)
+LAMELLA_INLINE Vec<double> fused(Vec<double> a, Vec<double> b, Vec<double> c) {
+  for (int i = 0; i < Vec<double>::W; ++i) c.v[i] = __builtin_fma(a.v[i], b.v[i], c.v[i]);
+  return c;
+}
+#endif
 // 2^n for n whose result is a normal number.
 template <class T>
 LAMELLA_INLINE Vec<T> pow2n(IVec<T> n) {

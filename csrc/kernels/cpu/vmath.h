@@ -28,6 +28,8 @@ struct MathConst<float> {
   static constexpr float kExpMax = 89.0f;
   static constexpr float kExpMin = -104.0f;
   static constexpr float kExpm1Min = -20.0f;
+  // Where x exp(x) has vanished.
+  static constexpr float kXExpMin = -112.0f;
   // Below this, f(x) = x for expm1 to the last bit.
   static constexpr float kTiny = 0x1p-25f;
 };
@@ -44,6 +46,7 @@ struct MathConst<double> {
   static constexpr double kExpMax = 710.0;
   static constexpr double kExpMin = -746.0;
   static constexpr double kExpm1Min = -40.0;
+  static constexpr double kXExpMin = -756.0;
   static constexpr double kTiny = 0x1p-54;
 };
 
@@ -119,6 +122,16 @@ LAMELLA_INLINE ExpSplit<T> exp_split(Vec<T> x) {
   const Vec<T> r = fnma(n, Vec<T>(C::kLn2Lo), fnma(n, Vec<T>(C::kLn2Hi), x));
   return {r, n, as_int(t) - as_int(magic)};
 }
+// x + low = n ln 2 + r, `low` less than an ULP of x.
+template <class T>
+LAMELLA_INLINE ExpSplit<T> exp_split(Vec<T> x, Vec<T> low) {
+  using C = MathConst<T>;
+  const Vec<T> magic(C::kRoundMagic);
+  const Vec<T> t = fma(x, Vec<T>(C::kLog2e), magic);
+  const Vec<T> n = t - magic;
+  const Vec<T> r = fnma(n, Vec<T>(C::kLn2Hi), x) + fnma(n, Vec<T>(C::kLn2Lo), low);
+  return {r, n, as_int(t) - as_int(magic)};
+}
 
 // p * 2^n, also where 2^n or the result is subnormal or overflows; |n| < 2 * kBias.
 template <class T>
@@ -132,13 +145,28 @@ LAMELLA_INLINE Vec<T> scale_by_pow2(Vec<T> p, const ExpSplit<T>& e) {
 #endif
 }
 
+// The same in the lanes of m; p in the others.
+template <class T>
+LAMELLA_INLINE Vec<T> scale_by_pow2_where(Mask<T> m, Vec<T> p, const ExpSplit<T>& e) {
+#if defined(LAMELLA_ISA_AVX512)
+  return _mm512_mask_scalef_ps(p.v, m.m, p.v, e.n.v);
+#else
+  return select(m, scale_by_pow2(p, e), p);
+#endif
+}
+
+// exp(r), r as exp_split has left it.
+template <class T>
+LAMELLA_INLINE Vec<T> exp_of_rest(Vec<T> r) {
+  return fma(r * r, exp_tail(r), r) + Vec<T>(T(1));
+}
+
 template <class T>
 LAMELLA_INLINE Vec<T> vexp(Vec<T> x) {
   using C = MathConst<T>;
   x = max(Vec<T>(C::kExpMin), min(Vec<T>(C::kExpMax), x));
   const ExpSplit<T> e = exp_split(x);
-  const Vec<T> p = fma(e.r * e.r, exp_tail(e.r), e.r) + Vec<T>(T(1));
-  return scale_by_pow2(p, e);
+  return scale_by_pow2(exp_of_rest(e.r), e);
 }
 
 template <class T>
@@ -165,15 +193,21 @@ LAMELLA_INLINE Vec<T> vtanh(Vec<T> x) {
   return copysign((p + (s - one)) / (p + (s + one)), x);
 }
 
+// n / (1 + e) for 0 <= e <= 1.
 template <class T>
-LAMELLA_INLINE Vec<T> vsigmoid(Vec<T> x) {
+LAMELLA_INLINE Vec<T> over_one_plus(Vec<T> n, Vec<T> e) {
   const Vec<T> one(T(1));
-  const Vec<T> e = vexp(neg(abs(x)));
   const Vec<T> d = one + e;
-  const Vec<T> q = select(lt(x, Vec<T>::zero()), e, one) / d;
-  // What d lost in rounding, times a rough 1/d: without it the worst case is above 2 ULP.
+  const Vec<T> q = n / d;
+  // What d lost in rounding, times a rough 1/d: without it the worst case of a sigmoid is above 2 ULP.
   const Vec<T> lost = (e - (d - one)) * fnma(Vec<T>(T(0.5)), e, one);
   return fnma(q, lost, q);
+}
+
+template <class T>
+LAMELLA_INLINE Vec<T> vsigmoid(Vec<T> x) {
+  const Vec<T> e = vexp(neg(abs(x)));
+  return over_one_plus(select(lt(x, Vec<T>::zero()), e, Vec<T>(T(1))), e);
 }
 
 // log of a number split as 2^k (1 + f).
