@@ -4,7 +4,7 @@
 
 namespace lamella::python {
 
-Json to_json(py::handle v) {
+Json to_json(py::handle v, const std::string& owner, const std::string& argument) {
   if (v.is_none()) return {};
   if (py::isinstance<py::bool_>(v)) return v.cast<bool>();
   if (PyFloat_Check(v.ptr())) return v.cast<double>();
@@ -12,23 +12,31 @@ Json to_json(py::handle v) {
   if (py::isinstance<py::dict>(v)) {
     Json::Object o;
     for (auto [key, value] : py::reinterpret_borrow<py::dict>(v)) {
-      if (!py::isinstance<py::str>(key)) fail_type("attrs", "key", "a string", std::string(py::repr(key)));
-      o.emplace_back(key.cast<std::string>(), to_json(value));
+      if (!py::isinstance<py::str>(key)) fail_type(owner, "attributes", "strings as names", std::string(py::repr(key)));
+      std::string name = key.cast<std::string>();
+      Json json = to_json(value, owner, name);
+      o.emplace_back(std::move(name), std::move(json));
     }
     return o;
   }
   if (py::isinstance<py::list>(v) || py::isinstance<py::tuple>(v)) {
     Json::Array a;
-    for (py::handle item : py::reinterpret_borrow<py::sequence>(v)) a.push_back(to_json(item));
+    for (py::handle item : py::reinterpret_borrow<py::sequence>(v)) a.push_back(to_json(item, owner, argument));
     return a;
   }
-  if (py::hasattr(v, "dtype") && py::hasattr(v, "item")) return to_json(v.attr("item")());
-  if (PyIndex_Check(v.ptr())) {  // raises OverflowError by itself beyond 64 bits
-    py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(v.ptr()));
+  if (py::hasattr(v, "dtype") && py::hasattr(v, "item")) return to_json(v.attr("item")(), owner, argument);
+  if (PyIndex_Check(v.ptr())) {
+    const py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(v.ptr()));
     if (!index) throw py::error_already_set();
-    return index.cast<int64_t>();
+    int overflow = 0;
+    const int64_t n = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+    if (overflow != 0) {
+      fail_value(owner, argument, "an integer of 64 bits",
+                 "one of " + std::to_string(index.attr("bit_length")().cast<int64_t>() + 1));
+    }
+    return n;
   }
-  fail_type("attrs", "value", "None, bool, int, float, str, list or dict", std::string(py::repr(py::type::of(v))));
+  fail_type(owner, argument, "None, bool, int, float, str, list or dict", std::string(py::repr(py::type::of(v))));
 }
 
 py::object from_json(const Json& v) {
@@ -146,7 +154,9 @@ py::tuple shape_tuple(const Shape& s) {
 Shape to_shape(py::handle sequence, const char* op, const char* argument) {
   Shape s;
   for (py::handle d : sequence) {
-    const int64_t dim = d.cast<int64_t>();
+    const Json json = to_json(d, op, argument);
+    if (!json.is_int()) fail_type(op, argument, "integers as dimensions", std::string(py::repr(d)));
+    const int64_t dim = json.as_int();
     if (dim < 0) fail_value(op, argument, "dimensions >= 0", std::to_string(dim));
     s.push_back(dim);
   }

@@ -14,7 +14,8 @@ namespace lamella::python {
 
 namespace py = pybind11;
 
-Json to_json(py::handle value);       // None, bool, int, float, str, list, tuple, dict (NumPy scalars too)
+// None, bool, int, float, str, list, tuple, dict (NumPy scalars too); owner and argument are named in errors.
+Json to_json(py::handle value, const std::string& owner, const std::string& argument);
 py::object from_json(const Json& v);  // arrays come back as lists
 
 py::dtype to_numpy(DType t);

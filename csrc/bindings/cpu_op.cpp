@@ -238,7 +238,7 @@ class Record {
 class PyOp {
  public:
   PyOp(const std::string& name, py::handle attrs)
-      : op_(OpRegistry::instance().make(name, to_json(attrs))), name_(op_->name()) {}
+      : op_(OpRegistry::instance().make(name, to_json(attrs, name, "attributes"))), name_(op_->name()) {}
 
   const OpPtr& op() const { return op_; }
   const std::string& name() const { return name_; }

@@ -73,18 +73,21 @@ void bind_optimizer(py::module_& m) {
   py::class_<Optimizer, std::shared_ptr<Optimizer>>(m, "Optimizer",
                                                     "Hyper-parameters and fused updates of one optimizer.")
       .def(py::init([](const std::string& kind, py::handle hyper) {
-             return std::shared_ptr<Optimizer>(Optimizer::make(kind, to_json(hyper)));
+             return std::shared_ptr<Optimizer>(Optimizer::make(kind, to_json(hyper, "optimizer " + kind, "hyper")));
            }),
            py::arg("kind"), py::arg("hyper") = py::none())
       .def(py::pickle([](const Optimizer& o) { return py::make_tuple(o.kind(), from_json(o.hyper())); },
-                      [](const py::tuple& t) {
-                        return std::shared_ptr<Optimizer>(Optimizer::make(t[0].cast<std::string>(), to_json(t[1])));
+                      [](const py::tuple& state) {
+                        const auto kind = state[0].cast<std::string>();
+                        return std::shared_ptr<Optimizer>(Optimizer::make(kind, to_json(state[1], kind, "state")));
                       }))
       .def_property_readonly("kind", &Optimizer::kind)
       .def_property_readonly("hyper", [](const Optimizer& o) { return from_json(o.hyper()); })
       .def(
           "set_hyper",
-          [](Optimizer& o, const std::string& name, py::handle value) { o.set_hyper(name, to_json(value)); },
+          [](Optimizer& o, const std::string& name, py::handle value) {
+            o.set_hyper(name, to_json(value, "optimizer " + o.kind(), name));
+          },
           py::arg("name"), py::arg("value"))
       .def_property_readonly(
           "slots",

@@ -10,6 +10,8 @@
 //   count_include_pad, divisor   average only: padding counts as zeros (not what sticks out), a fixed divisor
 #include <algorithm>
 #include <array>
+#include <limits>
+#include <numeric>
 
 #include "ops/memory.h"
 #include "ops/op.h"
@@ -141,12 +143,13 @@ class SlidingWindows final : public Windows {
     return a;
   }
 
-  // With dilation a window's taps may step over a short input altogether.
+  // With dilation the taps of a window that starts in the padding may step over a short input altogether. Where the
+  // windows start, modulo the dilation, repeats after `period` of them, and at most `in` of those places are good.
   static void check_taps(const char* op, const PoolAxis& a) {
-    for (int64_t o = 0; o < a.out; ++o) {
-      const int64_t start = o * a.stride - a.pad_lo;
-      const int64_t first = start < 0 ? start + (-start + a.dilation - 1) / a.dilation * a.dilation : start;
-      if (first >= a.in || first > start + (a.window - 1) * a.dilation) {
+    const int64_t period = a.dilation / std::gcd(a.stride, a.dilation);
+    for (int64_t o = 0; o < std::min(a.out, period) && o * a.stride < a.pad_lo; ++o) {
+      const int64_t first = (a.dilation - (a.pad_lo - o * a.stride) % a.dilation) % a.dilation;
+      if (first >= a.in) {
         fail_value(op, "x", "an input that every window meets",
                    "size " + std::to_string(a.in) + ", which window " + std::to_string(o) + " steps over");
       }
@@ -256,13 +259,22 @@ class PoolOp : public Op {
     return a;
   }
 
-  TensorSpec check(std::span<const TensorSpec> in) const {
+  // Backward counts the taps of a window and the pairs of windows and elements along an axis in 32 bits.
+  TensorSpec check(std::span<const TensorSpec> in, bool training) const {
     check_count(name_, in, 1, 1);
     check_float(name_, "x", in[0]);
     const int rank = windows_->rank();
     if (rank != 0) check_rank(name_, "x", in[0], rank);
     if (in[0].shape.rank() < 3) fail_value(name_, "x", "a rank of at least 3: (n, ..., c)", in[0].shape.str());
-    return {in[0].dtype, windows_->output(in[0].shape, resolve(in[0].shape))};
+    const PoolShape s = resolve(in[0].shape);
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    for (const PoolAxis* a : {&s.h, &s.w}) {
+      if (training && (s.taps() > kMost || a->out > kMost / std::min(a->window, a->in))) {
+        fail_value(name_, "x", "windows of no more than " + std::to_string(kMost) + " elements together, to train",
+                   std::to_string(a->out) + " of " + std::to_string(a->window));
+      }
+    }
+    return {in[0].dtype, windows_->output(in[0].shape, s)};
   }
 
   const char* name_;
@@ -276,7 +288,7 @@ class MaxPool final : public PoolOp {
   Json attrs() const override { return windows_attrs(); }
 
   Signature infer(std::span<const TensorSpec> in, bool training) const override {
-    const TensorSpec out = check(in);
+    const TensorSpec out = check(in, training);
     Signature sig{{out}, {}};
     if (training) sig.saved.push_back({resolve(in[0].shape).wide_argmax() ? DType::kI32 : DType::kU8, out.shape});
     return sig;
@@ -319,7 +331,7 @@ class AvgPool final : public PoolOp {
     return a;
   }
 
-  Signature infer(std::span<const TensorSpec> in, bool) const override { return {{check(in)}, {}}; }
+  Signature infer(std::span<const TensorSpec> in, bool training) const override { return {{check(in, training)}, {}}; }
 
   void forward(Exec& exec, const ForwardArgs& args) const override {
     const TensorView& x = args.in[0];

@@ -115,6 +115,35 @@ def test_errors(name: str, attrs: dict[str, Any], shape: tuple[int, ...], messag
         op(name, attrs).infer([("float32", shape)])
 
 
+def test_huge_sizes_are_refused_at_once() -> None:
+    most = 2**31 - 1
+    windows = {"window": most, "stride": 1, "padding": most - 1}
+    # That some of the windows step over the input is seen without trying them all.
+    with pytest.raises(ValueError, match="which window 2 steps over"):
+        op("max_pool1d", windows | {"window": 2, "dilation": most}).infer([("float32", (1, 3, 2))])
+    # There may be more of them than a gradient can count.
+    with pytest.raises(ValueError, match="max_pool1d: x: expected windows of no more than 2147483647 elements"):
+        op("max_pool1d", windows).infer([("float32", (1, 3, 2))], training=True)
+    with pytest.raises(ValueError, match="max_pool2d: x: expected windows of no more than 2147483647 elements"):
+        op("max_pool2d", windows | {"stride": most}).infer([("float32", (1, 3, 3, 2))], training=True)
+
+
+@pytest.mark.parametrize("size", [2**31, 2**62, 2**63, -(2**70), 2**200])
+def test_sizes_beyond_the_integers(size: int) -> None:
+    for attrs in ({"window": size}, {"window": 2, "stride": [1, size]}, {"window": 2, "padding": size}):
+        with pytest.raises(ValueError, match=r"max_pool2d: (window|stride|padding): expected .*, got"):
+            op("max_pool2d", attrs)
+    with pytest.raises(ValueError, match=r"max_pool2d: (input|shape)"):
+        op("max_pool2d", {"window": 2}).infer([("float32", (1, abs(size), 4, 2**20))])
+
+
+def test_large_windows_on_small_inputs() -> None:
+    x = np.arange(12.0).reshape(1, 2, 3, 2)
+    attrs = {"window": 3000, "stride": 2000, "padding": 2000}
+    check_gradients("max_pool2d", attrs, [x])
+    check_gradients("avg_pool2d", attrs, [x])
+
+
 def test_integers_are_refused() -> None:
     with pytest.raises(TypeError, match="max_pool2d: x: expected float"):
         op("max_pool2d", {"window": 2}).infer([("int32", (1, 4, 4, 1))])

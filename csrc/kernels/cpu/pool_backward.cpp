@@ -89,7 +89,7 @@ struct MaxGather {
 // ---------------------------------------------------
 
 struct TapPlace {
-  int32_t row, offset;  // relative to the window's start, in rows and in elements
+  int64_t row, offset;  // relative to the window's start, in rows and in elements
 };
 
 // Bands of input rows; outputs whose windows cross a band's edge are visited by both bands.
@@ -136,7 +136,7 @@ void max_backward_narrow(const Context& ctx, const MaxPoolBackwardParams<T>& p) 
   TapPlace* place = reinterpret_cast<TapPlace*>(static_cast<char*>(ctx.workspace) + cover_bytes(s.h));
   for (int64_t t = 0; t < s.taps(); ++t) {
     const int64_t row = t / s.w.window * s.h.dilation, col = t % s.w.window * s.w.dilation;
-    place[t] = {static_cast<int32_t>(row), static_cast<int32_t>((row * s.w.in + col) * s.c)};
+    place[t] = {row, (row * s.w.in + col) * s.c};
   }
   const int64_t band = band_rows(s), bands = (s.h.in + band - 1) / band;
   const int64_t per_chunk = larger(1, 32768 / (band * s.w.in * s.c));

@@ -53,8 +53,8 @@ struct Cover {
   const Seen* seen;
 };
 LAMELLA_INLINE size_t cover_bytes(const PoolAxis& a) {
-  const size_t bytes =
-      sizeof(int32_t) * static_cast<size_t>(a.in + 1) + sizeof(Cover::Seen) * static_cast<size_t>(a.out * a.window);
+  const size_t bytes = sizeof(int32_t) * static_cast<size_t>(a.in + 1) +
+                       sizeof(Cover::Seen) * static_cast<size_t>(a.out * smaller(a.window, a.in));
   return (bytes + 63) / 64 * 64;
 }
 LAMELLA_NOINLINE inline Cover make_cover(const PoolAxis& a, void* memory) {
