@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import json
 import os
@@ -10,125 +11,154 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+PEERS = ("torch", "jax", "keras", "onnxruntime", "ncnn", "numpy")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LAMELLA_NUM_THREADS")
+_TOLERANCE = 1e-4  # of the scale of a result: long sums and Winograd convolutions stay below, mistakes do not
 
 
-def _measure(pattern: str, peers: list[str], threads: int, rounds: int) -> list[dict[str, Any]]:
-    """All matching cases in this process; its thread variables are set already."""
-    import numpy as np
-
-    from . import cases, measure
-
-    modules = {}
+def _modules(peers: Iterable[str], threads: int) -> dict[str, Any]:
+    found = {}
     for name in ["lamella", *peers]:
         try:
-            modules[name] = importlib.import_module(f"bench.peers.on_{name}")
+            found[name] = importlib.import_module(f"bench.peers.on_{name}")
         except ImportError as e:
-            print(f"{name}: not installed ({e})", file=sys.stderr)
+            print(f"{name}: skipped, not installed ({e})", file=sys.stderr)
             continue
-        modules[name].setup(threads)
+        found[name].setup(threads)
+    return found
+
+
+def _difference(ours: Any, theirs: Any) -> str:
+    """What two results disagree in; nothing where they agree or one is not given."""
+    import numpy as np
+
+    if ours is None or theirs is None:
+        return ""
+    if ours.shape != theirs.shape:
+        return f"shape {ours.shape} and {theirs.shape}"
+    error = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
+    return "" if error <= _TOLERANCE else f"{error:.1e} of the scale"
+
+
+def _forms(case: Any, modules: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What is to be timed, and which forms are not because their results are not Lamella's."""
+    from .measure import Form
+
+    forms: dict[str, Any] = {}
+    wrong = []
+    ours = None
+    for name, module in modules.items():
+        make = getattr(module, case.kind, None)
+        try:
+            made = make(**case.args) if make else {}
+        except Exception as e:  # a peer that cannot do a case leaves the others their turn
+            if name == "lamella":
+                raise
+            print(f"{case.name}: {name} failed: {type(e).__name__}: {str(e)[:300]}", file=sys.stderr)
+            continue
+        for variant, form in ({"": made} if isinstance(made, Form) else made).items():
+            full = f"{name}-{variant}" if variant else name
+            result, form.result = form.result, None  # large ones are not kept
+            ours = result if name == "lamella" else ours
+            difference = _difference(ours, result)
+            if difference:
+                print(f"{case.name}: lamella and {full} differ: {difference}", file=sys.stderr)
+                wrong.append(full)
+            else:
+                forms[full] = form
+    return forms, wrong
+
+
+def _measure(cases: Iterable[tuple[Any, dict[str, Any]]], peers: list[str], threads: int, rounds: int) -> list[Any]:
+    """The cases in this process, whose thread variables are set already; each row gets the entries beside its case."""
+    from . import measure, report
+
+    modules = _modules(peers, threads)
     rows = []
-    for case in cases.CASES:
-        if not re.search(pattern, case.name):
-            continue
-        runs: dict[str, Any] = {}
-        results = {}
-        for name, module in modules.items():
-            make = getattr(module, case.kind, None)
-            if make is not None:
-                runs[name], results[name] = make(**case.args)
-        ours = results.get("lamella")
-        for name, theirs in results.items():
-            if ours is None or theirs is None or name == "lamella":
-                continue
-            error = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
-            if error > 1e-4:
-                raise SystemExit(f"{case.name}: lamella and {name} differ by {error:.1e} of the scale")
-        timings = measure.in_turns(runs, rounds=rounds)
-        row: dict[str, Any] = {"case": case.name, "threads": threads, "unit": case.unit, "peers": {}}
+    for case, entries in cases:
+        forms, wrong = _forms(case, modules)
+        timings = measure.in_turns({name: form.run for name, form in forms.items()}, rounds=rounds)
+        row: dict[str, Any] = {"case": case.name, "threads": threads, "unit": case.unit, **entries, "peers": {}}
+        if wrong:
+            row["disagree"] = wrong
         for name, t in timings.items():
-            seconds = t.median / getattr(runs[name], "calls", 1)
+            seconds = t.median / forms[name].calls
             value = case.work / seconds if case.work else seconds * 1e6
             row["peers"][name] = {"value": value, "spread": t.spread, "foreign": t.foreign, "seconds": seconds}
         rows.append(row)
-        print(_line(row), flush=True)
+        print(report.line(row), flush=True)
+        del forms
+        gc.collect()  # before the next case's networks are built
     return rows
 
 
-def _ratio(row: dict[str, Any]) -> tuple[float, str]:
-    others = {n: p["seconds"] for n, p in row["peers"].items() if n != "lamella"}
-    if not others:
-        return float("nan"), "-"
-    best = min(others, key=lambda n: others[n])
-    return others[best] / row["peers"]["lamella"]["seconds"], best
+def _in_own_process(args: argparse.Namespace, threads: int) -> list[Any]:
+    """Libraries read their thread variables once, when they are loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / "rows.json"
+        env = {**os.environ, **{v: str(threads) for v in _THREAD_VARIABLES}, "LAMELLA_BENCH_CHILD": "1"}
+        command = [sys.executable, "-m", "bench.peers", "--cases", args.cases, "--peers", args.peers, "--threads",
+                   str(threads), "--rounds", str(args.rounds), "--json", str(part)]  # fmt: skip
+        subprocess.run(command + ["--scaling"] * args.scaling, env=env, check=True)
+        return list(json.loads(part.read_text()))
 
 
-def _line(row: dict[str, Any]) -> str:
-    ratio, best = _ratio(row)
-    values = "  ".join(f"{n} {p['value']:.4g} (±{p['spread'] / 2:.0%})" for n, p in row["peers"].items())
-    busy = " ~" if max(p["foreign"] for p in row["peers"].values()) > 0.15 else ""
-    return f"{row['threads']}T {row['case']:<42} {ratio:6.2f}x of {best:<6} {row['unit']:<8} {values}{busy}"
+def _about(peers: list[str]) -> dict[str, Any]:
+    import lamella._cpu as native
 
-
-def _plot(rows: list[dict[str, Any]], path: str) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(9, 0.26 * len(rows) + 1))
-    labels = [f"{r['case']} ({r['threads']}T)" for r in rows]
-    ratios = [_ratio(r)[0] for r in rows]
-    axis.barh(labels, ratios, color=["tab:green" if r >= 1 else "tab:red" for r in ratios])
-    axis.axvline(1, color="black", linewidth=0.8)
-    axis.set_xscale("log")
-    axis.set_xlabel("times the best peer's speed")
-    axis.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    versions = {}
+    for name in ["lamella", *peers, "tensorflow-cpu"]:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"date": date.today().isoformat(), "cpu": native.cpu_model(), "isa": native.isa(),
+            "python": platform.python_version(), "versions": versions}  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
-    parser.add_argument("--cases", default="", metavar="REGEX")
-    parser.add_argument("--peers", default="torch,numpy", metavar="NAMES")
-    parser.add_argument("--threads", default="1,2", metavar="COUNTS")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--cases", default="", metavar="REGEX", help="those whose name it is found in (all)")
+    parser.add_argument("--peers", default=",".join(PEERS), metavar="NAMES", help="default: %(default)s")
+    parser.add_argument("--threads", default="1,2", metavar="COUNTS", help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="samples of each peer; default: %(default)s")
+    parser.add_argument("--scaling", action="store_true", help="cost against batch, image size, channels, ... instead")
+    parser.add_argument("--memory", action="store_true", help="peak memory of training steps against PyTorch instead")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE.png")
     args = parser.parse_args()
-    counts = [int(t) for t in args.threads.split(",")]
     peers = [p for p in args.peers.split(",") if p]
-    if len(counts) == 1 and os.environ.get("LAMELLA_BENCH_CHILD"):
-        rows = _measure(args.cases, peers, counts[0], args.rounds)
-        if args.json:
-            Path(args.json).write_text(json.dumps(rows))
-        return 0
-    # One process per thread count: libraries read their thread variables once, when they are loaded.
-    rows = []
-    for threads in counts:
-        part = Path(f".bench-{os.getpid()}-{threads}.json")
-        env = {**os.environ, **{v: str(threads) for v in _THREAD_VARIABLES}, "LAMELLA_BENCH_CHILD": "1"}
-        command = [sys.executable, "-m", "bench.peers", "--cases", args.cases, "--peers", args.peers, "--threads",
-                   str(threads), "--rounds", str(args.rounds), "--json", str(part)]  # fmt: skip
-        try:
-            subprocess.run(command, env=env, check=True)
-            rows += json.loads(part.read_text())
-        finally:
-            part.unlink(missing_ok=True)
-    if args.json:
-        import lamella._cpu as native
+    unknown = [p for p in peers if p not in PEERS]
+    if unknown:
+        parser.error(f"--peers: expected names among {', '.join(PEERS)}, got {', '.join(unknown)}")
+    counts = [int(t) for t in args.threads.split(",")]
+    if os.environ.get("LAMELLA_BENCH_CHILD"):
+        from . import cases
 
-        about = {"date": date.today().isoformat(), "cpu": native.cpu_model(), "isa": native.isa(),
-                 "python": platform.python_version(), "rows": rows}  # fmt: skip
-        Path(args.json).write_text(json.dumps(about, indent=1) + "\n")
+        if args.scaling:
+            chosen = [(s.case(n), {"sweep": s.name, "axis": s.axis, "size": n}) for s in cases.SWEEPS for n in s.sizes]
+        else:
+            chosen = [(c, {}) for c in cases.CASES]
+        chosen = [(c, entries) for c, entries in chosen if re.search(args.cases, c.name)]
+        Path(args.json).write_text(json.dumps(_measure(chosen, peers, counts[0], args.rounds)))
+        return 0
+    from . import memory, report
+
+    rows = memory.measure(args.cases) if args.memory else [r for t in counts for r in _in_own_process(args, t)]
+    if not (args.memory or args.scaling):
+        print("\n" + report.table(rows))
+    if args.json:
+        Path(args.json).write_text(json.dumps({**_about(peers), "rows": rows}, indent=1) + "\n")
     if args.plot:
-        _plot(rows, args.plot)
-    return 0
+        (report.plot_memory if args.memory else report.plot_sweeps if args.scaling else report.plot)(rows, args.plot)
+    return int(any("disagree" in r for r in rows))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,23 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 _now = time.perf_counter
+
+
+@dataclass
+class Form:
+    """A case on one framework, in one of the forms that it may be written in."""
+
+    run: Callable[[], Any]
+    result: np.ndarray | None = None  # what all must agree on: outputs, gradients or the first losses
+    calls: int = 1  # so many times the case's work is done by one run
+
+
+Forms = Form | dict[str, Form]
 
 
 @dataclass
@@ -36,11 +51,11 @@ def _own() -> float:
     return t.user + t.system
 
 
-def _calls_for(fn: Callable[[], object], seconds: float) -> int:
-    """How many calls last about so long; warms up on the way."""
+def _calls_for(fn: Callable[[], object], seconds: float) -> tuple[int, float]:
+    """How many calls last about so long, and what one lasts; warms up on the way."""
     start = _now()
     n = 0
-    while n < 3 or _now() - start < 0.2:
+    while n < 3 or _now() - start < 0.25:
         fn()
         n += 1
         if n >= 2 and _now() - start > 3:
@@ -49,27 +64,44 @@ def _calls_for(fn: Callable[[], object], seconds: float) -> int:
     k = max(1, n // 4)
     for _ in range(k):
         fn()
-    return max(1, min(200_000, int(seconds * k / max(_now() - start, 1e-9))))
+    one = max((_now() - start) / k, 1e-9)
+    return max(1, min(200_000, int(seconds / one))), one
 
 
 def in_turns(
-    peers: dict[str, Callable[[], object]], seconds: float = 0.06, rounds: int = 9, quiet: float = 0.15, tries: int = 3
+    peers: dict[str, Callable[[], object]],
+    seconds: float = 0.06,
+    rounds: int = 9,
+    budget: float = 20.0,
+    quiet: float = 0.15,
+    tries: int = 3,
 ) -> dict[str, Timing]:
-    """Time each peer's callable; a set of rounds is repeated while other processes were busy, the quietest is kept."""
+    """Time each peer's callable, round after round.
+
+    Past `budget` seconds five rounds are enough, and three for what is 20 times slower than the fastest. A set of
+    rounds is repeated while other processes were busy; the quietest is kept.
+    """
     calls = {name: _calls_for(fn, seconds) for name, fn in peers.items()}
+    fastest = min(one for _, one in calls.values())
     best: tuple[float, dict[str, list[float]]] | None = None
     for _ in range(tries):
         samples: dict[str, list[float]] = {name: [] for name in peers}
-        wall, busy, own = _now(), _busy(), _own()
-        for _ in range(rounds):
+        begin, busy, own = _now(), _busy(), _own()
+        for done in range(rounds):
+            if done >= 5 and _now() - begin > budget:
+                break
             for name, fn in peers.items():
-                time.sleep(0.002)  # lets another runtime's spinning threads go to sleep
-                fn()
-                start = _now()
-                for _ in range(calls[name]):
+                k, one = calls[name]
+                if done >= 3 and one > 20 * fastest:
+                    continue
+                time.sleep(0.02)  # lets another runtime's spinning threads go to sleep
+                for _ in range(min(k, int(0.005 / one) + 1) if one < 0.1 else 0):
                     fn()
-                samples[name].append((_now() - start) / calls[name])
-        wall, busy, own = _now() - wall, _busy() - busy, _own() - own
+                start = _now()
+                for _ in range(k):
+                    fn()
+                samples[name].append((_now() - start) / k)
+        wall, busy, own = _now() - begin, _busy() - busy, _own() - own
         foreign = max(0.0, busy - own) / wall
         if best is None or foreign < best[0]:
             best = foreign, samples

@@ -1,18 +1,16 @@
-"""The cases on Lamella. Each function gives (callable, result to check or None)."""
+"""The cases on Lamella."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import lamella
-from lamella import kernels, layers, models, optimizers
+from lamella import _cpu, kernels, layers, losses, models, optimizers
 
-from . import cases
-
-_Made = tuple[Callable[[], Any], Any]
+from . import arrays, networks
+from .measure import Form
 
 
 def setup(threads: int) -> None:
@@ -21,161 +19,210 @@ def setup(threads: int) -> None:
     lamella.seed(0)
 
 
-def _trainer(model: Any, x: np.ndarray, y: np.ndarray, batch: int, optimizer: Any) -> _Made:
-    """One optimizer step a call, over shuffled batches of arrays in memory: what `fit` runs between two callbacks."""
+def _model(network: networks.Network) -> Any:
+    model = models.Sequential([layers.Input(network.shape)])
+    for i, layer in enumerate(network.layers):
+        match layer:
+            case networks.Conv(_, oc, pad):
+                made: Any = layers.Conv2D(oc, 3, padding="same" if pad else "valid", activation="relu")
+            case networks.Pool():
+                made = layers.MaxPooling2D(2)
+            case networks.Flatten():
+                made = layers.Flatten()
+            case networks.Dense(_, units, activation):
+                made = layers.Dense(units, activation=activation)
+            case networks.Embedding(words, width):
+                made = layers.Embedding(words, width)
+            case networks.LSTM(_, units):
+                made = layers.LSTM(units)
+        made.trainable = i >= network.frozen
+        model.add(made)
+    model.set_weights([w for parts in networks.weights(network.name) for w in parts])
+    return model
+
+
+def train(network: str, batch: int, rows: int | None = None) -> Form:
+    """Steps over shuffled batches of arrays in memory, up to 20 a call: what `fit` runs between two callbacks."""
     from lamella._kernels import random
     from lamella._training import Data
 
-    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy")
-    data = Data(model, x, y)
+    net = networks.NETWORKS[network]
+    model = _model(net)
+    loss = {
+        "classes": losses.SparseCategoricalCrossentropy(from_logits=True),
+        "yes_no": losses.BinaryCrossentropy(),
+        "mse": losses.MeanSquaredError(),
+    }[net.loss]
+    adam = net.optimizer == "adam"
+    optimizer = optimizers.Adam(net.rate, epsilon=networks.EPSILON) if adam else optimizers.SGD(net.rate)
+    model.compile(optimizer=optimizer, loss=loss)
+    x, y = networks.data(net, rows)
+    data, engine = Data(model, x, y), model._engine
+    first = np.array([engine.train(data, np.arange(batch), 0, 1, batch)[0] / batch for _ in range(3)])
     steps = len(x) // batch
+    many = min(steps, 20)
     state = {"order": random.permutation(len(x)), "at": 0}
-    # Several steps are one native call, as in fit.
-    many = max(1, min(steps, 20))
 
     def run() -> None:
         if state["at"] + many > steps:
             state["order"], state["at"] = random.permutation(len(x)), 0
-        model._engine.train(data, state["order"], state["at"] * batch, many, batch)
+        engine.train(data, state["order"], state["at"] * batch, many, batch)
         state["at"] += many
 
-    run.calls = many  # type: ignore[attr-defined]
-    return run, None
+    return Form(run, first, calls=many)
 
 
-def _mnist_cnn() -> Any:
-    return models.Sequential(
-        [
-            layers.Conv2D(32, 3, activation="relu", input_shape=(28, 28, 1)),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dense(64, activation="relu"),
-            layers.Dense(10, activation="softmax"),
-        ]
-    )
+def infer(network: str, batch: int) -> Form:
+    net = networks.NETWORKS[network]
+    model, x = _model(net), networks.data(net, batch)[0]
+    return Form(lambda: model.predict_on_batch(x), model.predict_on_batch(x))
 
 
-def train_iris(batch: int) -> _Made:
-    x, y = cases.iris()
-    model = models.Sequential(
-        [
-            layers.Dense(64, activation="relu", input_shape=(4,)),
-            layers.Dense(32, activation="relu"),
-            layers.Dense(3, activation="softmax"),
-        ]
-    )
-    return _trainer(model, x, y, batch, optimizers.Adam(1e-3))
+def _into(function: Any, *args: Any, **settings: Any) -> Form:
+    """A kernel that writes into an array made before."""
+    out = function(*args, **settings)
+    return Form(lambda: function(*args, out=out, **settings), out.copy())
 
 
-def train_mnist_mlp(batch: int) -> _Made:
-    x, y = cases.fashion()
-    model = models.Sequential(
-        [layers.Dense(128, activation="relu", input_shape=(784,)), layers.Dense(10, activation="softmax")]
-    )
-    return _trainer(model, x.reshape(-1, 784), y, batch, optimizers.SGD(0.01))
-
-
-def train_mnist_cnn(batch: int) -> _Made:
-    x, y = cases.fashion()
-    return _trainer(_mnist_cnn(), x[..., None], y, batch, optimizers.Adam(1e-3))
-
-
-def train_cifar_cnn(batch: int) -> _Made:
-    x, y = cases.cifar_like()
-    model = models.Sequential([layers.Input((32, 32, 3))])
-    for filters in (32, 64, 128):
-        model.add(layers.Conv2D(filters, 3, activation="relu"))
-        model.add(layers.MaxPooling2D(2))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(128, activation="relu"))
-    model.add(layers.Dense(10, activation="softmax"))
-    return _trainer(model, x, y, batch, optimizers.Adam(1e-3))
-
-
-def infer_mnist_cnn(batch: int) -> _Made:
-    model = _mnist_cnn()
-    x = np.ascontiguousarray(cases.fashion()[0][:batch, ..., None])
-    return (lambda: model.predict_on_batch(x)), None
-
-
-def gemm(m: int, k: int, n: int) -> _Made:
-    a, b, c = cases.normal(m, k), cases.normal(k, n, seed=1), np.empty((m, n), np.float32)
-    kernels.gemm(a, b, out=c)
-    return (lambda: kernels.gemm(a, b, out=c)), c.copy()
-
-
-def _conv_data(n: int, h: int, c: int, oc: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return cases.normal(n, h, h, c), cases.normal(k, k, c, oc, seed=1) / np.float32(k), cases.normal(oc, seed=2)
-
-
-def conv_fwd(n: int, h: int, c: int, oc: int, k: int, stride: int, pad: int) -> _Made:
-    x, w, b = _conv_data(n, h, c, oc, k)
-    out = kernels.conv2d(x, w, b, stride=stride, padding=pad)
-    return (lambda: kernels.conv2d(x, w, b, stride=stride, padding=pad, out=out)), out.copy()
-
-
-def conv_bwd_data(n: int, h: int, c: int, oc: int, k: int, stride: int, pad: int) -> _Made:
-    x, w, _ = _conv_data(n, h, c, oc, k)
-    o = (h + 2 * pad - k) // stride + 1
-    dy = cases.normal(n, o, o, oc, seed=3)
+def _backward(function: Any, by: str, grad: np.ndarray, *args: Any, **settings: Any) -> Form:
+    """The gradient by one argument alone, after a forward pass that is not counted."""
+    call = function.__wrapped__(*args, **settings)
+    inputs, wanted = call.arrays(), [name == by for name in call.inputs]
+    op = _cpu.Op(call.name, {k: v for k, v in call.attrs.items() if v is not None})
+    outputs, saved = op.forward(inputs, True)
 
     def run() -> Any:
-        return kernels.conv2d_backward_data(dy, w, x.shape, stride=stride, padding=pad)
+        return op.backward(inputs, outputs, saved, [grad], wanted)[wanted.index(True)]
 
-    return run, run()
+    return Form(run, run())
 
 
-def conv_bwd_weight(n: int, h: int, c: int, oc: int, k: int, stride: int, pad: int) -> _Made:
-    x, _, _ = _conv_data(n, h, c, oc, k)
-    o = (h + 2 * pad - k) // stride + 1
-    dy = cases.normal(n, o, o, oc, seed=3)
+def gemm(m: int, k: int, n: int) -> Form:
+    return _into(kernels.gemm, arrays.normal(m, k), arrays.normal(k, n, seed=1))
+
+
+def batched_gemm(count: int, m: int, k: int, n: int) -> Form:
+    return _into(kernels.matmul, arrays.normal(count, m, k), arrays.normal(count, k, n, seed=1))
+
+
+def dense(m: int, k: int, n: int, activation: str) -> Form:
+    x, w, b = arrays.dense(m, k, n)
+    return _into(kernels.dense, x, w, b, activation=activation)
+
+
+def conv_fwd(stride: int, pad: int, groups: int, **size: int) -> Form:
+    x, w, b, _ = arrays.conv(stride=stride, pad=pad, groups=groups, **size)
+    return _into(kernels.conv2d, x, w, b, stride=stride, padding=pad, groups=groups)
+
+
+def conv_bwd_data(stride: int, pad: int, groups: int, **size: int) -> Form:
+    x, w, _, dy = arrays.conv(stride=stride, pad=pad, groups=groups, **size)
+    return _into(kernels.conv2d_backward_data, dy, w, x.shape, stride=stride, padding=pad, groups=groups)
+
+
+def conv_bwd_weight(stride: int, pad: int, groups: int, **size: int) -> Form:
+    x, w, _, dy = arrays.conv(stride=stride, pad=pad, groups=groups, **size)
+    return _into(kernels.conv2d_backward_weight, x, dy, w.shape[0], stride=stride, padding=pad, groups=groups)
+
+
+_CELLS = {"rnn": kernels.simple_rnn, "gru": kernels.gru, "lstm": kernels.lstm}
+_CELL_GRADIENTS = {"rnn": kernels.simple_rnn_backward, "gru": kernels.gru_backward, "lstm": kernels.lstm_backward}
+
+
+def _rnn_arrays(cell: str, **size: int) -> tuple[Any, list[Any], np.ndarray]:
+    x, (w_ih, w_hh, b_ih, b_hh), dy = arrays.rnn(cell, **size)
+    return x, [w_ih, w_hh, b_ih, *([b_hh] if cell == "gru" else [])], dy
+
+
+def rnn_fwd(cell: str, **size: int) -> Form:
+    x, parts, _ = _rnn_arrays(cell, **size)
+    return Form(lambda: _CELLS[cell](x, *parts), _CELLS[cell](x, *parts)[0])
+
+
+def rnn_fwdbwd(cell: str, **size: int) -> Form:
+    x, parts, dy = _rnn_arrays(cell, **size)
+    grads = [dy, None, None] if cell == "lstm" else [dy, None]
 
     def run() -> Any:
-        return kernels.conv2d_backward_weight(x, dy, k, stride=stride, padding=pad)
+        return _CELL_GRADIENTS[cell](grads, x, *parts)
 
-    return run, run()
-
-
-def _lstm_data(t: int, b: int, i: int, h: int) -> tuple[np.ndarray, ...]:
-    scale = np.float32(h**-0.5)
-    return (cases.normal(b, t, i), cases.normal(i, 4 * h, seed=1) * scale, cases.normal(h, 4 * h, seed=2) * scale,
-            cases.normal(4 * h, seed=3) * scale)  # fmt: skip
+    return Form(run, run()[1])
 
 
-def lstm_fwd(t: int, b: int, i: int, h: int) -> _Made:
-    x, w_ih, w_hh, bias = _lstm_data(t, b, i, h)
-
-    def run() -> Any:
-        return kernels.lstm(x, w_ih, w_hh, bias)
-
-    return run, run()[0]
+_POOLS = {"max": kernels.max_pool2d, "avg": kernels.avg_pool2d}
 
 
-def lstm_fwdbwd(t: int, b: int, i: int, h: int) -> _Made:
-    x, w_ih, w_hh, bias = _lstm_data(t, b, i, h)
-    dy = cases.normal(b, t, h, seed=4)
-
-    def run() -> Any:
-        return kernels.lstm_backward([dy, None, None], x, w_ih, w_hh, bias)
-
-    return run, None
+def pool_fwd(op: str, n: int, h: int, c: int, k: int, stride: int, pad: int) -> Form:
+    return _into(_POOLS[op], arrays.normal(n, h, h, c), k, stride, pad)
 
 
-def maxpool(n: int, h: int, c: int) -> _Made:
-    x = cases.normal(n, h, h, c)
-    out = kernels.max_pool2d(x, 2)
-    return (lambda: kernels.max_pool2d(x, 2, out=out)), out.copy()
+def pool_bwd(op: str, n: int, h: int, c: int, k: int, stride: int, pad: int) -> Form:
+    dy = arrays.pool_gradient(n, h, c, k, stride, pad)
+    return _backward(_POOLS[op], "x", dy, arrays.normal(n, h, h, c), k, stride, pad)
 
 
-def softmax(rows: int, cols: int) -> _Made:
-    x = cases.normal(rows, cols)
-    out = kernels.softmax(x)
-    return (lambda: kernels.softmax(x, out=out)), out.copy()
+def _norm(op: str, shape: tuple[int, ...]) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    x, gamma, beta = arrays.norm(shape)
+    return (kernels.batch_norm, (x, gamma, beta), {"training": True}) if op == "batch" else (
+        kernels.layer_norm, (x, gamma, beta), {})  # fmt: skip
 
 
-def adam(n: int) -> _Made:
-    from lamella import _cpu
+def norm_fwd(op: str, shape: tuple[int, ...]) -> Form:
+    function, args, settings = _norm(op, shape)
+    return _into(function, *args, **settings)
 
-    w, g, m, v = cases.normal(n), cases.normal(n, seed=1), np.zeros(n, np.float32), np.zeros(n, np.float32)
-    native = _cpu.Optimizer("adam", {"learning_rate": 1e-3})
-    return (lambda: native.step([w], [g], [[m, v]], 2)), None
+
+def norm_bwd(op: str, shape: tuple[int, ...]) -> Form:
+    function, args, settings = _norm(op, shape)
+    return _backward(function, "x", arrays.normal(*shape, seed=3), *args, **settings)
+
+
+def softmax_fwd(rows: int, columns: int) -> Form:
+    return _into(kernels.softmax, arrays.normal(rows, columns))
+
+
+def softmax_bwd(rows: int, columns: int) -> Form:
+    return _backward(kernels.softmax, "x", arrays.normal(rows, columns, seed=1), arrays.normal(rows, columns))
+
+
+def cross_entropy_fwd(rows: int, columns: int) -> Form:
+    return _into(kernels.softmax_cross_entropy, arrays.normal(rows, columns), arrays.labels(rows, columns))
+
+
+def cross_entropy_bwd(rows: int, columns: int) -> Form:
+    one, logits = np.ones((), np.float32), arrays.normal(rows, columns)
+    return _backward(kernels.softmax_cross_entropy, "logits", one, logits, arrays.labels(rows, columns))
+
+
+def pointwise_fwd(function: str, n: int) -> Form:
+    return _into(getattr(kernels, function), arrays.normal(n))
+
+
+def pointwise_bwd(function: str, n: int) -> Form:
+    return _backward(getattr(kernels, function), "x", arrays.normal(n, seed=1), arrays.normal(n))
+
+
+def reduce(op: str, shape: tuple[int, ...], axis: tuple[int, ...]) -> Form:
+    x = arrays.normal(*shape)
+    function = getattr(kernels, op)
+    over = axis if len(axis) > 1 else axis[0]
+    return Form(lambda: function(x, axis=over), function(x, axis=over))
+
+
+def embedding_fwd(words: int, width: int, n: int) -> Form:
+    return _into(kernels.embedding, arrays.labels(n, words), arrays.normal(words, width))
+
+
+def embedding_bwd(words: int, width: int, n: int) -> Form:
+    dy, table = arrays.normal(n, width, seed=1), arrays.normal(words, width)
+    return _backward(kernels.embedding, "table", dy, arrays.labels(n, words), table)
+
+
+def optimizer(op: str, n: int) -> Form:
+    w, g = arrays.normal(n), arrays.normal(n, seed=1)
+    states = [np.zeros_like(w) for _ in range(2 if op == "adam" else 1)]
+    step = {"adam": _cpu.Optimizer("adam", {"learning_rate": 1e-3}),
+            "sgd": _cpu.Optimizer("sgd", {"learning_rate": 1e-3, "momentum": 0.9})}[op].step  # fmt: skip
+    step([w], [g], [states], 1)
+    first = w.copy()
+    return Form(lambda: step([w], [g], [states], 2), first)

@@ -1,189 +1,360 @@
-"""The cases on PyTorch: eager, images in channels_last (its faster layout here)."""
+"""The cases on PyTorch: eager, images channels last, and torch.compile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+import torch._inductor.config as inductor
 import torch.nn.functional as F
 from torch import nn
 
-from . import cases
+from . import arrays, networks
+from .measure import Form, Forms
 
-_Made = tuple[Callable[[], Any], Any]
+aten = torch.ops.aten
 
 
 def setup(threads: int) -> None:
     """Called once."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    inductor.freezing = True  # constants folded and prepacked in inference
+    inductor.compile_threads = 1  # no helper processes that would count as foreign load
 
 
-def _trainer(net: nn.Module, x: np.ndarray, y: np.ndarray, batch: int, optimizer: Any, last: bool = False) -> _Made:
-    net = net.to(memory_format=torch.channels_last) if last else net
-    xs, ys = torch.from_numpy(x), torch.from_numpy(y)
-    if last:
-        xs = xs.permute(0, 3, 1, 2)
-    loss_fn = nn.CrossEntropyLoss()
-    opt = optimizer(net.parameters())
+class _Last(nn.Module):
+    """An LSTM's last output."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.lstm(x)[0][:, -1]
+
+
+_ACTIVATIONS: dict[str, list[Callable[[], nn.Module]]] = {"relu": [nn.ReLU], "sigmoid": [nn.Sigmoid], "linear": []}
+
+
+def _model(network: networks.Network) -> nn.Sequential:
+    made: list[nn.Module] = []
+    with torch.no_grad():
+        for i, (layer, parts) in enumerate(
+            zip(network.layers, networks.weights(network.name, channels_first=True), strict=True)
+        ):
+            one: list[nn.Module] = []
+            match layer:
+                case networks.Conv(c, oc, pad):
+                    one = [nn.Conv2d(c, oc, 3, padding=pad), nn.ReLU()]
+                case networks.Pool():
+                    one = [nn.MaxPool2d(2)]
+                case networks.Flatten():
+                    one = [nn.Flatten()]
+                case networks.Dense(inputs, units, activation):
+                    one = [nn.Linear(inputs, units), *(a() for a in _ACTIVATIONS[activation])]
+                    parts = [parts[0].T, parts[1]]
+                case networks.Embedding(words, width):
+                    one = [nn.Embedding(words, width)]
+                case networks.LSTM(inputs, units):
+                    one = [_Last(nn.LSTM(inputs, units, batch_first=True))]
+                    parts = [parts[0].T, parts[1].T, parts[2], np.zeros_like(parts[2])]
+            for p, w in zip(one[0].parameters(), parts, strict=True):
+                p.copy_(torch.from_numpy(w))
+                p.requires_grad_(i >= network.frozen)
+            if isinstance(one[0], _Last):
+                one[0].lstm.bias_hh_l0.requires_grad_(False)  # one bias, as the others have
+            made += one
+    return nn.Sequential(*made)
+
+
+def _forms(network: networks.Network) -> list[str]:
+    # torch.compile leaves recurrent layers to eager mode.
+    return ["", *["channels_last"] * network.images, *["compile"] * (not network.recurrent)]
+
+
+def _prepared(network: networks.Network, form: str, x: np.ndarray) -> tuple[nn.Module, torch.Tensor]:
+    model, inputs = _model(network), torch.from_numpy(x)
+    if network.images:
+        inputs = inputs.permute(0, 3, 1, 2)
+        # Frozen graphs of images with one channel fail where they are channels last.
+        if form == "channels_last" or (form and network.shape[-1] > 1):
+            model = model.to(memory_format=torch.channels_last)
+        else:
+            inputs = inputs.contiguous()
+    if form == "compile":
+        torch._dynamo.reset()  # all networks are one class, whose recompilations are limited
+        return torch.compile(model), inputs
+    return model, inputs
+
+
+def train(network: str, batch: int, rows: int | None = None, forms: Sequence[str] | None = None) -> Forms:
+    """One optimizer step a call, over shuffled batches of tensors in memory."""
+    net = networks.NETWORKS[network]
+    x, y = networks.data(net, rows)
+    return {form: _trainer(net, form, x, y, batch) for form in forms or _forms(net)}
+
+
+def _trainer(net: networks.Network, form: str, x: np.ndarray, y: np.ndarray, batch: int) -> Form:
+    model, xs = _prepared(net, form, x)
+    ys = torch.from_numpy(y)
+    loss_fn = {"classes": F.cross_entropy, "yes_no": F.binary_cross_entropy, "mse": F.mse_loss}[net.loss]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    adam = net.optimizer == "adam"
+    opt = torch.optim.Adam(trained, net.rate, eps=networks.EPSILON) if adam else torch.optim.SGD(trained, net.rate)
+
+    def step(rows: torch.Tensor) -> torch.Tensor:
+        opt.zero_grad()
+        loss = loss_fn(model(xs[rows]), ys[rows])
+        loss.backward()
+        opt.step()
+        return loss
+
+    first = np.array([step(torch.arange(batch)).item() for _ in range(3)])
     state = {"order": torch.randperm(len(xs)), "at": 0}
 
     def run() -> None:
         if state["at"] + batch > len(xs):
             state["order"], state["at"] = torch.randperm(len(xs)), 0
-        rows = state["order"][state["at"] : state["at"] + batch]
+        step(state["order"][state["at"] : state["at"] + batch])
         state["at"] += batch
-        opt.zero_grad()
-        loss_fn(net(xs[rows]), ys[rows]).backward()
-        opt.step()
 
-    return run, None
+    return Form(run, first)
 
 
-def _mnist_cnn() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(5408, 64), nn.ReLU(), nn.Linear(64, 10)
-    )
+def infer(network: str, batch: int) -> Forms:
+    net = networks.NETWORKS[network]
+    made = {}
+    for form in _forms(net):
+        model, x = _prepared(net, form, networks.data(net, batch)[0])
+        made[form] = _quiet(model.eval(), x)
+    return made
 
 
-def train_iris(batch: int) -> _Made:
-    x, y = cases.iris()
-    net = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3))
-    return _trainer(net, x, y, batch, lambda p: torch.optim.Adam(p, 1e-3))
+def _quiet(function: Callable[..., torch.Tensor], *args: Any, images: bool = False) -> Form:
+    """Without gradients, results allocated."""
+
+    def run() -> torch.Tensor:
+        # no_grad rather than inference_mode: freezing needs it, and eager mode is as fast.
+        with torch.no_grad():
+            return function(*args)
+
+    return Form(run, (run().permute(0, 2, 3, 1) if images else run()).numpy())
 
 
-def train_mnist_mlp(batch: int) -> _Made:
-    x, y = cases.fashion()
-    net = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
-    return _trainer(net, x.reshape(-1, 784), y, batch, lambda p: torch.optim.SGD(p, 0.01))
+def _into(function: Callable[..., torch.Tensor], *args: Any) -> Form:
+    """A function that writes into a tensor made before."""
+    out = function(*args)
+    return Form(lambda: function(*args, out=out), out.numpy().copy())
 
 
-def train_mnist_cnn(batch: int) -> _Made:
-    x, y = cases.fashion()
-    return _trainer(_mnist_cnn(), x[..., None], y, batch, lambda p: torch.optim.Adam(p, 1e-3), last=True)
+def _tensor(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(arrays.normal(*shape, seed=seed))
 
 
-def train_cifar_cnn(batch: int) -> _Made:
-    x, y = cases.cifar_like()
-    blocks: list[nn.Module] = []
-    for c, oc in ((3, 32), (32, 64), (64, 128)):
-        blocks += [nn.Conv2d(c, oc, 3), nn.ReLU(), nn.MaxPool2d(2)]
-    net = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(512, 128), nn.ReLU(), nn.Linear(128, 10))
-    return _trainer(net, x, y, batch, lambda p: torch.optim.Adam(p, 1e-3), last=True)
+def gemm(m: int, k: int, n: int) -> Form:
+    return _into(torch.mm, _tensor(m, k), _tensor(k, n, seed=1))
 
 
-def infer_mnist_cnn(batch: int) -> _Made:
-    net = _mnist_cnn().to(memory_format=torch.channels_last).eval()
-    x = torch.from_numpy(cases.fashion()[0][:batch, None]).to(memory_format=torch.channels_last)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return net(x)
-
-    return run, None
+def batched_gemm(count: int, m: int, k: int, n: int) -> Form:
+    return _into(torch.bmm, _tensor(count, m, k), _tensor(count, k, n, seed=1))
 
 
-def gemm(m: int, k: int, n: int) -> _Made:
-    a, b = torch.from_numpy(cases.normal(m, k)), torch.from_numpy(cases.normal(k, n, seed=1))
-    c = torch.empty(m, n)
-    torch.mm(a, b, out=c)
-    return (lambda: torch.mm(a, b, out=c)), c.numpy().copy()
+def dense(m: int, k: int, n: int, activation: str) -> Forms:
+    x, w, b = map(torch.from_numpy, arrays.dense(m, k, n))
+    w = w.T.contiguous()
+    act = getattr(F, activation)
+
+    def run(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return act(F.linear(x, w, b))
+
+    return {"": _quiet(run, x, w, b), "compile": _quiet(torch.compile(run), x, w, b)}
 
 
-def _conv_data(n: int, h: int, c: int, oc: int, k: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    x = torch.from_numpy(cases.normal(n, h, h, c)).permute(0, 3, 1, 2)
-    w = torch.from_numpy(cases.normal(k, k, c, oc, seed=1) / np.float32(k)).permute(3, 2, 0, 1)
-    return x, w.contiguous(memory_format=torch.channels_last), torch.from_numpy(cases.normal(oc, seed=2))
+def _conv_layouts(**args: int) -> dict[str, tuple[torch.Tensor, ...]]:
+    """Input, kernel, bias and gradient in both layouts."""
+    x, w, b, dy = map(torch.from_numpy, arrays.conv(**args))
+    x, w, dy = x.permute(0, 3, 1, 2), w.permute(3, 2, 0, 1), dy.permute(0, 3, 1, 2)
+    last = torch.channels_last
+    return {"": (x.contiguous(), w.contiguous(), b, dy.contiguous()),
+            "channels_last": (x.contiguous(memory_format=last), w.contiguous(memory_format=last), b,
+                              dy.contiguous(memory_format=last))}  # fmt: skip
 
 
-def conv_fwd(n: int, h: int, c: int, oc: int, k: int, stride: int, pad: int) -> _Made:
-    x, w, b = _conv_data(n, h, c, oc, k)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return F.conv2d(x, w, b, stride, pad)
-
-    return run, run().permute(0, 2, 3, 1).numpy()
+def conv_fwd(**args: int) -> Forms:
+    more = (args["stride"], args["pad"], 1, args["groups"])
+    return {form: _quiet(F.conv2d, x, w, b, *more, images=True) for form, (x, w, b, _) in _conv_layouts(**args).items()}
 
 
-def _conv_backward(which: int, n: int, h: int, c: int, oc: int, k: int, stride: int, pad: int) -> tuple[Any, Any]:
-    x, w, _ = _conv_data(n, h, c, oc, k)
-    o = (h + 2 * pad - k) // stride + 1
-    dy = torch.from_numpy(cases.normal(n, o, o, oc, seed=3)).permute(0, 3, 1, 2)
-    mask = [which == 0, which == 1, False]
+def _conv_backward(which: int, axes: tuple[int, ...], **args: int) -> Forms:
+    made = {}
+    for form, (x, w, _, dy) in _conv_layouts(**args).items():
+        mask = [which == 0, which == 1, False]
+        pairs = [[args["stride"]] * 2, [args["pad"]] * 2, [1, 1], False, [0, 0], args["groups"], mask]
 
-    def run() -> Any:
-        return torch.ops.aten.convolution_backward(
-            dy, x, w, None, [stride] * 2, [pad] * 2, [1, 1], False, [0, 0], 1, mask
-        )[which]
+        def run(given: tuple[Any, ...] = (dy, x, w, None, *pairs)) -> torch.Tensor:
+            return aten.convolution_backward(*given)[which]
 
-    return run, run()
-
-
-def conv_bwd_data(**args: int) -> _Made:
-    run, result = _conv_backward(0, **args)
-    return run, result.permute(0, 2, 3, 1).numpy()
+        made[form] = Form(run, run().permute(axes).numpy())
+    return made
 
 
-def conv_bwd_weight(**args: int) -> _Made:
-    run, result = _conv_backward(1, **args)
-    return run, result.permute(2, 3, 1, 0).numpy()
+def conv_bwd_data(**args: int) -> Forms:
+    return _conv_backward(0, (0, 2, 3, 1), **args)
 
 
-def _lstm(t: int, b: int, i: int, h: int) -> tuple[nn.LSTM, torch.Tensor]:
-    scale = np.float32(h**-0.5)
-    net = nn.LSTM(i, h, batch_first=True)
+def conv_bwd_weight(**args: int) -> Forms:
+    return _conv_backward(1, (2, 3, 1, 0), **args)
+
+
+def _rnn(cell: str, **size: int) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    x, parts, dy = arrays.rnn(cell, **size)
+    net = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](size["i"], size["h"], batch_first=True)
     with torch.no_grad():
-        net.weight_ih_l0.copy_(torch.from_numpy(cases.normal(i, 4 * h, seed=1) * scale).T)
-        net.weight_hh_l0.copy_(torch.from_numpy(cases.normal(h, 4 * h, seed=2) * scale).T)
-        net.bias_ih_l0.copy_(torch.from_numpy(cases.normal(4 * h, seed=3) * scale))
-        net.bias_hh_l0.zero_()
-    return net, torch.from_numpy(cases.normal(b, t, i))
+        for p, w in zip(net.parameters(), parts, strict=True):
+            p.copy_(torch.from_numpy(w.T))
+    return net, torch.from_numpy(x), torch.from_numpy(dy)
 
 
-def lstm_fwd(t: int, b: int, i: int, h: int) -> _Made:
-    net, x = _lstm(t, b, i, h)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return net(x)[0]
-
-    return run, run().numpy()
+def rnn_fwd(cell: str, **size: int) -> Form:
+    net, x, _ = _rnn(cell, **size)
+    return _quiet(lambda: net(x)[0])
 
 
-def lstm_fwdbwd(t: int, b: int, i: int, h: int) -> _Made:
-    net, x = _lstm(t, b, i, h)
+def rnn_fwdbwd(cell: str, **size: int) -> Form:
+    net, x, dy = _rnn(cell, **size)
     x.requires_grad_()
-    dy = torch.from_numpy(cases.normal(b, t, h, seed=4))
 
     def run() -> None:
         x.grad = None
         net.zero_grad()
         net(x)[0].backward(dy)
 
-    return run, None
+    run()
+    return Form(run, net.weight_ih_l0.grad.T.numpy().copy())
 
 
-def maxpool(n: int, h: int, c: int) -> _Made:
-    x = torch.from_numpy(cases.normal(n, h, h, c)).permute(0, 3, 1, 2)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return F.max_pool2d(x, 2)
-
-    return run, run().permute(0, 2, 3, 1).numpy()
+def _pool_layouts(n: int, h: int, c: int) -> dict[str, torch.Tensor]:
+    x = _tensor(n, h, h, c).permute(0, 3, 1, 2)
+    return {"": x.contiguous(), "channels_last": x}
 
 
-def softmax(rows: int, cols: int) -> _Made:
-    x = torch.from_numpy(cases.normal(rows, cols))
+_POOLS: dict[str, Callable[..., torch.Tensor]] = {"max": F.max_pool2d, "avg": F.avg_pool2d}
+
+
+def pool_fwd(op: str, n: int, h: int, c: int, k: int, stride: int, pad: int) -> Forms:
+    layouts = _pool_layouts(n, h, c).items()
+    return {form: _quiet(_POOLS[op], x, k, stride, pad, images=True) for form, x in layouts}
+
+
+def pool_bwd(op: str, n: int, h: int, c: int, k: int, stride: int, pad: int) -> Forms:
+    made = {}
+    for form, x in _pool_layouts(n, h, c).items():
+        dy = torch.from_numpy(arrays.pool_gradient(n, h, c, k, stride, pad)).permute(0, 3, 1, 2)
+        dy = dy if form else dy.contiguous()
+        settings: tuple[Any, ...] = ([k, k], [stride, stride], [pad, pad])
+        if op == "max":
+            indices = aten.max_pool2d_with_indices(x, *settings)[1]
+            made[form] = _quiet(
+                aten.max_pool2d_with_indices_backward, dy, x, *settings, [1, 1], False, indices, images=True
+            )
+        else:
+            made[form] = _quiet(aten.avg_pool2d_backward, dy, x, *settings, False, True, None, images=True)
+    return made
+
+
+def _norm_arrays(op: str, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, bool]:
+    x, gamma, beta = map(torch.from_numpy, arrays.norm(shape))
+    images = op == "batch"
+    return (x.permute(0, 3, 1, 2) if images else x), gamma, beta, images
+
+
+def norm_fwd(op: str, shape: tuple[int, ...]) -> Form:
+    x, gamma, beta, images = _norm_arrays(op, shape)
+    if images:
+        return _quiet(F.batch_norm, x, None, None, gamma, beta, True, images=True)
+    return _quiet(F.layer_norm, x, shape[-1:], gamma, beta)
+
+
+def norm_bwd(op: str, shape: tuple[int, ...]) -> Form:
+    x, gamma, beta, images = _norm_arrays(op, shape)
+    dy = _tensor(*shape, seed=3)
+    dy = dy.permute(0, 3, 1, 2) if images else dy
+    mask = [True, False, False]
+    if images:
+        _, mean, rstd = aten.native_batch_norm(x, gamma, beta, None, None, True, 0.1, 1e-5)
+        args: tuple[Any, ...] = (dy, x, gamma, None, None, mean, rstd, True, 1e-5, mask)
+        return _quiet(lambda: aten.native_batch_norm_backward(*args)[0], images=True)
+    _, mean, rstd = aten.native_layer_norm(x, shape[-1:], gamma, beta, 1e-5)
+    return _quiet(lambda: aten.native_layer_norm_backward(dy, x, shape[-1:], mean, rstd, gamma, beta, mask)[0])
+
+
+def softmax_fwd(rows: int, columns: int) -> Form:
+    x = _tensor(rows, columns)
     out = torch.softmax(x, -1)
-    return (lambda: torch.softmax(x, -1, out=out)), out.numpy().copy()
+    return Form(lambda: torch.softmax(x, -1, out=out), out.numpy().copy())
 
 
-def adam(n: int) -> _Made:
-    w = nn.Parameter(torch.from_numpy(cases.normal(n)))
-    w.grad = torch.from_numpy(cases.normal(n, seed=1))
-    opt = torch.optim.Adam([w], 1e-3, fused=True)
-    return opt.step, None
+def softmax_bwd(rows: int, columns: int) -> Form:
+    y = torch.softmax(_tensor(rows, columns), -1)
+    return _quiet(aten._softmax_backward_data, _tensor(rows, columns, seed=1), y, -1, torch.float32)
+
+
+def cross_entropy_fwd(rows: int, columns: int) -> Form:
+    return _quiet(F.cross_entropy, _tensor(rows, columns), torch.from_numpy(arrays.labels(rows, columns)))
+
+
+def cross_entropy_bwd(rows: int, columns: int) -> Form:
+    x = _tensor(rows, columns).requires_grad_()
+    loss = F.cross_entropy(x, torch.from_numpy(arrays.labels(rows, columns)))
+
+    def run() -> torch.Tensor:
+        return torch.autograd.grad(loss, x, retain_graph=True)[0]
+
+    return Form(run, run().numpy())
+
+
+def pointwise_fwd(function: str, n: int) -> Form:
+    x = _tensor(n)
+    if function == "relu":
+        return _into(torch.clamp_min, x, 0)
+    if function == "gelu":
+        return _into(torch._C._nn.gelu, x)
+    return _into(getattr(torch, function), x)
+
+
+def pointwise_bwd(function: str, n: int) -> Form:
+    x, dy = _tensor(n), _tensor(n, seed=1)
+    if function == "gelu":
+        return _quiet(aten.gelu_backward, dy, x)
+    y = getattr(torch, function)(x)
+    if function == "relu":
+        return _quiet(aten.threshold_backward, dy, y, 0)
+    return _quiet({"tanh": aten.tanh_backward, "sigmoid": aten.sigmoid_backward}[function], dy, y)
+
+
+def reduce(op: str, shape: tuple[int, ...], axis: tuple[int, ...]) -> Form:
+    x = _tensor(*shape)
+    if op in ("sum", "mean"):
+        return _quiet(getattr(torch, op), x, axis)
+    return _quiet({"max": torch.amax, "argmax": torch.argmax}[op], x, axis[0])
+
+
+def embedding_fwd(words: int, width: int, n: int) -> Form:
+    return _quiet(F.embedding, torch.from_numpy(arrays.labels(n, words)), _tensor(words, width))
+
+
+def embedding_bwd(words: int, width: int, n: int) -> Form:
+    indices = torch.from_numpy(arrays.labels(n, words))
+    return _quiet(aten.embedding_dense_backward, _tensor(n, width, seed=1), indices, words, -1, False)
+
+
+def optimizer(op: str, n: int) -> Form:
+    w = nn.Parameter(_tensor(n))
+    w.grad = _tensor(n, seed=1)
+    made = {"adam": lambda: torch.optim.Adam([w], 1e-3, fused=True),
+            "sgd": lambda: torch.optim.SGD([w], 1e-3, momentum=0.9, fused=True)}[op]()  # fmt: skip
+    made.step()
+    return Form(made.step, w.detach().numpy().copy())

@@ -1,0 +1,89 @@
+"""The networks in Keras 3 on TensorFlow: `fit`, `train_on_batch` and `predict_on_batch` with their default settings."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow
+from keras import layers
+
+from . import networks
+from .measure import Form, Forms
+
+
+def setup(threads: int) -> None:
+    """Called once."""
+    tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
+    tensorflow.get_logger().setLevel("ERROR")
+
+
+def _model(network: networks.Network) -> Any:
+    keras.backend.clear_session()
+    tokens = isinstance(network.layers[0], networks.Embedding)
+    model = keras.Sequential([layers.Input(network.shape, dtype="int64" if tokens else "float32")])
+    for i, layer in enumerate(network.layers):
+        match layer:
+            case networks.Conv(_, oc, pad):
+                made: Any = layers.Conv2D(oc, 3, padding="same" if pad else "valid", activation="relu")
+            case networks.Pool():
+                made = layers.MaxPooling2D(2)
+            case networks.Flatten():
+                made = layers.Flatten()
+            case networks.Dense(_, units, activation):
+                made = layers.Dense(units, activation=activation)
+            case networks.Embedding(words, width):
+                made = layers.Embedding(words, width)
+            case networks.LSTM(_, units):
+                made = layers.LSTM(units)
+        made.trainable = i >= network.frozen
+        model.add(made)
+    # Frozen weights come last in Keras' lists of weights, so each layer gets its own.
+    for made, parts in zip(model.layers, networks.weights(network.name), strict=True):
+        made.set_weights(parts)
+    return model
+
+
+def train(network: str, batch: int, rows: int | None = None) -> Forms:
+    """`fit` runs an epoch a call; a small set is repeated so that what `fit` costs by itself is spread."""
+    net = networks.NETWORKS[network]
+    loss = {
+        "classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "yes_no": keras.losses.BinaryCrossentropy(),
+        "mse": keras.losses.MeanSquaredError(),
+    }[net.loss]
+    adam = net.optimizer == "adam"
+    model = _model(net)
+    model.compile(keras.optimizers.Adam(net.rate, epsilon=networks.EPSILON) if adam else keras.optimizers.SGD(net.rate),
+                  loss)  # fmt: skip
+    x, y = networks.data(net, rows)
+    first = []
+    for _ in range(3):
+        model.reset_metrics()
+        first.append(float(model.train_on_batch(x[:batch], y[:batch])))
+    if len(x) < 10 * batch and not net.frozen:
+        x, y = np.tile(x, (32,) + (1,) * (x.ndim - 1)), np.tile(y, (32,) + (1,) * (y.ndim - 1))
+    state = {"at": 0}
+
+    def one() -> None:
+        if state["at"] + batch > len(x):
+            state["at"] = 0
+        at = slice(state["at"], state["at"] + batch)
+        model.train_on_batch(x[at], y[at])
+        state["at"] += batch
+
+    epoch = Form(lambda: model.fit(x, y, batch, verbose=0), np.array(first), calls=-(-len(x) // batch))
+    return {"fit": epoch, "train_on_batch": Form(one)}
+
+
+def infer(network: str, batch: int) -> Form:
+    """NumPy in and out."""
+    net = networks.NETWORKS[network]
+    model, x = _model(net), networks.data(net, batch)[0]
+    return Form(lambda: model.predict_on_batch(x), model.predict_on_batch(x))
