@@ -51,7 +51,7 @@ def _model(network: networks.Network) -> Any:
 
 
 def train(network: str, batch: int, rows: int | None = None) -> Forms:
-    """`fit` runs an epoch a call; a small set is repeated so that what `fit` costs by itself is spread."""
+    """`fit` runs an epoch a call, of at most 100 steps; small sets are repeated to spread what `fit` costs by itself."""
     net = networks.NETWORKS[network]
     loss = {
         "classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -69,6 +69,7 @@ def train(network: str, batch: int, rows: int | None = None) -> Forms:
         first.append(float(model.train_on_batch(x[:batch], y[:batch])))
     if len(x) < 10 * batch and not net.frozen:
         x, y = np.tile(x, (32,) + (1,) * (x.ndim - 1)), np.tile(y, (32,) + (1,) * (y.ndim - 1))
+    x, y = x[: 100 * batch], y[: 100 * batch]
     state = {"at": 0}
 
     def one() -> None:

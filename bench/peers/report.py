@@ -62,9 +62,12 @@ def plot(rows: list[Row], path: str) -> None:
     rows = sorted(rows, key=lambda r: [x["case"] for x in rows].index(r["case"]))
     ratios = [ratio(r)[0] for r in rows]
     names = [f"{r['case']} ({r['threads']}T, {ratio(r)[1]})" for r in rows]
-    axis.barh(names, ratios, color=["tab:green" if r >= 1 else "tab:red" for r in ratios])
+    axis.barh(names, [r - 1 for r in ratios], left=1, color=["tab:green" if r >= 1 else "tab:red" for r in ratios])
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(axis="x", which="minor", labelsize=6)
     axis.set_xlabel("times the speed of the best peer, which stands in the brackets")
     axis.margins(y=0.005)
     axis.invert_yaxis()
@@ -92,6 +95,9 @@ def plot_sweeps(rows: list[Row], path: str) -> None:
                     style = {"color": f"C{i}", "linestyle": ("--", "-", ":", "-.")[j % 4]}
                     axis.plot(*zip(*points, strict=True), marker=".", label=f"{name}, {threads}T", **style)
         axis.set(xscale="log", yscale="log", title=sweep[0], xlabel=sweep[1], ylabel="us")
+        sizes = sorted({r["size"] for r in rows if (r["sweep"], r["axis"]) == sweep})
+        axis.set_xticks(sizes, [str(n) for n in sizes])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.legend(fontsize=6)
     figure.tight_layout()
