@@ -51,7 +51,7 @@ def _model(network: networks.Network) -> Any:
 
 
 def train(network: str, batch: int, rows: int | None = None) -> Forms:
-    """`fit` runs an epoch a call, of at most 100 steps; small sets are repeated to spread what `fit` costs by itself."""
+    """`fit` runs an epoch a call, of at most 100 steps; small sets repeat, to spread what `fit` costs itself."""
     net = networks.NETWORKS[network]
     loss = {
         "classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
