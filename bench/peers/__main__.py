@@ -84,14 +84,14 @@ def _measure(cases: Iterable[tuple[Any, dict[str, Any]]], peers: list[str], thre
     rows = []
     for case, entries in cases:
         forms, wrong = _forms(case, modules)
-        timings = measure.in_turns({name: form.run for name, form in forms.items()}, rounds=rounds)
+        timings = measure.in_turns(forms, rounds=rounds)
         row: dict[str, Any] = {"case": case.name, "threads": threads, "unit": case.unit, **entries, "peers": {}}
         if wrong:
             row["disagree"] = wrong
         for name, t in timings.items():
-            seconds = t.median / forms[name].calls
-            value = case.work / seconds if case.work else seconds * 1e6
-            row["peers"][name] = {"value": value, "spread": t.spread, "foreign": t.foreign, "seconds": seconds}
+            value = case.work / t.median if case.work else t.median * 1e6
+            entry = {"seconds": t.median, "best_seconds": t.best, "spread": t.spread, "foreign": t.foreign}
+            row["peers"][name] = {"value": value, **entry}
         rows.append(row)
         print(report.line(row), flush=True)
         del forms
@@ -131,7 +131,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="samples of each peer; default: %(default)s")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--scaling", action="store_true", help="cost against batch, image size, channels, ... instead")
-    instead.add_argument("--memory", action="store_true", help="peak of training steps, Lamella and PyTorch, one thread")
+    instead.add_argument("--memory", action="store_true", help="peak of training steps, against PyTorch, one thread")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE.png")
     args = parser.parse_args()

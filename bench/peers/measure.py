@@ -31,7 +31,7 @@ class Timing:
     """Seconds per call."""
 
     median: float
-    least: float
+    best: float
     spread: float  # (third quartile - first quartile) / median
     foreign: float  # share of a core that others took while measuring
 
@@ -51,8 +51,8 @@ def _own() -> float:
     return t.user + t.system
 
 
-def _calls_for(fn: Callable[[], object], seconds: float) -> tuple[int, float]:
-    """How many calls last about so long, and what one lasts; warms up on the way."""
+def _runs_for(fn: Callable[[], object], seconds: float) -> tuple[int, float]:
+    """How many runs last about so long, and what one lasts; warms up on the way."""
     start = _now()
     n = 0
     while n < 3 or _now() - start < 0.25:
@@ -69,38 +69,38 @@ def _calls_for(fn: Callable[[], object], seconds: float) -> tuple[int, float]:
 
 
 def in_turns(
-    peers: dict[str, Callable[[], object]],
+    forms: dict[str, Form],
     seconds: float = 0.06,
     rounds: int = 9,
     budget: float = 20.0,
     quiet: float = 0.15,
     tries: int = 3,
 ) -> dict[str, Timing]:
-    """Time each peer's callable, round after round.
+    """Time each form, round after round.
 
     Past `budget` seconds five rounds are enough, and three for what is 20 times slower than the fastest. A set of
     rounds is repeated while other processes were busy; the quietest is kept.
     """
-    calls = {name: _calls_for(fn, seconds) for name, fn in peers.items()}
-    fastest = min(one for _, one in calls.values())
+    runs = {name: _runs_for(form.run, seconds) for name, form in forms.items()}
+    fastest = min(one / forms[name].calls for name, (_, one) in runs.items())
     best: tuple[float, dict[str, list[float]]] | None = None
     for _ in range(tries):
-        samples: dict[str, list[float]] = {name: [] for name in peers}
+        samples: dict[str, list[float]] = {name: [] for name in forms}
         begin, busy, own = _now(), _busy(), _own()
         for done in range(rounds):
             if done >= 5 and _now() - begin > budget:
                 break
-            for name, fn in peers.items():
-                k, one = calls[name]
-                if done >= 3 and one > 20 * fastest:
+            for name, form in forms.items():
+                k, one = runs[name]
+                if done >= 3 and one / form.calls > 20 * fastest:
                     continue
                 time.sleep(0.02)  # lets another runtime's spinning threads go to sleep
                 for _ in range(min(k, int(0.005 / one) + 1) if one < 0.1 else 0):
-                    fn()
+                    form.run()
                 start = _now()
                 for _ in range(k):
-                    fn()
-                samples[name].append((_now() - start) / k)
+                    form.run()
+                samples[name].append((_now() - start) / (k * form.calls))
         wall, busy, own = _now() - begin, _busy() - busy, _own() - own
         foreign = max(0.0, busy - own) / wall
         if best is None or foreign < best[0]:
