@@ -229,18 +229,22 @@ void check_count(const char* op, std::span<const TensorSpec> in, size_t least, s
   fail_value(op, "inputs", range + (most == 1 ? " array" : " arrays"), std::to_string(in.size()));
 }
 
+namespace {
+std::string got_dtype(const TensorSpec& spec) { return absent(spec) ? "none" : dtype_name(spec.dtype); }
+}  // namespace
+
 void check_rank(const char* op, const char* argument, const TensorSpec& spec, int rank) {
   if (spec.shape.rank() != rank)
     fail_value(op, argument, std::to_string(rank) + (rank == 1 ? " dimension" : " dimensions"),
-               std::to_string(spec.shape.rank()) + " in shape " + spec.shape.str());
+               absent(spec) ? "none" : std::to_string(spec.shape.rank()) + " in shape " + spec.shape.str());
 }
 
 void check_float(const char* op, const char* argument, const TensorSpec& spec) {
-  if (!is_float(spec.dtype)) fail_type(op, argument, "float32 or float64", dtype_name(spec.dtype));
+  if (!is_float(spec.dtype)) fail_type(op, argument, "float32 or float64", got_dtype(spec));
 }
 
 void check_same_dtype(const char* op, const char* argument, const TensorSpec& spec, DType dtype) {
-  if (spec.dtype != dtype) fail_type(op, argument, dtype_name(dtype), dtype_name(spec.dtype));
+  if (spec.dtype != dtype) fail_type(op, argument, dtype_name(dtype), got_dtype(spec));
 }
 
 }  // namespace lamella

@@ -51,6 +51,14 @@ def _dtype(dtype: Any, default: Any = np.float32) -> np.dtype:
     return np.dtype(default if dtype is None else dtype)
 
 
+def _numbers(function: str, data: Any, dtype: Any = None) -> np.ndarray:
+    array = ag.as_array(data, dtype)
+    if array.dtype.kind not in "fiub":
+        what = f"an array of {array.dtype}" if isinstance(data, np.ndarray) else f"{type(data).__name__} {data!r:.60}"
+        raise TypeError(f"{function}: data: expected numbers, got {what}")
+    return array
+
+
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of the data.
 
@@ -67,8 +75,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     """
     if isinstance(data, (list, tuple)) and any(isinstance(d, Tensor) for d in data):
         data = [d.tolist() if isinstance(d, Tensor) else d for d in data]
-    array = ag.as_array(data, dtype)
-    return _new(np.array(array, order="C"), requires_grad, device)
+    return _new(np.array(_numbers("tensor", data, dtype), order="C"), requires_grad, device)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -76,14 +83,14 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     check_device(device)
     if isinstance(data, Tensor) and (dtype is None or np.dtype(dtype) == data.dtype):
         return data
-    return ag.wrap(ag.as_array(data, dtype))
+    return ag.wrap(_numbers("as_tensor", data, dtype))
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor over this array's memory."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected a numpy.ndarray, got {type(array).__name__}")
-    return ag.wrap(array)
+    return ag.wrap(_numbers("from_numpy", array))
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

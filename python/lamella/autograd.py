@@ -230,6 +230,11 @@ def wrap(data: np.ndarray, edge: Any = None) -> Tensor:
     return t
 
 
+def not_a_tensor(value: Any) -> str:
+    """What to say of an argument that should be a tensor."""
+    return f"expected a Tensor, got {type(value).__name__}; lamella.tensor() makes one of it"
+
+
 def written(tensor: Tensor) -> None:
     """Say that the tensor's memory was changed in place."""
     _clock[0] += 1
@@ -255,16 +260,22 @@ def apply(op: _cpu.Op, *inputs: Tensor | None, training: bool = False) -> Any:
     """
     arrays: list[Any] = []
     record = False
-    for t in inputs:
-        if t is None:
-            arrays.append(None)
-            continue
-        data = t._data
-        if data is None:
-            return t._apply_symbolic(op, inputs, training)  # type: ignore[attr-defined]
-        arrays.append(data)
-        if t._rg:
-            record = True
+    try:
+        for t in inputs:
+            if t is None:
+                arrays.append(None)
+                continue
+            data = t._data
+            if data is None:
+                return t._apply_symbolic(op, inputs, training)  # type: ignore[attr-defined]
+            arrays.append(data)
+            if t._rg:
+                record = True
+    except AttributeError:
+        for i, t in enumerate(inputs):
+            if t is not None and not hasattr(t, "_data"):
+                raise TypeError(f"{op.name}: input {i}: {not_a_tensor(t)}") from None
+        raise
     if record and _mode.grad:
         outputs, fn = op.record(arrays)
         node = Node(fn, [None if t is None or not t._rg else t._edge or t for t in inputs], op, len(outputs), True)

@@ -11,6 +11,8 @@ from . import _cpu
 from ._suggest import unknown_name
 from .autograd import as_array
 
+_INTERNAL = ("self", "args", "hyper", "config")
+
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
 
 
@@ -46,7 +48,10 @@ class Optimizer:
         loss_scale_factor: float | None = None,
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise self._unknown(next(iter(unknown)))
         if use_ema or ema_overwrite_frequency is not None or ema_momentum != 0.99:
             raise NotImplementedError(f"{type(self).__name__}: use_ema: weight averaging is not supported")
         if loss_scale_factor is not None or gradient_accumulation_steps is not None:
@@ -65,6 +70,18 @@ class Optimizer:
         self.iterations = 0
         self.learning_rate = learning_rate
         self._states: dict[int, tuple[Any, list[np.ndarray]]] = {}
+
+    @classmethod
+    def _unknown(cls, argument: str) -> TypeError:
+        import difflib
+        import inspect
+
+        makers = [vars(c)["__init__"] for c in cls.__mro__[:-1] if "__init__" in vars(c)]
+        named = {n: p for make in makers for n, p in inspect.signature(make).parameters.items()}
+        known = sorted(n for n, p in named.items() if p.kind is not p.VAR_KEYWORD and n not in _INTERNAL)
+        close = "learning_rate" if argument == "lr" else next(iter(difflib.get_close_matches(argument, known)), None)
+        hint = f" (did you mean {close!r}?)" if close else ""
+        return TypeError(f"{cls.__name__}: unknown argument {argument!r}{hint}; known are {', '.join(known)}")
 
     @property
     def learning_rate(self) -> Any:

@@ -31,6 +31,11 @@ def _call(name: str, x: Any, weight: Any, bias: Any, settings: tuple[Any, ...], 
     return Call(name, attrs | more, {"x": x, "weight": weight, "bias": bias})
 
 
+def _channels(a: Any) -> int:
+    """The size of the last axis; of arrays without one, which the op refuses, anything."""
+    return int(np.shape(a)[-1]) if np.ndim(a) else 1
+
+
 @kernel
 def conv2d(
     x: np.ndarray,
@@ -211,8 +216,7 @@ def depthwise_conv2d(
     -------
     ndarray, shape (n, oh, ow, c * multiplier)
     """
-    groups = int(np.shape(x)[-1])
-    settings = (stride, padding, dilation, groups, activation, alpha, algorithm)
+    settings = (stride, padding, dilation, _channels(x), activation, alpha, algorithm)
     return _call("conv2d", x, weight, bias, settings)
 
 
@@ -288,8 +292,10 @@ def conv2d_backward_weight(
     ndarray, shape (kh, kw, c // groups, oc)
     """
     x = np.asarray(x)
-    kh, kw = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-    weight = np.empty((kh, kw, x.shape[-1] // groups, np.shape(dy)[-1]), dtype=x.dtype)  # only its shape is looked at
+    kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
+    if len(kernel) != 2 or min(kernel) < 1:
+        raise ValueError(f"conv2d: kernel_size: expected a positive integer or two of them, got {kernel_size!r}")
+    weight = np.empty((*kernel, _channels(x) // max(groups, 1), _channels(dy)), x.dtype)  # only its shape is looked at
     settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     _, dw, _ = conv2d_backward(dy, x, weight, **settings, algorithm=algorithm, wanted="weight", out=(None, out, None))
     return dw

@@ -105,7 +105,7 @@ def map_structure(fn: Any, structure: Any) -> Any:
 def positive(value: Any, what: str) -> int:
     """A positive integer (7.0 counts as one, as in Keras)."""
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or int(value) != value or value < 1:
+    if not number or not 1 <= value < math.inf or int(value) != value:
         raise ValueError(f"{what}: expected a positive integer, got {value!r}")
     return int(value)
 
@@ -307,6 +307,9 @@ class Layer(Module):
     # -- calling --
 
     def __call__(self, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
+        first = args[0] if args else None
+        if first is None or isinstance(first, (list, tuple)):
+            self._check_structure(first)
         leaves = flatten([list(args), kwargs])
         if any(isinstance(leaf, KerasTensor) for leaf in leaves):
             if training is not None:
@@ -354,6 +357,12 @@ class Layer(Module):
         """The same as calling the layer."""
         return self(*args, **kwargs)
 
+    def _check_structure(self, inputs: Any) -> None:
+        """Refuse lists, and nothing, where `call` says that it takes one tensor."""
+        if self.call.__annotations__.get("inputs") == "Tensor":
+            got = "None" if inputs is None else f"a {type(inputs).__name__} of {len(inputs)}"
+            raise TypeError(f"{self.name}: inputs: expected one tensor or array, got {got}")
+
     def _options(self) -> frozenset[str]:
         """Which of `training` and `mask` this layer's call takes."""
         cls = type(self)
@@ -378,6 +387,9 @@ class Layer(Module):
         if value is None or isinstance(value, Tensor):
             return value
         array = as_array(value)
+        if array.dtype.kind not in "fiub":
+            what = f"an array of {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+            raise TypeError(f"{self.name}: inputs: expected numbers, got {what}")
         if (array.dtype.kind == "f" and array.dtype.name != self.compute_dtype) or (
             array.dtype.kind in "iub" and not self._takes_integers()
         ):

@@ -56,7 +56,7 @@ def channels_last(x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 
 def pair(value: Any, op: str, argument: str, least: int = 0) -> tuple[int, int]:
     """An integer or two of them, as two."""
-    items = (value, value) if hasattr(value, "__index__") else tuple(value)
+    items = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(items) != 2 or not all(hasattr(v, "__index__") and int(v) >= least for v in items):
         raise ValueError(f"{op}: {argument}: expected an integer >= {least} or two of them, got {value!r}")
     return int(items[0]), int(items[1])
@@ -64,7 +64,7 @@ def pair(value: Any, op: str, argument: str, least: int = 0) -> tuple[int, int]:
 
 def single(value: Any, op: str, argument: str, least: int = 0) -> int:
     """An integer, bare or in a tuple of one."""
-    items = (value,) if hasattr(value, "__index__") else tuple(value)
+    items = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(items) != 1 or not hasattr(items[0], "__index__") or int(items[0]) < least:
         raise ValueError(f"{op}: {argument}: expected an integer >= {least}, got {value!r}")
     return int(items[0])

@@ -411,7 +411,10 @@ def nll_loss(
 def _equal_shapes(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if input.shape == target.shape:
         return input, target
-    shape = broadcast_shape(input.shape, target.shape)
+    try:
+        shape = broadcast_shape(input.shape, target.shape)
+    except ValueError:
+        raise ValueError(f"{name}: target: expected shape {input.shape}, got {target.shape}") from None
     warnings.warn(
         f"{name}: target has shape {target.shape}, input {input.shape}: both are broadcast to {shape}, "
         "which is rarely wanted",
@@ -451,6 +454,10 @@ def binary_cross_entropy(
     """Cross-entropy of probabilities of two classes; logarithms are cut at -100."""
     if input.shape != target.shape:
         raise ValueError(f"binary_cross_entropy: target: expected shape {input.shape}, got {target.shape}")
+    values = input._data
+    if values is not None and values.size and (values.min() < 0 or values.max() > 1):
+        worst = values.min() if values.min() < 0 else values.max()
+        raise ValueError(f"binary_cross_entropy: input: expected probabilities in [0, 1], got {worst}")
     return _losses.binary_cross_entropy(input, target, _weights(weight, input.shape), reduction)
 
 

@@ -28,6 +28,19 @@ class _Handle:
         self._hooks.pop(self._key, None)
 
 
+def _explain(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], error: AttributeError) -> None:
+    """Say it where the attribute is missing because an argument is an array or a list in a tensor's place."""
+    if not hasattr(ag.Tensor, error.name or "") or isinstance(error.obj, (ag.Tensor, Module)):
+        return
+    import inspect
+
+    names = list(inspect.signature(module.forward).parameters)
+    for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
+        if value is error.obj and value is not None:
+            kind = type(module).__name__
+            raise TypeError(f"{kind}: {name}: {ag.not_a_tensor(value)}") from None
+
+
 class Module:
     """The base of every layer and model.
 
@@ -54,7 +67,11 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not (self._pre_hooks or self._hooks):
-            return self.forward(*args, **kwargs)
+            try:
+                return self.forward(*args, **kwargs)
+            except AttributeError as error:
+                _explain(self, args, kwargs, error)
+                raise
         for hook in tuple(self._pre_hooks.values()):
             changed = hook(self, args)
             if changed is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import functional as F
+from ._layout import pair, single
 from .module import Module
 
 __all__ = [
@@ -20,7 +21,16 @@ __all__ = [
 ]
 
 
+def _check(owner: Module, dims: int, least: int, **values: Any) -> None:
+    """Check sizes of windows as the functions will; None stands for a default."""
+    for name, value in values.items():
+        if value is not None:
+            (pair if dims == 2 else single)(value, type(owner).__name__, name, least)
+
+
 class _MaxPool(Module):
+    _dims: int
+
     def __init__(
         self,
         kernel_size: Any,
@@ -33,6 +43,8 @@ class _MaxPool(Module):
         super().__init__()
         if return_indices:
             raise NotImplementedError(f"{type(self).__name__}: return_indices: expected False, got True")
+        _check(self, self._dims, 1, kernel_size=kernel_size, stride=stride, dilation=dilation)
+        _check(self, self._dims, 0, padding=padding)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -50,12 +62,16 @@ class _MaxPool(Module):
 class MaxPool2d(_MaxPool):
     """The maximum over windows of (n, c, h, w); the stride is the window by default."""
 
+    _dims = 2
+
     def forward(self, input: Any) -> Any:
         return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 
 class MaxPool1d(_MaxPool):
     """The maximum over windows of (n, c, w); the stride is the window by default."""
+
+    _dims = 1
 
     def forward(self, input: Any) -> Any:
         return F.max_pool1d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
@@ -74,6 +90,9 @@ class AvgPool2d(Module):
         divisor_override: int | None = None,
     ) -> None:
         super().__init__()
+        _check(self, 2, 1, kernel_size=kernel_size, stride=stride)
+        _check(self, 2, 0, padding=padding)
+        _check(self, 1, 1, divisor_override=divisor_override)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding
@@ -108,6 +127,8 @@ class AvgPool1d(Module):
         count_include_pad: bool = True,
     ) -> None:
         super().__init__()
+        _check(self, 1, 1, kernel_size=kernel_size, stride=stride)
+        _check(self, 1, 0, padding=padding)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         self.padding = padding

@@ -177,6 +177,10 @@ class Optimizer:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take options and states from what `state_dict` gave."""
+        name = f"{type(self).__name__}: load_state_dict"
+        if not isinstance(state_dict, Mapping) or not {"param_groups", "state"} <= set(state_dict):
+            got = f"{', '.join(map(repr, state_dict)) or 'nothing'}" if isinstance(state_dict, Mapping) else state_dict
+            raise ValueError(f"{name}: state_dict: expected 'param_groups' and 'state', got {got}")
         groups, states = state_dict["param_groups"], state_dict["state"]
         if len(groups) != len(self.param_groups):
             raise ValueError(
@@ -188,7 +192,11 @@ class Optimizer:
                     f"load_state_dict: param_groups: expected {len(own['params'])} parameters in a group, "
                     f"got {len(given['params'])}"
                 )
-        self.state = defaultdict(dict)
+            missing = [key for key, value in self.defaults.items() if _is_setting(value) and key not in given]
+            if missing:
+                options = ", ".join(key for key in given if key != "params")
+                raise ValueError(f"{name}: param_groups: expected also {', '.join(missing)}, got {options}")
+        loaded: dict[Any, dict[str, Any]] = defaultdict(dict)
         for i, (own, given) in enumerate(zip(self.param_groups, groups, strict=True)):
             for key, value in given.items():
                 if key in own and key != "params":
@@ -199,7 +207,8 @@ class Optimizer:
             for p, number in zip(own["params"], given["params"], strict=True):
                 entry = states.get(number, states.get(str(number)))
                 if entry is not None:
-                    self.state[p] = self._loaded(native, p, entry)
+                    loaded[p] = self._loaded(native, p, entry)
+        self.state = loaded
 
     @staticmethod
     def _loaded(native: _cpu.Optimizer, p: Any, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -213,7 +222,7 @@ class Optimizer:
             if p._phys is not None:
                 array = array.transpose(inverse(p._phys[1]))
             slots.append(np.array(array, p.dtype, order="C"))
-        return {"step": int(entry["step"]), "slots": slots}
+        return {"step": int(entry.get("step", 1)), "slots": slots}  # PyTorch's SGD does not count
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -224,6 +233,11 @@ class Optimizer:
 
 
 REQUIRED = object()
+
+
+def _is_setting(default: Any) -> bool:
+    """Whether every state of an optimizer has this option: switches have been added by and by."""
+    return default is REQUIRED or (isinstance(default, (int, float, tuple)) and not isinstance(default, bool))
 
 
 def _seen(p: Any, array: np.ndarray) -> np.ndarray:
