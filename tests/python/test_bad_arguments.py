@@ -5,8 +5,8 @@ import pytest
 
 import lamella
 import lamella.nn.functional as F
+from lamella import initializers, layers, losses, nn, optim, optimizers
 from lamella import kernels as K
-from lamella import layers, nn, optim, optimizers
 from lamella._kernels._call import op
 from lamella.autograd import apply
 
@@ -73,6 +73,49 @@ def test_layers_want_one_tensor(layer, value, message):
 def test_units(units):
     with pytest.raises(ValueError, match="Dense: units: expected a positive integer"):
         layers.Dense(units)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.Input((3,), batch_size=-1), "Input: batch_size: expected a positive integer, got -1"),
+        (lambda: layers.LayerNormalization(axis="a"), "LayerNormalization: axis: expected a tuple of integers"),
+        (lambda: layers.LayerNormalization(epsilon="a"), "LayerNormalization: epsilon: expected a number > 0, got 'a'"),
+        (lambda: layers.LayerNormalization(epsilon=0), "LayerNormalization: epsilon: expected a number > 0, got 0"),
+        (lambda: layers.BatchNormalization(axis=None), "BatchNormalization: axis: expected a tuple of integers"),
+        (lambda: layers.BatchNormalization(momentum="a"), "BatchNormalization: momentum: expected a number in"),
+        (lambda: layers.Conv1D(3, ()), r"Conv1D: kernel_size: expected a positive integer, got \(\)"),
+        (lambda: layers.Conv1D(3, (2, 2)), r"Conv1D: kernel_size: expected a positive integer, got \(2, 2\)"),
+        (lambda: layers.MaxPooling1D("a"), "MaxPooling1D: pool_size: expected a positive integer, got 'a'"),
+        (lambda: layers.Reshape(3), "Reshape: target_shape: expected a tuple of integers, got 3"),
+        (lambda: layers.Permute("a"), "Permute: dims: expected a tuple of integers, got 'a'"),
+    ],
+)
+def test_layers(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_names_and_types_of_layers():
+    with pytest.raises(TypeError, match="Dense: name: expected a string, got 3"):
+        layers.Dense(3, name=3)
+    with pytest.raises(TypeError, match="dtype: expected float32 or float64, got 'abc'"):
+        layers.Dense(3, dtype="abc")
+
+
+@pytest.mark.parametrize(
+    ("get", "hint"),
+    [
+        (lambda: losses.get("crossentropy"), "'BinaryCrossentropy' or 'CategoricalCrossentropy' or 'SparseCat"),
+        (lambda: losses.get("binary_crosentropy"), r"'binary_crossentropy'\?"),
+        (lambda: initializers.get("glorut"), r"'glorot_normal' or 'glorot_uniform'\?"),
+        (lambda: initializers.get("glorot"), r"'glorot_normal' or 'glorot_uniform'\?"),
+        (lambda: optimizers.get("adan"), r"'adam'\?"),
+    ],
+)
+def test_close_names(get, hint):
+    with pytest.raises(ValueError, match=rf"\(did you mean {hint}"):
+        get()
 
 
 @pytest.mark.parametrize(

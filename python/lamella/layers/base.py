@@ -117,6 +117,20 @@ def fraction(value: Any, what: str, one: bool = True) -> float:
     return float(value)
 
 
+def number(value: Any, what: str, above: float = -math.inf) -> float:
+    """A finite number greater than `above`."""
+    if not isinstance(value, (int, float, np.number)) or not above < value < math.inf:
+        raise ValueError(f"{what}: expected a number{'' if above == -math.inf else f' > {above:g}'}, got {value!r}")
+    return float(value)
+
+
+def integers(values: Any, what: str) -> tuple[int, ...]:
+    """Integers in a list or tuple."""
+    if not isinstance(values, (list, tuple)) or not all(isinstance(v, (int, np.integer)) for v in values):
+        raise ValueError(f"{what}: expected a tuple of integers, got {values!r}")
+    return tuple(int(v) for v in values)
+
+
 def sample_shape(shape: Any, what: str) -> tuple[int | None, ...]:
     """The shape of one sample; None for unknown sizes."""
     sizes = shape if isinstance(shape, (tuple, list)) else None
@@ -222,10 +236,15 @@ class Layer(Module):
                 shape = tuple(kwargs.pop(key))[1:]
         if kwargs:
             raise TypeError(f"{type(self).__name__}: unknown arguments: {', '.join(sorted(kwargs))}")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"{type(self).__name__}: name: expected a string, got {name!r}")
         self.name = name or unique_name(snake_case(type(self).__name__))
         self._named_by_user = name is not None
         self._owned = False  # whether a model has it: then its name stays
-        self.compute_dtype = np.dtype(dtype or "float32").name
+        try:
+            self.compute_dtype = np.dtype(dtype or "float32").name
+        except TypeError:
+            self.compute_dtype = ""
         if self.compute_dtype not in ("float32", "float64"):
             raise TypeError(f"{self.name}: dtype: expected float32 or float64, got {dtype!r}")
         self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -632,7 +651,7 @@ class InputLayer(Layer):
         shape = sample_shape(shape, "Input: shape")
         super().__init__(name=name or unique_name("input_layer"), **kwargs)
         self._sample_shape = shape
-        self.batch_size = batch_size
+        self.batch_size = None if batch_size is None else positive(batch_size, "Input: batch_size")
         self.input_dtype = np.dtype(dtype or "float32").name
         self.built = True
         t = KerasTensor((batch_size, *shape), self.input_dtype, name=self.name)

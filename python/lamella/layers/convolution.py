@@ -18,7 +18,9 @@ def _channels_last(layer: str, data_format: str | None) -> None:
 
 
 def _sizes(value: Any, rank: int, what: str) -> tuple[int, ...]:
-    return pair(value, what) if rank == 2 else pair((value if isinstance(value, int) else value[0],) * 2, what)[:1]
+    if rank == 2:
+        return pair(value, what)
+    return (positive(value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value, what),)
 
 
 def _padding(layer: str, padding: str, known: tuple[str, ...]) -> str:

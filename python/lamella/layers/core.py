@@ -9,7 +9,7 @@ from typing import Any
 from .. import activations, initializers, regularizers
 from .._kernels._call import op
 from ..autograd import Tensor, apply
-from .base import Layer, fraction, pair, positive
+from .base import Layer, fraction, integers, pair, positive
 
 __all__ = [
     "ELU", "Activation", "Dense", "Dropout", "Embedding", "Flatten", "Identity", "LeakyReLU", "Permute", "ReLU",
@@ -240,7 +240,7 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.target_shape = tuple(int(d) for d in target_shape)
+        self.target_shape = integers(target_shape, "Reshape: target_shape")
 
     def call(self, inputs: Tensor) -> Tensor:
         if all(d > 0 for d in self.target_shape):
@@ -260,7 +260,7 @@ class Permute(Layer):
 
     def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dims = tuple(int(d) for d in dims)
+        self.dims = integers(dims, "Permute: dims")
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(f"Permute: dims: expected each of 1..{len(self.dims)} once, got {self.dims}")
 

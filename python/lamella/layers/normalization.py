@@ -7,7 +7,7 @@ from typing import Any
 from .. import initializers, regularizers
 from .._kernels._call import op
 from ..autograd import Tensor, apply
-from .base import Layer
+from .base import Layer, fraction, integers, number
 
 __all__ = ["BatchNormalization", "LayerNormalization"]
 
@@ -31,9 +31,8 @@ class _Normalization(Layer):
         super().__init__(**kwargs)
         if beta_constraint is not None or gamma_constraint is not None:
             raise NotImplementedError(f"{self.name}: constraints are not supported")
-        if epsilon <= 0:
-            raise ValueError(f"{self.name}: epsilon: expected a positive number, got {epsilon}")
-        self.epsilon, self.center, self.scale = float(epsilon), bool(center), bool(scale)
+        self.epsilon = number(epsilon, f"{type(self).__name__}: epsilon", above=0)
+        self.center, self.scale = bool(center), bool(scale)
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
         self.beta_regularizer = regularizers.get(beta_regularizer)
@@ -97,9 +96,8 @@ class BatchNormalization(_Normalization):
                          gamma_regularizer, beta_constraint, gamma_constraint, **kwargs)  # fmt: skip
         if synchronized:
             raise NotImplementedError("BatchNormalization: synchronized: not supported")
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"BatchNormalization: momentum: expected a number in [0, 1], got {momentum}")
-        self.axis, self.momentum = int(axis), float(momentum)
+        self.axis = integers([axis], "BatchNormalization: axis")[0]
+        self.momentum = fraction(momentum, "BatchNormalization: momentum")
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
@@ -156,7 +154,8 @@ class LayerNormalization(_Normalization):
     ) -> None:
         super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
                          gamma_regularizer, beta_constraint, gamma_constraint, **kwargs)  # fmt: skip
-        self.axis = axis
+        axes = integers(axis if isinstance(axis, (list, tuple)) else [axis], "LayerNormalization: axis")
+        self.axis = list(axes) if isinstance(axis, (list, tuple)) else axes[0]
 
     def build(self, input_shape: Any) -> None:
         rank = len(input_shape)
