@@ -187,3 +187,35 @@ def _fashion(rows: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(0)
         return rng.random((rows, 28, 28), np.float32), rng.integers(0, 10, rows)
     return x[:rows] / np.float32(255), y[:rows].astype(np.int64)
+
+
+def keras_model(network: Network, sequential: Any, layers: Any) -> Any:
+    """The network in Keras' idiom, by Keras itself or by Lamella; its weights are still to be set."""
+    tokens = isinstance(network.layers[0], Embedding)
+    model = sequential([layers.Input(network.shape, dtype="int64" if tokens else "float32")])
+    for i, layer in enumerate(network.layers):
+        match layer:
+            case Conv(_, oc, pad):
+                made: Any = layers.Conv2D(oc, 3, padding="same" if pad else "valid", activation="relu")
+            case Pool():
+                made = layers.MaxPooling2D(2)
+            case Flatten():
+                made = layers.Flatten()
+            case Dense(_, units, activation):
+                made = layers.Dense(units, activation=activation)
+            case Embedding(words, width):
+                made = layers.Embedding(words, width)
+            case LSTM(_, units):
+                made = layers.LSTM(units)
+        made.trainable = i >= network.frozen
+        model.add(made)
+    return model
+
+
+def keras_loss(network: Network, losses: Any) -> Any:
+    """The network's loss in Keras' idiom."""
+    return {
+        "classes": losses.SparseCategoricalCrossentropy(from_logits=True),
+        "yes_no": losses.BinaryCrossentropy(),
+        "mse": losses.MeanSquaredError(),
+    }[network.loss]

@@ -26,24 +26,7 @@ def setup(threads: int) -> None:
 
 def _model(network: networks.Network) -> Any:
     keras.backend.clear_session()
-    tokens = isinstance(network.layers[0], networks.Embedding)
-    model = keras.Sequential([layers.Input(network.shape, dtype="int64" if tokens else "float32")])
-    for i, layer in enumerate(network.layers):
-        match layer:
-            case networks.Conv(_, oc, pad):
-                made: Any = layers.Conv2D(oc, 3, padding="same" if pad else "valid", activation="relu")
-            case networks.Pool():
-                made = layers.MaxPooling2D(2)
-            case networks.Flatten():
-                made = layers.Flatten()
-            case networks.Dense(_, units, activation):
-                made = layers.Dense(units, activation=activation)
-            case networks.Embedding(words, width):
-                made = layers.Embedding(words, width)
-            case networks.LSTM(_, units):
-                made = layers.LSTM(units)
-        made.trainable = i >= network.frozen
-        model.add(made)
+    model = networks.keras_model(network, keras.Sequential, layers)
     # Frozen weights come last in Keras' lists of weights, so each layer gets its own.
     for made, parts in zip(model.layers, networks.weights(network.name), strict=True):
         made.set_weights(parts)
@@ -53,11 +36,7 @@ def _model(network: networks.Network) -> Any:
 def train(network: str, batch: int, rows: int | None = None) -> Forms:
     """`fit` runs an epoch a call, of at most 100 steps; small sets repeat, to spread what `fit` costs itself."""
     net = networks.NETWORKS[network]
-    loss = {
-        "classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        "yes_no": keras.losses.BinaryCrossentropy(),
-        "mse": keras.losses.MeanSquaredError(),
-    }[net.loss]
+    loss = networks.keras_loss(net, keras.losses)
     adam = net.optimizer == "adam"
     model = _model(net)
     model.compile(keras.optimizers.Adam(net.rate, epsilon=networks.EPSILON) if adam else keras.optimizers.SGD(net.rate),

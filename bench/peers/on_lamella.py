@@ -20,23 +20,7 @@ def setup(threads: int) -> None:
 
 
 def _model(network: networks.Network) -> Any:
-    model = models.Sequential([layers.Input(network.shape)])
-    for i, layer in enumerate(network.layers):
-        match layer:
-            case networks.Conv(_, oc, pad):
-                made: Any = layers.Conv2D(oc, 3, padding="same" if pad else "valid", activation="relu")
-            case networks.Pool():
-                made = layers.MaxPooling2D(2)
-            case networks.Flatten():
-                made = layers.Flatten()
-            case networks.Dense(_, units, activation):
-                made = layers.Dense(units, activation=activation)
-            case networks.Embedding(words, width):
-                made = layers.Embedding(words, width)
-            case networks.LSTM(_, units):
-                made = layers.LSTM(units)
-        made.trainable = i >= network.frozen
-        model.add(made)
+    model = networks.keras_model(network, models.Sequential, layers)
     model.set_weights([w for parts in networks.weights(network.name) for w in parts])
     return model
 
@@ -48,11 +32,7 @@ def train(network: str, batch: int, rows: int | None = None) -> Form:
 
     net = networks.NETWORKS[network]
     model = _model(net)
-    loss = {
-        "classes": losses.SparseCategoricalCrossentropy(from_logits=True),
-        "yes_no": losses.BinaryCrossentropy(),
-        "mse": losses.MeanSquaredError(),
-    }[net.loss]
+    loss = networks.keras_loss(net, losses)
     adam = net.optimizer == "adam"
     optimizer = optimizers.Adam(net.rate, epsilon=networks.EPSILON) if adam else optimizers.SGD(net.rate)
     model.compile(optimizer=optimizer, loss=loss)

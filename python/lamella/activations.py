@@ -21,14 +21,17 @@ def _activation(x: Tensor, name: str, alpha: float | None = None) -> Tensor:
 def _keep_logits(y: Tensor, x: Tensor, kind: str, last_axis: bool = True) -> Tensor:
     # As plans join softmax or sigmoid with the cross-entropy that follows, the eager loss can do it, too.
     if last_axis and type(y) is Tensor:
-        y._logits = (kind, x)
+        y._logits = (kind, x, y._version[0], x._version[0])
     return y
 
 
 def logits_of(y: Tensor, kind: str) -> Tensor | None:
-    """What went into the softmax or sigmoid that made `y`, if one did."""
-    made_by, x = getattr(y, "_logits", (None, None))
-    return x if made_by == kind else None
+    """What went into the softmax or sigmoid that made `y`, if one did and neither was written to since."""
+    note = getattr(y, "_logits", None)
+    if note is None:
+        return None
+    made_by, x, *versions = note
+    return x if made_by == kind and versions == [y._version[0], x._version[0]] else None
 
 
 def linear(x: Tensor) -> Tensor:

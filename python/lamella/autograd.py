@@ -84,7 +84,7 @@ class Tensor(_methods.TensorMethods):
     _data: np.ndarray
     _edge: Any  # None for a leaf, else (node, output index)
     _grad: np.ndarray | None
-    _logits: tuple[str, Tensor]  # on the outputs of "softmax" and "sigmoid" alone: which, and what went in
+    _logits: tuple[str, Tensor, int, int]  # on outputs of "softmax" and "sigmoid": which, what went in, both versions
     _phys: Any  # (source tensor, permutation) where this is a permuted view of a dense array, else None
     _rg: bool
     _version: list[int]  # time of the last in-place write, shared by all views of one array

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lamella
-from lamella import callbacks, layers, losses, models, optimizers
+from lamella import activations, callbacks, layers, losses, models, optimizers
 from lamella.utils import to_categorical
 
 
@@ -641,3 +641,12 @@ def test_nan_is_warned_of_once_a_run():
 def test_bad_sizes_of_layers(make):
     with pytest.raises(ValueError, match="expected"):
         make()
+
+
+def test_a_loss_on_probabilities_that_were_written_to_sees_what_was_written():
+    logits = lamella.tensor(np.array([[2.0, 1.0], [0.5, 3.0]], np.float32))
+    p = activations.softmax(logits)
+    fn, y = losses.SparseCategoricalCrossentropy(), np.array([0, 1])
+    np.testing.assert_allclose(fn(y, p).item(), -np.log(p.numpy()[[0, 1], [0, 1]]).mean(), rtol=1e-6)
+    p.fill_(0.5)
+    np.testing.assert_allclose(fn(y, p).item(), np.log(2), rtol=1e-6)
