@@ -15,6 +15,7 @@ from ._compile import compile
 from ._creation import *  # noqa: F403
 from ._creation import __all__ as _creation
 from ._device import check_device, device
+from ._explain import explain_all
 from ._functional.elementwise import (
     abs,
     add,
@@ -202,11 +203,10 @@ class _Cuda:
 
 cuda = _Cuda()
 
+_NOT_OFFERED = ("annotations", "autograd", "builtins", "check_device", "explain_all", "np", "Any")
 __all__ = [
     *_creation,
-    *(
-        name
-        for name, value in list(globals().items())
-        if not name.startswith("_") and name not in ("annotations", "autograd", "builtins", "check_device", "np", "Any")
-    ),
+    *(name for name in list(globals()) if not name.startswith("_") and name not in _NOT_OFFERED),
 ]
+
+explain_all(globals(), __all__)

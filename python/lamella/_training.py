@@ -4,215 +4,19 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import _cpu, losses, metrics
+from . import _cpu, metrics
+from ._data import Data, batches
 from ._trace import NotTraceable, Symbol, Tracer
 from .autograd import Tensor, as_array, no_grad, wrap
 from .layers.base import _phase, flatten
 
 # fit comes up from native code at least this often, for progress bars and Ctrl-C.
 _SLICE_SECONDS = 0.05
-
-
-class Data:
-    """Samples as lists of arrays with equally many rows.
-
-    Parameters
-    ----------
-    x, y : array, list or dict of arrays
-        `y` may be None for prediction.
-    sample_weight : array, optional
-        One number a sample.
-    class_weight : dict of int to float, optional
-        Weights of the samples by their class.
-    """
-
-    def __init__(self, model: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> None:
-        shapes = model._sample_shapes()
-        given = _inputs(x, model)
-        wanted = model._input_count()
-        if wanted is not None and len(given) != wanted:
-            raise ValueError(f"fit: x: expected {wanted} array{'s' * (wanted != 1)}, got {len(given)}")
-        self.x = []
-        for i, a in enumerate(given):
-            what = f"x{_nth(i, x)}"
-            self.x.append(_fit_rank(_input_array(a, what, model), shapes[i] if i < len(shapes) else None, what))
-        if not self.x:
-            raise ValueError("fit: x: expected at least one array, got none")
-        rows = self.x[0].shape[0]
-        self.y = []
-        for i, a in enumerate([] if y is None else _targets(y, model)):
-            self.y.append(_target_array(a, f"y{_nth(i, y)}", model))
-        _check_labels(self.y, model)
-        for i, a in enumerate(self.x):
-            if a.shape[0] != rows:
-                raise ValueError(f"fit: x{_nth(i, x)}: expected {rows} rows as in the first array, got {a.shape[0]}")
-        for i, a in enumerate(self.y):
-            if a.shape[0] != rows:
-                raise ValueError(f"fit: y{_nth(i, y)}: expected {rows} rows as in x, got {a.shape[0]}")
-        self.rows = rows
-        self._sparse = [isinstance(f, losses.SparseCategoricalCrossentropy) for f in model._target_losses(len(self.y))]
-        self.weight = None if sample_weight is None else _sample_weights(sample_weight, rows)
-        self.weigh_classes(class_weight)
-
-    def weigh_classes(self, class_weight: Any) -> None:
-        """Multiply the weights of the samples by those of their classes."""
-        if class_weight is None:
-            return
-        if len(self.y) != 1:
-            raise ValueError("fit: class_weight: expected a model with one output")
-        by_class = _class_weights(class_weight, self.y[0], self._sparse == [True])
-        self.weight = by_class if self.weight is None else self.weight * by_class
-
-    @property
-    def arrays(self) -> list[np.ndarray]:
-        return [*self.x, *self.y, *([] if self.weight is None else [self.weight])]
-
-    def take(self, rows: Any) -> Data:
-        """Some of the rows."""
-        part = object.__new__(Data)
-        part.x, part.y = [a[rows] for a in self.x], [a[rows] for a in self.y]
-        part.weight = None if self.weight is None else self.weight[rows]
-        part._sparse = self._sparse
-        part.rows = part.x[0].shape[0]
-        return part
-
-
-def _leaves(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, (list, tuple)) and value and all(hasattr(v, "shape") and len(v.shape) for v in value):
-        return list(value)
-    return [value]
-
-
-def _inputs(x: Any, model: Any) -> list[Any]:
-    if isinstance(x, dict) and getattr(model, "input_names", None):
-        missing = [n for n in model.input_names if n not in x]
-        if missing:
-            raise ValueError(f"fit: x: expected entries {', '.join(model.input_names)}, missing {', '.join(missing)}")
-        return [x[n] for n in model.input_names]
-    return _leaves(x)
-
-
-def _targets(y: Any, model: Any) -> list[Any]:
-    if not isinstance(y, dict):
-        return _leaves(y)
-    names = model.output_names
-    if len(y) == 1 and len(names) <= 1:
-        return list(y.values())
-    if not names:
-        raise ValueError("fit: y: expected an array or a list of them for outputs without names, got a dict")
-    unknown = [n for n in y if n not in names]
-    if unknown:
-        raise ValueError(f"fit: y: expected entries {', '.join(names)}, got {', '.join(map(str, unknown))}")
-    with_loss = [n for n, f in zip(names, model._losses_for(len(names)), strict=True) if f is not None]
-    missing = [n for n in with_loss if n not in y]
-    if missing:
-        raise ValueError(f"fit: y: expected entries {', '.join(with_loss)}, missing {', '.join(missing)}")
-    return [y[n] for n in names if n in y]
-
-
-def _nth(i: int, value: Any) -> str:
-    return f"[{i}]" if isinstance(value, (list, tuple, dict)) and len(_leaves(value)) > 1 else ""
-
-
-def _plain(value: Any, what: str) -> np.ndarray:
-    if value is None:
-        raise ValueError(f"fit: {what}: expected an array, got None")
-    try:
-        array = as_array(value)
-    except (TypeError, ValueError) as e:
-        raise TypeError(f"fit: {what}: expected an array of numbers, got {type(value).__name__}") from e
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"fit: {what}: expected an array of numbers, got dtype {array.dtype}")
-    if array.ndim == 0:
-        raise ValueError(f"fit: {what}: expected one row a sample, got a single number")
-    if array.dtype.byteorder == ">" or not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array
-
-
-def _input_array(value: Any, what: str, model: Any) -> np.ndarray:
-    a = _plain(value, what)
-    if model._takes_integers() and a.dtype.kind in "iub":
-        return np.ascontiguousarray(a, np.int64)
-    if a.dtype == np.uint8:
-        return np.ascontiguousarray(a)  # images: each batch becomes float as it is gathered
-    return np.ascontiguousarray(a, model.compute_dtype)
-
-
-def _fit_rank(a: np.ndarray, shape: Any, what: str) -> np.ndarray:
-    """The array in the model's rank: as in Keras, a last axis of one element is added or dropped."""
-    if shape is None:
-        return a
-    given = a.shape
-    if a.ndim == len(shape) - 1:
-        a = a[..., None]
-    elif a.ndim == len(shape) + 1 and a.shape[-1] == 1:
-        a = a[..., 0]
-    if a.ndim != len(shape) or any(d is not None and d != n for d, n in zip(shape[1:], a.shape[1:], strict=True)):
-        raise ValueError(f"fit: {what}: expected shape {shape}, None being any size, got {given}")
-    return a
-
-
-def _target_array(value: Any, what: str, model: Any) -> np.ndarray:
-    a = _plain(value, what)
-    return np.ascontiguousarray(a, np.int64 if a.dtype.kind in "iu" else model.compute_dtype)
-
-
-def _sample_weights(value: Any, rows: int) -> np.ndarray:
-    weight = _plain(value, "sample_weight")
-    if weight.shape == (rows, 1):
-        weight = weight[:, 0]
-    if weight.shape != (rows,):
-        raise ValueError(f"fit: sample_weight: expected shape ({rows},), got {weight.shape}")
-    return np.ascontiguousarray(weight, np.float32)
-
-
-def _class_weights(class_weight: Any, labels: np.ndarray, sparse: bool) -> np.ndarray:
-    if not isinstance(class_weight, dict):
-        raise TypeError(f"fit: class_weight: expected a dict of class to weight, got {type(class_weight).__name__}")
-    weights = {}
-    for c, w in class_weight.items():
-        if isinstance(c, bool) or not isinstance(c, (int, np.integer)) or c < 0:
-            raise ValueError(f"fit: class_weight: expected class numbers >= 0 as keys, got {c!r}")
-        weights[int(c)] = float(w)
-    if labels.ndim > 1 and labels.shape[-1] > 1 and not sparse:
-        labels = labels.argmax(-1)  # one-hot rows
-    if labels.size != len(labels):
-        raise ValueError(f"fit: class_weight: expected one label a sample, got labels of shape {labels.shape}")
-    # A class without an entry weighs 1, as in Keras.
-    classes, which = np.unique(labels.reshape(-1), return_inverse=True)
-    return np.array([weights.get(int(c), 1.0) for c in classes], np.float32)[which.reshape(-1)]
-
-
-def _check_labels(y: list[np.ndarray], model: Any) -> None:
-    """Class numbers given as floats become integers; NaN, fractions and numbers out of range are refused here, where
-    the sample can still be named."""
-    sizes = model._output_sizes()
-    for i, (labels, fn) in enumerate(zip(y, model._target_losses(len(y)), strict=False)):
-        if not isinstance(fn, losses.SparseCategoricalCrossentropy):
-            continue
-        if labels.dtype.kind == "f":
-            bad = ~np.isfinite(labels) | (labels != np.floor(labels))
-            if bad.any():
-                raise _label_error(labels, bad, "class numbers")
-            y[i] = labels = labels.astype(np.int64)
-        size = sizes[i] if i < len(sizes) else None
-        if size is not None:
-            bad = ((labels < 0) | (labels >= size)) & (labels != fn.ignore_class)
-            if bad.any():
-                raise _label_error(labels, bad, f"class numbers from 0 to {size - 1}")
-
-
-def _label_error(labels: np.ndarray, bad: np.ndarray, expected: str) -> ValueError:
-    first = tuple(int(d) for d in np.argwhere(bad)[0])
-    return ValueError(f"fit: y: expected {expected}, got label {labels[first]} at sample {first[0]}")
 
 
 class _Step:
@@ -252,8 +56,9 @@ class Engine:
     ) -> Tensor:
         """The scalar that training minimises."""
         fns = self.model._losses_for(len(outputs))
-        if len(y) != sum(f is not None for f in fns):
-            raise ValueError(f"fit: y: expected {sum(f is not None for f in fns)} arrays, got {len(y)}")
+        expected = sum(f is not None for f in fns)
+        if expected and len(y) != expected:
+            raise ValueError(f"loss: y: expected {expected} array{'s' * (expected != 1)}, one a loss, got {len(y)}")
         total: Any = None
         targets = iter(y)
         for i, (fn, scale) in enumerate(zip(fns, self.model._loss_weights_for(len(outputs)), strict=True)):
@@ -267,7 +72,7 @@ class Engine:
         for p in [*self.model.losses, *penalties]:
             total = p if total is None else total + p
         if total is None:
-            raise ValueError("fit: loss: compile(loss=...) was not given, and no layer adds a penalty")
+            raise ValueError("compile: loss: expected a loss, got None, and no layer adds a penalty")
         return total
 
     def _weight(self, i: int, output: Tensor, weight: Tensor | None) -> Tensor | None:
@@ -476,12 +281,6 @@ def _one_or_list(items: list[Any]) -> Any:
     return items[0] if len(items) == 1 else items
 
 
-def batches(rows: int, batch: int) -> list[tuple[int, int]]:
-    """(batch size, steps): the full batches, then what is left."""
-    full, rest = divmod(rows, batch)
-    return [(size, steps) for size, steps in ((batch, full), (rest, 1 if rest else 0)) if steps]
-
-
 class EpochRunner:
     """One epoch over arrays, in slices short enough for progress bars, callbacks and Ctrl-C."""
 
@@ -528,53 +327,3 @@ def warn_not_finite(where: str) -> None:
         RuntimeWarning,
         stacklevel=4,
     )
-
-
-def iterate(source: Iterable[Any], model: Any, class_weight: Any = None) -> Iterable[Data]:
-    """Batches of an iterable as Data: (x, y), (x, y, sample_weight), x, or dicts."""
-    for item in source:
-        if isinstance(item, (tuple, list)):
-            if not 1 <= len(item) <= 3:
-                raise ValueError(f"fit: x: expected batches (x, y) or (x, y, sample_weight), got {len(item)} parts")
-            part = Data(model, *item)
-            part.weigh_classes(class_weight)
-            yield part
-        else:
-            yield Data(model, item)
-
-
-class Stream:
-    """The batches of an iterable, epoch by epoch.
-
-    With a number of steps an epoch goes on where the last one stopped; without one, each starts the iterable again.
-    """
-
-    def __init__(self, source: Iterable[Any], model: Any, class_weight: Any, steps: int | None) -> None:
-        self._source, self._model, self._class_weight, self._steps = source, model, class_weight, steps
-        self._rest: Iterator[Data] | None = None
-        self._seen, self._ran_out = 0, False
-
-    def epoch(self) -> Iterator[Data]:
-        """The batches of the next epoch."""
-        self._seen, self._ran_out = 0, False
-        if self._rest is None:
-            self._rest = iter(iterate(self._source, self._model, self._class_weight))
-        while self._seen != self._steps:
-            part = next(self._rest, None)
-            if part is None:
-                self._rest, self._ran_out = None, True
-                return
-            self._seen += 1
-            yield part
-
-    def warn_if_short(self, more: bool) -> bool:
-        """Warn if the last epoch lacked batches or, with `more` to come, nothing can follow it; tell the latter."""
-        ended = self._ran_out and isinstance(self._source, Iterator)
-        if self._ran_out and (self._steps is not None or (ended and more)):
-            expected = "more" if self._steps is None else f"{self._steps} batches an epoch"
-            warnings.warn(
-                f"fit: x: the data ran out after {self._seen} batches of an epoch, expected {expected}"
-                + (": training stops" if ended else ""),
-                stacklevel=3,
-            )
-        return ended

@@ -3,6 +3,7 @@
 `lamella.nn.functional` has PyTorch's conventions on top of these.
 """
 
+from ._explain import explain_all
 from ._functional import elementwise, indexing, joining, layers, losses, reduce, shape
 from ._functional.elementwise import *  # noqa: F403
 from ._functional.indexing import *  # noqa: F403
@@ -21,3 +22,5 @@ __all__ = [
     *reduce.__all__,
     *shape.__all__,
 ]
+
+explain_all(globals(), __all__)

@@ -14,8 +14,9 @@ import numpy as np
 from . import _saving, _settings, layers, losses, optimizers
 from . import callbacks as cb
 from . import metrics as _metrics
+from ._data import Data, Stream, batches, iterate
 from ._trace import NotTraceable, Tracer
-from ._training import Data, Engine, EpochRunner, Stream, batches, iterate, symbol_ids, warn_not_finite
+from ._training import Engine, EpochRunner, symbol_ids, warn_not_finite
 from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, keep_masks, loading, map_structure, unique_name
 
 __all__ = ["Model", "Sequential", "load_model"]
@@ -40,7 +41,7 @@ class Model(Layer):
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name=name or (unique_name("functional") if inputs is not None else None), **kwargs)
-        self.stop_training = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self.optimizer: Any = None
         self.history: cb.History | None = None
         self._loss_arg: Any = None
@@ -343,7 +344,7 @@ class Model(Layer):
             raise ValueError(f"fit: validation_split: expected a number in (0, 1), got {validation_split}")
         data = None
         if not streaming:
-            data = Data(self, x, y, sample_weight)
+            data = Data(self, x, y, sample_weight, caller="fit")
             if data.rows == 0:
                 raise ValueError("fit: x: expected at least one sample, got none")
             if validation_split and validation_data is None:
@@ -391,7 +392,7 @@ class Model(Layer):
                 last = logs
                 if validation is not None and validates(epoch + 1):
                     found = self._evaluate(
-                        validation, validation_batch_size or batch, validation_steps, hooks, "validation"
+                        validation, validation_batch_size or batch, validation_steps, hooks, "fit: validation_data"
                     )
                     logs.update({f"val_{k}": v for k, v in found.items()})
                 hooks.on_epoch_end(epoch, logs)
@@ -443,7 +444,7 @@ class Model(Layer):
         """
         self._need_compiled("evaluate")
         batch = _positive("evaluate: batch_size", 32 if batch_size is None else batch_size)
-        source = _validation(self, x if _is_iterable_of_batches(x) else Data(self, x, y, sample_weight))
+        source = x if _is_iterable_of_batches(x) else Data(self, x, y, sample_weight, caller="evaluate")
         count = _step_count(source, batch, steps)
         hooks = cb.CallbackList(callbacks or [], self, {"epochs": 1, "steps": count, "verbose": verbose})
         logs = self._evaluate(source, batch, steps, hooks)
@@ -455,33 +456,34 @@ class Model(Layer):
         return values[0] if len(values) == 1 else values
 
     def _evaluate(
-        self, source: Any, batch: int, most: int | None, hooks: Any, what: str = "evaluate"
+        self, source: Any, batch: int, most: int | None, hooks: Any, caller: str = "evaluate"
     ) -> dict[str, float]:
         engine = self._engine
         engine.reset_metrics()
+        self.stop_evaluating = False
         hooks.on_test_begin({})
         loss, samples, step = 0.0, 0, 0
-        parts = [source] if isinstance(source, Data) else iterate(source, self)
+        parts = [source] if isinstance(source, Data) else iterate(source, self, caller=caller)
         for part in parts:
             begin = 0
             for size, steps in batches(part.rows, batch if isinstance(source, Data) else part.rows):
                 left = steps if most is None else min(steps, most - step)
-                while left > 0:
+                while left > 0 and not self.stop_evaluating:
                     n = 1 if hooks.needs_test_batches else left
                     if hooks.needs_test_batches:
                         hooks.on_test_batch_begin(step, {})
                     total, count, bad = engine.evaluate(part, begin, n, size)
                     if bad >= 0 and np.isfinite(loss):
-                        warn_not_finite(f"{what}, batch {step + bad} (counted from 0)")
+                        warn_not_finite(f"{caller}, batch {step + bad} (counted from 0)")
                     loss, samples, step, begin = loss + total, samples + count, step + n, begin + n * size
                     left -= n
                     if hooks.needs_test_batches:
                         hooks.on_test_batch_end(step - 1, engine.logs(loss, samples))
-            if most is not None and step >= most:
+            if self.stop_evaluating or (most is not None and step >= most):
                 break
-        if samples == 0 and what == "evaluate":
+        if samples == 0 and not self.stop_evaluating and caller == "evaluate":
             raise ValueError("evaluate: x: expected at least one sample, got none")
-        if samples == 0:
+        if samples == 0 and not self.stop_evaluating:
             warnings.warn("fit: validation_data: the iterable gave no batch, as a generator that has ended does",
                           stacklevel=3)  # fmt: skip
         logs = engine.logs(loss, samples) if samples else {}
@@ -510,11 +512,12 @@ class Model(Layer):
         """
         batch = _positive("predict: batch_size", 32 if batch_size is None else batch_size)
         streaming = _is_iterable_of_batches(x)
-        source = x if streaming else Data(self, x)
+        source = x if streaming else Data(self, x, caller="predict")
         if not streaming and source.rows == 0:
             raise ValueError("predict: x: expected at least one sample, got none")
         count = _step_count(source, batch, steps)
         hooks = cb.CallbackList(callbacks or [], self, {"epochs": 1, "steps": count, "verbose": verbose})
+        self.stop_predicting = False
         hooks.on_predict_begin({})
         if streaming or hooks.needs_predict_batches:
             parts = self._predict_parts(source, batch, steps, hooks)
@@ -531,9 +534,11 @@ class Model(Layer):
         if isinstance(source, Data):
             items: Any = (source.take(slice(i, i + batch)) for i in range(0, source.rows, batch))
         else:
-            items = (Data(self, i[0] if isinstance(i, (tuple, list)) else i) for i in source)
-        found = []
+            items = (Data(self, i[0] if isinstance(i, (tuple, list)) else i, caller="predict") for i in source)
+        found: list[list[np.ndarray]] = []
         for step, part in enumerate(items if most is None else itertools.islice(items, most)):
+            if self.stop_predicting:
+                break
             if hooks.needs_predict_batches:
                 hooks.on_predict_batch_begin(step, {})
             found.append(self._engine.predict(part, part.rows))
@@ -543,7 +548,7 @@ class Model(Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""
-        data = _some("predict_on_batch", Data(self, x))
+        data = _some(Data(self, x, caller="predict_on_batch"))
         outputs = self._engine.predict(data, data.rows)
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -552,7 +557,7 @@ class Model(Layer):
     ) -> Any:
         """One step; returns the loss and metrics of this batch."""
         self._need_compiled("train_on_batch")
-        data = _some("train_on_batch", Data(self, x, y, sample_weight, class_weight))
+        data = _some(Data(self, x, y, sample_weight, class_weight, caller="train_on_batch"))
         self._engine.reset_metrics()
         loss, samples, bad = self._engine.train(data, None, 0, 1, data.rows)
         if bad >= 0:
@@ -562,7 +567,7 @@ class Model(Layer):
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and metrics of one batch."""
         self._need_compiled("test_on_batch")
-        data = _some("test_on_batch", Data(self, x, y, sample_weight))
+        data = _some(Data(self, x, y, sample_weight, caller="test_on_batch"))
         self._engine.reset_metrics()
         loss, samples, bad = self._engine.evaluate(data, 0, 1, data.rows)
         if bad >= 0:
@@ -718,9 +723,9 @@ def _check_callbacks(what: str, callbacks: Any) -> None:
         raise TypeError(f"{what}: callbacks: expected a list of Callback, got {type(callbacks).__name__}")
 
 
-def _some(what: str, data: Data) -> Data:
+def _some(data: Data) -> Data:
     if data.rows == 0:
-        raise ValueError(f"{what}: x: expected at least one sample, got none")
+        raise ValueError(f"{data.caller}: x: expected at least one sample, got none")
     return data
 
 
@@ -736,7 +741,7 @@ def _validation(model: Model, source: Any) -> Any:
     if source is None or isinstance(source, Data) or _is_iterable_of_batches(source):
         return source
     if isinstance(source, (tuple, list)) and len(source) in (2, 3):
-        return Data(model, *source)
+        return Data(model, *source, caller="fit: validation_data")
     raise ValueError("fit: validation_data: expected (x, y), (x, y, sample_weight) or an iterable of batches")
 
 

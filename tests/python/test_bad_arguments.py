@@ -19,8 +19,8 @@ IMAGES = np.ones((2, 3, 8, 8), np.float32)
     [
         (nn.Linear(3, 2), ROWS, r"dense: input 0: expected a Tensor, got ndarray"),
         (nn.Linear(3, 2), ROWS.tolist(), r"dense: input 0: expected a Tensor, got list"),
-        (nn.Conv2d(3, 2, 3), IMAGES, r"Conv2d: input: expected a Tensor, got ndarray"),
-        (nn.Conv2d(3, 2, 3), IMAGES.tolist(), r"Conv2d: input: expected a Tensor, got list"),
+        (nn.Conv2d(3, 2, 3), IMAGES, r"conv2d: input: expected a Tensor, got ndarray"),
+        (nn.Conv2d(3, 2, 3), IMAGES.tolist(), r"conv2d: input: expected a Tensor, got list"),
         (nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), IMAGES, r"Flatten: input: expected a Tensor, got ndarray"),
         (nn.LSTM(3, 4), np.ones((5, 2, 3), np.float32), r"lstm: input 0: expected a Tensor, got ndarray"),
     ],
@@ -31,8 +31,27 @@ def test_modules_want_tensors(module, value, message):
 
 
 def test_losses_want_tensors():
-    with pytest.raises(TypeError, match=r"CrossEntropyLoss: target: expected a Tensor, got ndarray"):
+    with pytest.raises(TypeError, match=r"cross_entropy: target: expected a Tensor, got ndarray"):
         nn.CrossEntropyLoss()(lamella.tensor(ROWS), np.array([0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: F.softmax(ROWS, 1), "softmax: input: expected a Tensor, got ndarray"),
+        (lambda: F.softmax(None, 1), "softmax: input: expected a Tensor, got NoneType"),
+        (lambda: F.dropout(ROWS), "dropout: input: expected a Tensor, got ndarray"),
+        (lambda: F.max_pool2d(IMAGES, 2), "max_pool2d: input: expected a Tensor, got ndarray"),
+        (lambda: F.one_hot(np.array([1, 0]), 2), "one_hot: tensor: expected a Tensor, got ndarray"),
+        (lambda: lamella.cat([ROWS, ROWS]), r"cat: tensors\[0\]: expected a Tensor, got ndarray"),
+        (lambda: lamella.cat([lamella.tensor(ROWS), ROWS]), "cat: input 1: expected a Tensor, got ndarray"),
+        (lambda: lamella.flatten(x=ROWS), "flatten: x: expected a Tensor, got ndarray"),
+        (lambda: lamella.functional.softmax(ROWS), "softmax: x: expected a Tensor, got ndarray"),
+    ],
+)
+def test_functions_want_tensors(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
 
 
 def test_missing_attributes_of_the_users_own_stay_what_they_are():

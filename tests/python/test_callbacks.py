@@ -290,3 +290,33 @@ def test_checkpoint_with_an_unknown_field_says_which_there_are(tmp_path, field):
     path = str(tmp_path / f"b{field}.safetensors")
     with pytest.raises(ValueError, match="ModelCheckpoint: filepath: expected fields among epoch, loss, mae, got '"):
         compiled().fit(X, Y, verbose=0, callbacks=[callbacks.ModelCheckpoint(path)])
+
+
+class StopAt(callbacks.Callback):
+    """Stops evaluate and predict after a number of batches."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.last, self.seen = last, []
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.seen.append(batch)
+        self.model.stop_evaluating = batch >= self.last
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.seen.append(batch)
+        self.model.stop_predicting = batch >= self.last
+
+
+def test_evaluate_and_predict_can_be_stopped():
+    model, stop = compiled(), StopAt(1)
+    whole = model.predict(X, batch_size=8)
+    first = model.evaluate(X[:16], Y[:16], batch_size=8, verbose=0)
+    for x in (X, iter([(X[i : i + 8], Y[i : i + 8]) for i in range(0, 32, 8)])):
+        stop.seen = []
+        y = {"y": Y} if x is X else {}
+        np.testing.assert_allclose(model.evaluate(x, batch_size=8, verbose=0, callbacks=[stop], **y), first, rtol=1e-6)
+        assert stop.seen == [0, 1]
+    stop.seen = []
+    np.testing.assert_array_equal(model.predict(X, batch_size=8, callbacks=[stop]), whole[:16])
+    assert stop.seen == [0, 1] and model.predict(X).shape == whole.shape

@@ -179,9 +179,36 @@ def test_train_on_batch_and_generators():
 def test_validation_split_is_the_end_of_the_data():
     x, y = blobs(100)
     x[80:] = np.nan
-    with pytest.warns(RuntimeWarning, match="validation, batch 0"):
+    with pytest.warns(RuntimeWarning, match="validation_data, batch 0"):
         history = compiled().fit(x, y, validation_split=0.2, epochs=1, verbose=0).history
     assert np.isfinite(history["loss"][0]) and np.isnan(history["val_loss"][0])
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"])
+def test_errors_begin_with_the_method_that_was_called(method):
+    x, y = blobs(20)
+    model = compiled()
+    model.fit(x, y, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match=f"^{method}: x: expected shape"):
+        getattr(model, method)(np.ones((20, 9), np.float32), *([] if "predict" in method else [y]))
+    if method in ("evaluate", "predict"):
+        with pytest.raises(ValueError, match=f"^{method}: x: expected shape"):
+            getattr(model, method)(iter([(np.ones((20, 9), np.float32), y)]))
+
+
+def test_validation_data_is_named():
+    x, y = blobs(20)
+    with pytest.raises(ValueError, match="^fit: validation_data: y: expected 20 rows as in x, got 19"):
+        compiled().fit(x, y, validation_data=(x, y[:-1]), verbose=0)
+
+
+def test_no_loss_is_said():
+    x, y = blobs(20)
+    model = compiled()
+    model.compile("sgd")
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(ValueError, match="compile: loss: expected a loss, got None"):
+            method(x, y, verbose=0)
 
 
 def test_nan_is_reported_with_its_batch():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._explain import explain_all
 from .._functional import elementwise as _e
 from .._functional import layers as _layers
 from .._functional import losses as _losses
@@ -493,3 +494,6 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if indices.size and (indices.min() < 0 or indices.max() >= n):
         raise ValueError(f"one_hot: expected indices in [0, {n}), got {indices.min()} to {indices.max()}")
     return ag.wrap(np.eye(n, dtype=np.int64)[indices])
+
+
+explain_all(globals(), __all__)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import autograd as ag
+from .._explain import explain
 from .parameter import Parameter, _NewBuffer
 
 __all__ = ["Module"]
@@ -26,19 +27,6 @@ class _Handle:
 
     def remove(self) -> None:
         self._hooks.pop(self._key, None)
-
-
-def _explain(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], error: AttributeError) -> None:
-    """Say it where the attribute is missing because an argument is an array or a list in a tensor's place."""
-    if not hasattr(ag.Tensor, error.name or "") or isinstance(error.obj, (ag.Tensor, Module)):
-        return
-    import inspect
-
-    names = list(inspect.signature(module.forward).parameters)
-    for name, value in [*zip(names, args, strict=False), *kwargs.items()]:
-        if value is error.obj and value is not None:
-            kind = type(module).__name__
-            raise TypeError(f"{kind}: {name}: {ag.not_a_tensor(value)}") from None
 
 
 class Module:
@@ -70,7 +58,8 @@ class Module:
             try:
                 return self.forward(*args, **kwargs)
             except AttributeError as error:
-                _explain(self, args, kwargs, error)
+                if not isinstance(error.obj, Module):
+                    explain(type(self).__name__, self.forward, args, kwargs, error)
                 raise
         for hook in tuple(self._pre_hooks.values()):
             changed = hook(self, args)
