@@ -57,6 +57,7 @@ py::list run(Plan& plan, const py::sequence& inputs) {
     {
       ReleaseGil release;
       lock = plan.lock();
+      plan.refresh_prepared();
       plan.run(views);
     }
     for (const TensorView& r : plan.results()) {
@@ -126,8 +127,8 @@ void bind_plan(py::module_& m) {
           },
           "(dtype, shape) of each result.")
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
+      .def_property_readonly("prepared_bytes", &Plan::prepared_bytes, "Memory of transformed and packed weights.")
       .def_property_readonly("step_count", &Plan::step_count)
-      .def("invalidate_prepared", &Plan::invalidate_prepared, "Call after parameters of an inference plan changed.")
       .def("run", &run, py::arg("inputs"), "Run once; returns the results as new arrays.")
       .def(
           "gradients",

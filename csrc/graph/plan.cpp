@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/fingerprint.h"
 #include "graph/passes.h"
 
 namespace lamella {
@@ -12,7 +13,8 @@ namespace lamella {
 struct Plan::Buffer {
   BufferLife life;
   void* external = nullptr;
-  int input = -1;  // >= 0: the memory of that input, known at run time
+  int input = -1;        // >= 0: the memory of that input, known at run time
+  bool trained = false;  // a parameter that changes at every step
   bool in_arena() const { return external == nullptr && input < 0; }
 };
 
@@ -83,6 +85,7 @@ class Plan::Compiler {
       const Value& v = graph_.values()[id];
       if (v.kind == ValueKind::kParam || v.kind == ValueKind::kConst) {
         refs_[id] = {external_buffer(v.data.data), specs_[id]};
+        buffers_[refs_[id].buffer].trained = training_ && v.kind == ValueKind::kParam && v.trainable;
         plan_.holders_.push_back(v.holder);
       }
     }
@@ -341,7 +344,7 @@ class Plan::Compiler {
     };
     for (const DraftStep& d : drafts_) {
       Step s{d.op, d.backward, views(d.in), views(d.out), views(d.saved), views(d.grad_out), views(d.grad_in), {}};
-      if (!training_ && !d.backward) reserve_prepared(s, d);
+      if (!d.backward) reserve_prepared(s, d);
       plan_.steps_.push_back(std::move(s));
     }
     for (int id : results_) plan_.results_.push_back(view(refs_[id]));
@@ -368,13 +371,15 @@ class Plan::Compiler {
     std::vector<TensorSpec> in;
     for (size_t k = 0; k < d.in.size(); ++k) {
       in.push_back(d.in[k].buffer < 0 ? absent_spec() : d.in[k].spec);
-      const bool read = (d.op->prepared_inputs() >> k & 1) != 0;
-      if (read && d.in[k].buffer >= 0 && buffers_[d.in[k].buffer].external == nullptr) return;
+      if ((d.op->prepared_inputs() >> k & 1) == 0 || d.in[k].buffer < 0) continue;
+      if (buffers_[d.in[k].buffer].external == nullptr || buffers_[d.in[k].buffer].trained) return;
+      s.prepared_from |= 1u << k;
     }
     const TensorSpec spec = d.op->prepared_spec(in);
     if (spec.bytes() == 0) return;
     s.prepared = {allocate(spec.bytes()), spec.dtype, spec.shape};
     plan_.memory_.push_back(s.prepared.data);
+    plan_.prepared_bytes_ += spec.bytes();
   }
 
   Plan& plan_;
@@ -414,10 +419,19 @@ TensorView Plan::input_buffer(int i) {
   return {input_memory_[i], s.dtype, s.shape};
 }
 
-void Plan::prepare() {
-  for (const Step& s : steps_)
-    if (s.prepared) s.op->prepare(exec_, s.in, s.prepared);
-  prepared_valid_ = true;
+void Plan::refresh_prepared() {
+  for (Step& s : steps_) {
+    if (!s.prepared) continue;
+    uint64_t now = 0;
+    for (size_t k = 0; k < s.in.size(); ++k) {
+      if ((s.prepared_from >> k & 1) == 0) continue;
+      now = now * 31 + fingerprint(exec_.context(), s.in[k].data, s.in[k].spec().bytes());
+    }
+    if (s.is_prepared && now == s.prepared_fingerprint) continue;
+    s.op->prepare(exec_, s.in, s.prepared);
+    s.prepared_fingerprint = now;
+    s.is_prepared = true;
+  }
 }
 
 void Plan::run(std::span<const TensorView> inputs) {
@@ -430,12 +444,11 @@ void Plan::run(std::span<const TensorView> inputs) {
     }
   }
   for (const Patch& p : patches_) p.view->data = inputs[p.input].data;
-  if (!prepared_valid_) prepare();
   for (const Step& s : steps_) {
     if (s.backward) {
       s.op->backward(exec_, {s.in, s.out, s.saved, s.grad_out, s.grad_in});
     } else {
-      s.op->forward(exec_, {s.in, s.out, s.saved, s.prepared});
+      s.op->forward(exec_, {s.in, s.out, s.saved, s.is_prepared ? s.prepared : TensorView{}});
     }
   }
 }

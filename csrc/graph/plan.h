@@ -44,12 +44,14 @@ class Plan {
   // A buffer of the plan's own for input i: where batches are gathered.
   TensorView input_buffer(int i);
 
-  // Transformed weights (Winograd, packed panels) are made again at the next run: call after the parameters changed.
-  void invalidate_prepared() { prepared_valid_ = false; }
+  // Transformed weights (Winograd, packed panels) are made where parameters have changed, which anybody may do to
+  // their memory at any time: to be called before the first of any number of runs.
+  void refresh_prepared();
 
   std::unique_lock<std::mutex> lock() { return std::unique_lock<std::mutex>(mutex_); }
   Exec& exec() { return exec_; }
   int64_t arena_bytes() const { return arena_bytes_; }
+  int64_t prepared_bytes() const { return prepared_bytes_; }
   size_t step_count() const { return steps_.size(); }
 
  private:
@@ -58,12 +60,13 @@ class Plan {
     bool backward = false;
     std::vector<TensorView> in, out, saved, grad_out, grad_in;
     TensorView prepared;
+    uint32_t prepared_from = 0;  // inputs, bit mask
+    bool is_prepared = false;
+    uint64_t prepared_fingerprint = 0;  // of those inputs
   };
   struct Buffer;
   struct Ref;
   class Compiler;
-
-  void prepare();
 
   std::vector<TensorSpec> input_specs_;
   std::vector<Step> steps_;
@@ -79,8 +82,7 @@ class Plan {
   std::vector<void*> memory_;  // 64-byte aligned blocks: arena, gradients, prepared weights
   std::vector<void*> input_memory_;
   std::vector<std::shared_ptr<const void>> holders_;
-  int64_t arena_bytes_ = 0;
-  bool prepared_valid_ = false;
+  int64_t arena_bytes_ = 0, prepared_bytes_ = 0;
   Exec exec_;
   std::mutex mutex_;
 };

@@ -98,6 +98,7 @@ void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int6
 void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
                  std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
                  StepTotals& totals) {
+  plan.refresh_prepared();
   Feeder feeder(plan, samples);
   for (int64_t s = 0; s < steps; ++s) {
     feeder.run(begin + s * batch_of(plan));
@@ -108,6 +109,7 @@ void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t step
 }
 
 void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals) {
+  plan.refresh_prepared();
   Feeder feeder(plan, samples);
   for (int64_t s = 0; s < steps; ++s) {
     feeder.run(begin + s * batch_of(plan));
@@ -117,6 +119,7 @@ void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t s
 
 void predict_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps,
                    std::span<const TensorView> outputs) {
+  plan.refresh_prepared();
   Feeder feeder(plan, samples);
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t row = begin + s * batch_of(plan);

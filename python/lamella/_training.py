@@ -188,7 +188,6 @@ class Engine:
         step = self.step_for(data, batch, "evaluate")
         if step is None:
             return self._eager(data, None, begin, steps, batch, False)
-        step.plan.invalidate_prepared()
         totals, samples, bad = step.plan.evaluate(data.arrays, None, begin, steps)
         return self._count(totals), samples, bad
 
@@ -241,7 +240,6 @@ class Engine:
             else:
                 if not outputs:
                     outputs = [np.empty((data.rows, *s[1:]), d) for d, s in step.plan.results]
-                step.plan.invalidate_prepared()
                 step.plan.predict(data.x, begin, steps, outputs)
             begin += steps * size
         return outputs

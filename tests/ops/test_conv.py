@@ -413,10 +413,8 @@ def test_prepared_weights(algorithm: str, name: str, dtype: Any) -> None:
     inputs[1] *= dtype(1.5)
     second = op(name, attrs).forward(inputs)[0][0]
     assert np.any(second != first)
-    # It really is the prepared weights that a plan reads, where there are any.
     packs = algorithm in ("igemm", "winograd2", "winograd4") or (algorithm == "small_channels" and name != "conv2d")
-    np.testing.assert_array_equal(plan.run(inputs[:1])[0], first if packs else second)
-    plan.invalidate_prepared()
+    assert (plan.prepared_bytes > 0) == packs
     np.testing.assert_array_equal(plan.run(inputs[:1])[0], second)
 
 
@@ -436,12 +434,54 @@ def test_prepared_weights_under_a_computed_bias() -> None:
     ids = [graph.add_input("x", "float32", x.shape), graph.add_param("w", w), graph.add_input("b", "float32", b.shape)]
     graph.set_outputs(graph.apply(op("conv2d", {"algorithm": "igemm"}), ids))
     plan = _cpu.Plan(graph, [("float32", x.shape), ("float32", b.shape)])
-    before = w.copy()
+    assert plan.prepared_bytes > 0
     for step in range(3):
         b += np.float32(step)
-        expected = op("conv2d", {"algorithm": "igemm"}).forward([x, before, b])[0][0]
+        expected = op("conv2d", {"algorithm": "igemm"}).forward([x, w, b])[0][0]
         np.testing.assert_array_equal(plan.run([x, b])[0], expected)
-        w += np.float32(0.5)  # not seen until told
+        w += np.float32(0.5)
+
+
+def test_prepared_weights_follow_every_change() -> None:
+    """Changes that sums and differences of words would not show: signs, swaps, one bit, the last element."""
+    x, w = operands("conv2d", (9, 8), (3, 3), 40, 24, dtype=np.float32)[:2]
+    plan = plan_of("conv2d", {"algorithm": "igemm"}, [x, w])
+    flat = w.reshape(-1)
+
+    def swap(i: int, j: int) -> None:
+        flat[[i, j]] = flat[[j, i]]
+
+    def flip(*at: int) -> None:
+        flat[list(at)] *= np.float32(-1)
+
+    changes = [lambda: flip(5), lambda: flip(1, 17), lambda: flip(1, 17), lambda: swap(0, 1), lambda: swap(2, 18),
+               lambda: swap(0, 4096), lambda: flip(-1), lambda: flat.__setitem__(7, np.nextafter(flat[7], 9)),
+               lambda: flat.__setitem__(slice(None), 0)]  # fmt: skip
+    for change in changes:
+        change()
+        for _ in range(2):
+            expected = op("conv2d", {"algorithm": "igemm"}).forward([x, w])[0][0]
+            np.testing.assert_array_equal(plan.run([x])[0], expected)
+
+
+def test_frozen_weights_are_prepared_in_training() -> None:
+    x, w = operands("conv2d", (9, 8), (3, 3), 40, 24, dtype=np.float32)[:2]
+    scale = np.ones(24, np.float32)
+
+    def plan(frozen: bool) -> Any:
+        graph = _cpu.Graph()
+        ids = [graph.add_input("x", "float32", x.shape), graph.add_param("w", w, trainable=not frozen)]
+        (y,) = graph.apply(op("conv2d", {"algorithm": "igemm"}), ids)
+        (y,) = graph.apply(op("mul"), [y, graph.add_param("scale", scale)])
+        (loss,) = graph.apply(op("sum", {"axis": None}), [y])
+        return _cpu.Plan(graph, [("float32", x.shape)], [loss], True)
+
+    frozen, trained = plan(True), plan(False)
+    assert frozen.prepared_bytes > 0 and trained.prepared_bytes == 0
+    for _ in range(2):
+        np.testing.assert_array_equal(frozen.run([x])[0], trained.run([x])[0])
+        np.testing.assert_array_equal(frozen.gradients()[0], trained.gradients()[-1])
+        w *= np.float32(1.5)
 
 
 def test_prepared_weights_of_another_algorithm(monkeypatch: pytest.MonkeyPatch, restored_precision: None) -> None:
@@ -457,8 +497,6 @@ def test_prepared_weights_of_another_algorithm(monkeypatch: pytest.MonkeyPatch, 
             _cpu.set_strict_precision(now)
             expected = o.forward(inputs)[0][0]
             np.testing.assert_array_equal(plan.run(inputs[:1])[0], expected)
-            plan.invalidate_prepared()
-            np.testing.assert_array_equal(plan.run(inputs[:1])[0], expected)
     algorithms = ["reference", "igemm", "winograd2", "winograd4", ""]
     for first in algorithms:
         monkeypatch.setenv("LAMELLA_CONV_ALGO", first)
@@ -466,8 +504,6 @@ def test_prepared_weights_of_another_algorithm(monkeypatch: pytest.MonkeyPatch, 
         for now in algorithms + algorithms[::-1]:
             monkeypatch.setenv("LAMELLA_CONV_ALGO", now)
             expected = o.forward(inputs)[0][0]
-            np.testing.assert_array_equal(plan.run(inputs[:1])[0], expected)
-            plan.invalidate_prepared()
             np.testing.assert_array_equal(plan.run(inputs[:1])[0], expected)
 
 

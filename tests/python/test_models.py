@@ -184,7 +184,9 @@ def test_validation_split_is_the_end_of_the_data():
     assert np.isfinite(history["loss"][0]) and np.isnan(history["val_loss"][0])
 
 
-@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"])
+@pytest.mark.parametrize(
+    "method", ["fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"]
+)
 def test_errors_begin_with_the_method_that_was_called(method):
     x, y = blobs(20)
     model = compiled()
