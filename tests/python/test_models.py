@@ -200,7 +200,7 @@ def test_errors_begin_with_the_method_that_was_called(method):
 
 def test_validation_data_is_named():
     x, y = blobs(20)
-    with pytest.raises(ValueError, match="^fit: validation_data: y: expected 20 rows as in x, got 19"):
+    with pytest.raises(ValueError, match=r"^fit: validation_data: y: expected 20 rows as in x, got 19"):
         compiled().fit(x, y, validation_data=(x, y[:-1]), verbose=0)
 
 
