@@ -32,22 +32,30 @@ class Data:
         *, caller: str,
     ) -> None:  # fmt: skip
         self.caller = caller
-        shapes = model._sample_shapes()
-        given = _inputs(x, model, caller)
-        wanted = model._input_count()
+        shapes, wanted, integers, dtype = model._input_rules()
+        given = [x] if type(x) is np.ndarray else _inputs(x, model, caller)
         if wanted is not None and len(given) != wanted:
             raise ValueError(f"{caller}: x: expected {wanted} array{'s' * (wanted != 1)}, got {len(given)}")
         self.x = []
         for i, a in enumerate(given):
+            shape = shapes[i] if i < len(shapes) else None
+            usual = type(a) is np.ndarray and a.dtype == dtype and a.flags.c_contiguous and not integers
+            if usual and shape is not None and a.shape[1:] == shape[1:]:
+                self.x.append(a)
+                continue
             what = f"{caller}: x{_nth(i, x)}"
-            self.x.append(_fit_rank(_input_array(a, what, model), shapes[i] if i < len(shapes) else None, what))
+            self.x.append(_fit_rank(_input_array(a, what, integers, dtype), shape, what))
         if not self.x:
             raise ValueError(f"{caller}: x: expected at least one array, got none")
         rows = self.x[0].shape[0]
-        self.y = []
-        for i, a in enumerate([] if y is None else _targets(y, model, caller)):
-            self.y.append(_target_array(a, f"{caller}: y{_nth(i, y)}", model))
-        _check_labels(self.y, model, caller)
+        self.y: list[np.ndarray] = []
+        self._sparse: list[bool] = []
+        if y is not None:
+            for i, a in enumerate(_targets(y, model, caller)):
+                self.y.append(_target_array(a, f"{caller}: y{_nth(i, y)}", dtype))
+            fns = model._target_losses(len(self.y))
+            _check_labels(self.y, fns, model, caller)
+            self._sparse = [isinstance(f, losses.SparseCategoricalCrossentropy) for f in fns]
         for i, a in enumerate(self.x):
             if a.shape[0] != rows:
                 raise ValueError(
@@ -57,7 +65,6 @@ class Data:
             if a.shape[0] != rows:
                 raise ValueError(f"{caller}: y{_nth(i, y)}: expected {rows} rows as in x, got {a.shape[0]}")
         self.rows = rows
-        self._sparse = [isinstance(f, losses.SparseCategoricalCrossentropy) for f in model._target_losses(len(self.y))]
         self.weight = (
             None if sample_weight is None else _sample_weights(sample_weight, rows, f"{caller}: sample_weight")
         )
@@ -71,6 +78,10 @@ class Data:
             raise ValueError(f"{self.caller}: class_weight: expected a model with one output")
         by_class = _class_weights(class_weight, self.y[0], self._sparse == [True], f"{self.caller}: class_weight")
         self.weight = by_class if self.weight is None else self.weight * by_class
+
+    def signature(self) -> tuple[Any, ...]:
+        """What a plan for these data depends on, but for the batch size."""
+        return (self.weight is None, *[(a.shape[1:], a.dtype) for a in self.arrays])
 
     @property
     def arrays(self) -> list[np.ndarray]:
@@ -143,13 +154,13 @@ def _plain(value: Any, what: str) -> np.ndarray:
     return array
 
 
-def _input_array(value: Any, what: str, model: Any) -> np.ndarray:
+def _input_array(value: Any, what: str, integers: bool, dtype: np.dtype) -> np.ndarray:
     a = _plain(value, what)
-    if model._takes_integers() and a.dtype.kind in "iub":
+    if integers and a.dtype.kind in "iub":
         return np.ascontiguousarray(a, np.int64)
     if a.dtype == np.uint8:
         return np.ascontiguousarray(a)  # images: each batch becomes float as it is gathered
-    return np.ascontiguousarray(a, model.compute_dtype)
+    return np.ascontiguousarray(a, dtype)
 
 
 def _fit_rank(a: np.ndarray, shape: Any, what: str) -> np.ndarray:
@@ -166,9 +177,9 @@ def _fit_rank(a: np.ndarray, shape: Any, what: str) -> np.ndarray:
     return a
 
 
-def _target_array(value: Any, what: str, model: Any) -> np.ndarray:
+def _target_array(value: Any, what: str, dtype: np.dtype) -> np.ndarray:
     a = _plain(value, what)
-    return np.ascontiguousarray(a, np.int64 if a.dtype.kind in "iu" else model.compute_dtype)
+    return np.ascontiguousarray(a, np.int64 if a.dtype.kind in "iu" else dtype)
 
 
 def _sample_weights(value: Any, rows: int, what: str) -> np.ndarray:
@@ -197,11 +208,11 @@ def _class_weights(class_weight: Any, labels: np.ndarray, sparse: bool, what: st
     return np.array([weights.get(int(c), 1.0) for c in classes], np.float32)[which.reshape(-1)]
 
 
-def _check_labels(y: list[np.ndarray], model: Any, caller: str) -> None:
+def _check_labels(y: list[np.ndarray], fns: list[Any], model: Any, caller: str) -> None:
     """Class numbers given as floats become integers; NaN, fractions and numbers out of range are refused here, where
     the sample can still be named."""
     sizes = model._output_sizes()
-    for i, (labels, fn) in enumerate(zip(y, model._target_losses(len(y)), strict=False)):
+    for i, (labels, fn) in enumerate(zip(y, fns, strict=False)):
         if not isinstance(fn, losses.SparseCategoricalCrossentropy):
             continue
         if labels.dtype.kind == "f":

@@ -14,6 +14,7 @@ from ._data import Data, batches
 from ._trace import NotTraceable, Symbol, Tracer
 from .autograd import Tensor, as_array, no_grad, wrap
 from .layers.base import _phase, flatten
+from .nn.module import structure_clock
 
 # fit comes up from native code at least this often, for progress bars and Ctrl-C.
 _SLICE_SECONDS = 0.05
@@ -22,8 +23,19 @@ _SLICE_SECONDS = 0.05
 class _Step:
     """One traced graph with its plan, for one batch size."""
 
-    def __init__(self, plan: Any, params: list[Any], terms: list[metrics.Metric]) -> None:
-        self.plan, self.params, self.metrics = plan, params, terms
+    def __init__(self, plan: Any, params: list[Any]) -> None:
+        self.plan, self.params, self.results = plan, params, plan.results
+
+
+class _Parts:
+    """The weights of a model, as they are until its structure changes."""
+
+    def __init__(self, model: Any) -> None:
+        self.clock = structure_clock()
+        named = list(model._named_weights())
+        self.weights = [p for _, p, _ in named]
+        self.trainable = [p for _, p, trainable in named if trainable]
+        self.frozen = tuple(getattr(m, "_trainable", True) for m in model.modules())
 
 
 class Engine:
@@ -32,12 +44,13 @@ class Engine:
     def __init__(self, model: Any) -> None:
         self.model = model
         self._steps: dict[Any, _Step | None] = {}
+        self._known_parts: _Parts | None = None
         self.metrics: list[metrics.Metric] = []
         self._metric_outputs: list[tuple[metrics.Metric, int, bool]] = []  # metric, output it looks at, weighted
         self._masks: list[Any] = []  # of the outputs of the last forward
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_steps": {}}  # a copy of the model makes its own plans
+        return {**self.__dict__, "_steps": {}, "_known_parts": None}  # a copy of the model makes its own plans
 
     # -- forward, loss and metrics, on tensors or symbols --
 
@@ -107,15 +120,18 @@ class Engine:
 
     # -- plans --
 
+    def _parts(self) -> _Parts:
+        known = self._known_parts
+        if known is None or known.clock != structure_clock():
+            known = self._known_parts = _Parts(self.model)
+        return known
+
     def step_for(self, data: Data, batch: int, mode: str) -> _Step | None:
         """The plan for batches of this size; None where the model cannot be traced. mode: train, evaluate, predict."""
-        key = (
-            mode,
-            batch,
-            self._state_key(mode),
-            *((a.shape[1:], a.dtype.name) for a in data.arrays),
-            data.weight is None,
-        )
+        parts = self._parts()
+        # Freezing layers or replacing arrays makes another plan.
+        state = (parts.frozen, tuple([p._rg for p in parts.weights])) if mode == "train" else None
+        key = (mode, batch, state, tuple([id(p._data) for p in parts.weights]), data.signature())
         if key not in self._steps:
             if len(self._steps) > 64:  # many shapes: variable-length batches
                 self._steps.clear()
@@ -124,11 +140,6 @@ class Engine:
             except NotTraceable:
                 self._steps[key] = None
         return self._steps[key]
-
-    def _state_key(self, mode: str) -> Any:
-        # Freezing layers or replacing arrays makes another plan.
-        return (mode == "train" and tuple(p.requires_grad for p in self.model.weights),
-                tuple(id(p._data) for p in self.model.weights))  # fmt: skip
 
     def _trace(self, data: Data, batch: int, mode: str) -> _Step:
         model = self.model
@@ -150,7 +161,7 @@ class Engine:
         outputs, penalties = self.forward(symbols[:nx], mode == "train")
         if mode == "predict":
             plan = _cpu.Plan(tracer.graph, specs, symbol_ids(outputs), False)
-            return _Step(plan, [], [])
+            return _Step(plan, [])
         y, weight = symbols[nx : nx + ny], symbols[nx + ny] if data.weight is not None else None
         loss = self.loss(y, outputs, weight, penalties)
         self.setup_metrics(y, outputs)
@@ -162,14 +173,14 @@ class Engine:
             results.extend(terms)
         plan = _cpu.Plan(tracer.graph, specs, symbol_ids(results), mode == "train")
         params = [tracer.params[tracer.graph.name(i)] for i in plan.parameters]
-        return _Step(plan, params, self.metrics)
+        return _Step(plan, params)
 
     # -- runs --
 
     def train(self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int) -> tuple[float, int, int]:
         """Train on `steps` batches; returns (loss summed over samples, samples, first bad step or -1)."""
         optimizer = self.model.optimizer
-        if not any(p.requires_grad for p in self.model.trainable_weights):
+        if not any([p._rg for p in self._parts().trainable]):
             if order is not None:
                 data, begin = data.take(order[begin : begin + steps * batch]), 0
             return self.evaluate(data, begin, steps, batch)
@@ -209,7 +220,7 @@ class Engine:
             if training:
                 outputs, penalties = self.forward(x, True)
                 loss = self.loss(y, outputs, weight, penalties)
-                params = [p for p in self.model.trainable_weights if p.requires_grad]
+                params = [p for p in self._parts().trainable if p._rg]
                 for p in params:
                     p._grad = None
                 loss.backward()
@@ -239,7 +250,7 @@ class Engine:
                 self._predict_eager(data, outputs, begin, steps, size)
             else:
                 if not outputs:
-                    outputs = [np.empty((data.rows, *s[1:]), d) for d, s in step.plan.results]
+                    outputs = [np.empty((data.rows, *s[1:]), d) for d, s in step.results]
                 step.plan.predict(data.x, begin, steps, outputs)
             begin += steps * size
         return outputs

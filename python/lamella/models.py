@@ -18,6 +18,7 @@ from ._data import Data, Stream, batches, iterate
 from ._trace import NotTraceable, Tracer
 from ._training import Engine, EpochRunner, symbol_ids, warn_not_finite
 from .layers.base import InputLayer, KerasTensor, Layer, adopt, flatten, keep_masks, loading, map_structure, unique_name
+from .nn.module import structure_clock
 
 __all__ = ["Model", "Sequential", "load_model"]
 
@@ -134,6 +135,15 @@ class Model(Layer):
     def _sample_shapes(self) -> list[Any]:
         """The shapes of the inputs as far as they are fixed."""
         return [t.shape for t in self.inputs]
+
+    def _input_rules(self) -> tuple[list[Any], int | None, bool, np.dtype]:
+        """What inputs have to be like: shapes as far as fixed, number, whether integers, float type otherwise."""
+        key = (structure_clock(), self.built)
+        known = self.__dict__.get("_known_input_rules")
+        if known is None or known[0] != key:
+            rules = self._sample_shapes(), self._input_count(), self._takes_integers(), np.dtype(self.compute_dtype)
+            known = self.__dict__["_known_input_rules"] = key, rules
+        return known[1]
 
     def _takes_integers(self) -> bool:
         if self._graph is not None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import initializers, regularizers
 from ..autograd import Tensor, as_array, wrap
-from ..nn.module import Module
+from ..nn.module import Module, structure_changed
 from ..nn.parameter import Parameter
 
 __all__ = ["Input", "InputLayer", "KerasTensor", "Layer"]
@@ -509,6 +509,7 @@ class Layer(Module):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        structure_changed()
         for module in self.modules():
             if isinstance(module, Layer):
                 module._trainable = bool(value)

@@ -29,6 +29,40 @@ class _Handle:
         self._hooks.pop(self._key, None)
 
 
+_changes = 0
+
+
+def structure_changed() -> None:
+    """Tell that a module gained or lost parts, or was frozen or freed."""
+    global _changes
+    _changes += 1
+
+
+def structure_clock() -> int:
+    """A number that stands still as long as no module changes: what was gathered from one holds until then."""
+    return _changes
+
+
+class _Parts(dict[str, Any]):
+    """The modules or the parameters of a module, by name."""
+
+    def __setitem__(self, name: str, part: Any) -> None:
+        structure_changed()
+        super().__setitem__(name, part)
+
+    def __delitem__(self, name: str) -> None:
+        structure_changed()
+        super().__delitem__(name)
+
+    def pop(self, *args: Any) -> Any:
+        structure_changed()
+        return super().pop(*args)
+
+    def clear(self) -> None:
+        structure_changed()
+        super().clear()
+
+
 class Module:
     """The base of every layer and model.
 
@@ -39,10 +73,10 @@ class Module:
 
     def __init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "_parameters", {})
+        set_(self, "_parameters", _Parts())
         set_(self, "_buffers", {})
         set_(self, "_transient", set())
-        set_(self, "_modules", {})
+        set_(self, "_modules", _Parts())
         set_(self, "_pre_hooks", {})
         set_(self, "_hooks", {})
         set_(self, "training", True)
