@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 
 namespace lamella {
 
@@ -30,6 +31,36 @@ class GraphRewriter {
     const Signature sig = infer_checked(*n.op, specs, false);
     for (size_t k = 0; k < n.out.size(); ++k) g_.values_[n.out[k]].spec = sig.outputs[k];
     index();
+  }
+  // A node before node i; returns its one output's value id. Node numbers from i on move up by one.
+  int insert(size_t i, OpPtr op, std::vector<int> in) {
+    std::vector<TensorSpec> specs;
+    for (int id : in) specs.push_back(spec(id));
+    Value made;
+    made.spec = infer_checked(*op, specs, false).outputs[0];
+    g_.values_.push_back(std::move(made));
+    const int id = static_cast<int>(g_.values_.size()) - 1;
+    const auto at = static_cast<std::ptrdiff_t>(i);
+    g_.nodes_.insert(g_.nodes_.begin() + at, Node{std::move(op), "", std::move(in), {id}});
+    removed_.insert(removed_.begin() + at, false);
+    index();
+    return id;
+  }
+  // A constant of one element.
+  int scalar(DType dtype, double value) {
+    const std::shared_ptr<char[]> memory(new char[8]);
+    if (dtype == DType::kF32) {
+      const auto narrow = static_cast<float>(value);
+      std::memcpy(memory.get(), &narrow, sizeof narrow);
+    } else {
+      std::memcpy(memory.get(), &value, sizeof value);
+    }
+    const TensorView view{memory.get(), dtype, Shape{1}};
+    return g_.add_const("constant " + std::to_string(g_.values_.size()), view, memory);
+  }
+  // Whether it keeps its value from run to run of an inference plan.
+  bool is_given(int value) const {
+    return g_.values_[value].kind == ValueKind::kParam || g_.values_[value].kind == ValueKind::kConst;
   }
   void remove(size_t i) {
     removed_[i] = true;
@@ -116,6 +147,44 @@ void fuse_activations(GraphRewriter& r, bool training) {
     const std::vector<int> out = act.out;
     r.remove(j);
     r.replace(static_cast<size_t>(i), std::move(fused), r.node(i).in, out);
+  }
+}
+
+// A batch norm by running statistics behind a convolution or a dense layer is a factor per output channel: it goes into
+// the weights and the bias. What is computed from parameters alone, a plan computes once per change of them.
+void fold_batch_norm(GraphRewriter& r) {
+  for (size_t j = 0; j < r.size(); ++j) {
+    if (r.removed(j) || r.node(j).op->name() != "batch_norm") continue;
+    const Node norm = r.node(j);
+    const int i = r.producer(norm.in[0]);
+    if (i < 0 || r.readers(norm.in[0]) != 1 || norm.in.size() < 5 || norm.in[3] < 0) continue;
+    const Node before = r.node(static_cast<size_t>(i));
+    const std::string_view name = before.op->name();
+    // The weights of these end in the output channels.
+    if (name != "conv2d" && name != "conv1d" && name != "dense") continue;
+    const Json before_attrs = before.op->attrs(), norm_attrs = norm.op->attrs();
+    if (before_attrs.at("activation").as_string() != "identity") continue;
+    bool given = true;
+    for (size_t k = 1; k < 5; ++k) given &= norm.in[k] < 0 || r.is_given(norm.in[k]);
+    for (size_t k = 1; k < before.in.size(); ++k) given &= before.in[k] < 0 || r.is_given(before.in[k]);
+    if (!given) continue;
+
+    auto at = static_cast<size_t>(i);
+    const auto make = [&](const char* op, std::vector<int> in) {
+      return r.insert(at++, OpRegistry::instance().make(op, {}), std::move(in));
+    };
+    const int gamma = norm.in[1], beta = norm.in[2], mean = norm.in[3], var = norm.in[4];
+    int scale = make("rsqrt", {make("add", {var, r.scalar(r.spec(var).dtype, norm_attrs.at("eps").as_double())})});
+    if (gamma >= 0) scale = make("mul", {scale, gamma});
+    const int weight = make("mul", {before.in[1], scale});
+    const int old_bias = before.in.size() > 2 ? before.in[2] : -1;
+    int bias = make("mul", {old_bias >= 0 ? make("sub", {old_bias, mean}) : make("neg", {mean}), scale});
+    if (beta >= 0) bias = make("add", {bias, beta});
+    r.remove(j + (at - static_cast<size_t>(i)));
+    r.replace(at,
+              OpRegistry::instance().make(
+                  std::string(name), with_attr(before_attrs, "activation", norm_attrs.at("activation").as_string())),
+              {before.in[0], weight, bias}, norm.out);
   }
 }
 
@@ -220,6 +289,7 @@ Graph optimize(const Graph& graph, std::vector<int>& results, bool training) {
   join_softmax_with_loss(r);
   r.remove_dead();
   cancel_transposes(r);
+  if (!training) fold_batch_norm(r);
   fuse_activations(r, training);
   r.remove_dead();
   return r.take();

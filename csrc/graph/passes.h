@@ -7,8 +7,9 @@
 
 namespace lamella {
 
-// All passes in order: softmax or sigmoid joined with their cross-entropy, activations into the dense or convolution
-// before them, transposes that undo each other, dead code. `results` is updated where a wanted value moved.
+// All passes in order: softmax or sigmoid joined with their cross-entropy, transposes that undo each other, batch norm
+// into the weights before it (inference), activations into the dense or convolution before them, dead code. `results`
+// is updated where a wanted value moved.
 Graph optimize(const Graph& graph, std::vector<int>& results, bool training);
 
 }  // namespace lamella

@@ -76,6 +76,7 @@ class Plan::Compiler {
 
   void lay_out_values() {
     refs_.resize(graph_.values().size());
+    constant_.assign(graph_.values().size(), false);
     for (size_t i = 0; i < graph_.inputs().size(); ++i) {
       const int id = graph_.inputs()[i];
       refs_[id] = {new_buffer(0), specs_[id]};
@@ -86,6 +87,7 @@ class Plan::Compiler {
       if (v.kind == ValueKind::kParam || v.kind == ValueKind::kConst) {
         refs_[id] = {external_buffer(v.data.data), specs_[id]};
         buffers_[refs_[id].buffer].trained = training_ && v.kind == ValueKind::kParam && v.trainable;
+        constant_[id] = true;
         plan_.holders_.push_back(v.holder);
       }
     }
@@ -109,12 +111,30 @@ class Plan::Compiler {
       const Node& n = graph_.nodes()[i];
       if (n.op->is_view()) {
         refs_[n.out[0]] = {refs_[n.in[0]].buffer, specs_[n.out[0]]};
+        constant_[n.out[0]] = constant_[n.in[0]];
+        continue;
+      }
+      if (is_constant(n)) {
+        for (int id : n.out) {
+          void* memory = allocate(specs_[id].bytes());
+          plan_.memory_.push_back(memory);
+          refs_[id] = {external_buffer(memory), specs_[id]};
+          constant_[id] = true;
+        }
+        setup_.push_back({n.op, false, refs_of(n.in), refs_of(n.out), {}, {}, {}});
         continue;
       }
       for (int id : n.out) refs_[id] = new_ref(specs_[id]);
       for (const TensorSpec& s : signature(n).saved) saved_[i].push_back(new_ref(s));
       drafts_.push_back({n.op, false, refs_of(n.in), refs_of(n.out), saved_[i], {}, {}});
     }
+  }
+
+  // Whether a node gives the same at each run until parameters change. Without inputs, it draws random numbers.
+  bool is_constant(const Node& n) const {
+    bool constant = !training_ && !n.in.empty();
+    for (int id : n.in) constant &= id < 0 || constant_[id];
+    return constant;
   }
 
   void find_what_needs_gradients() {
@@ -342,6 +362,16 @@ class Plan::Compiler {
       for (const Ref& r : refs) v.push_back(view(r));
       return v;
     };
+    for (const DraftStep& d : setup_) {
+      Step s;
+      s.op = d.op;
+      s.in = views(d.in);
+      s.out = views(d.out);
+      for (const TensorView& v : s.in) {
+        if (v && !made_by_setup(v.data)) plan_.setup_sources_.push_back(v);
+      }
+      plan_.setup_.push_back(std::move(s));
+    }
     for (const DraftStep& d : drafts_) {
       Step s{d.op, d.backward, views(d.in), views(d.out), views(d.saved), views(d.grad_out), views(d.grad_in), {}};
       if (!d.backward) reserve_prepared(s, d);
@@ -364,6 +394,14 @@ class Plan::Compiler {
     std::vector<Ref> result_refs;
     for (int id : results_) result_refs.push_back(refs_[id]);
     patch(result_refs, plan_.results_);
+  }
+
+  bool made_by_setup(const void* data) const {
+    for (const Step& s : plan_.setup_) {
+      for (const TensorView& v : s.out)
+        if (v.data == data) return true;
+    }
+    return false;
   }
 
   // Only weights that are the same at every step can be prepared.
@@ -392,7 +430,8 @@ class Plan::Compiler {
   std::vector<bool> needs_grad_, written_;
   std::vector<std::vector<Ref>> saved_;  // by node
   std::vector<Buffer> buffers_;
-  std::vector<DraftStep> drafts_;
+  std::vector<DraftStep> drafts_, setup_;
+  std::vector<bool> constant_;  // by value id: parameters, constants, and what is derived from them alone
   OpPtr add_;
 };
 
@@ -420,6 +459,15 @@ TensorView Plan::input_buffer(int i) {
 }
 
 void Plan::refresh_prepared() {
+  uint64_t sources = 0;
+  for (const TensorView& v : setup_sources_) {
+    sources = sources * 31 + fingerprint(exec_.context(), v.data, v.spec().bytes());
+  }
+  if (!is_set_up_ || sources != setup_fingerprint_) {
+    for (const Step& s : setup_) s.op->forward(exec_, {s.in, s.out, s.saved, {}});
+    setup_fingerprint_ = sources;
+    is_set_up_ = true;
+  }
   for (Step& s : steps_) {
     if (!s.prepared) continue;
     uint64_t now = 0;

@@ -44,8 +44,8 @@ class Plan {
   // A buffer of the plan's own for input i: where batches are gathered.
   TensorView input_buffer(int i);
 
-  // Transformed weights (Winograd, packed panels) are made where parameters have changed, which anybody may do to
-  // their memory at any time: to be called before the first of any number of runs.
+  // Makes what is derived from parameters alone (folded batch norms, Winograd transforms, packed panels), where they
+  // have changed, which anybody may do to their memory at any time. To be called before any number of runs.
   void refresh_prepared();
 
   std::unique_lock<std::mutex> lock() { return std::unique_lock<std::mutex>(mutex_); }
@@ -70,6 +70,10 @@ class Plan {
 
   std::vector<TensorSpec> input_specs_;
   std::vector<Step> steps_;
+  std::vector<Step> setup_;                // of values that depend on parameters and constants alone
+  std::vector<TensorView> setup_sources_;  // those parameters
+  uint64_t setup_fingerprint_ = 0;
+  bool is_set_up_ = false;
   std::vector<TensorView> results_;
   std::vector<ParamGrad> gradients_;
   TensorView flat_gradients_;
