@@ -12,7 +12,7 @@ from lamella import _cpu, kernels
 
 FORWARD = ["depthwise", "small_channels", "winograd4", "winograd2", "igemm", "reference"]
 DATA = ["depthwise", "winograd4", "winograd2", "igemm", "reference"]
-WEIGHT = ["depthwise", "small_channels", "direct", "reference"]
+WEIGHT = ["depthwise", "small_channels", "winograd4", "direct", "reference"]
 EPS = {np.float32: np.finfo(np.float32).eps, np.float64: np.finfo(np.float64).eps}
 
 
@@ -25,8 +25,8 @@ def close(got, want, magnitude, length, dtype):
 
 
 def magnitude_of(algorithm, magnitude):
-    """Winograd mixes the pixels of a tile, so its error follows the largest of them; its transforms add up to some four
-    times the rounding of plain sums."""
+    """Winograd mixes the pixels of a tile (or the taps of a kernel), so its error follows the largest of them; its
+    transforms add up to some four times the rounding of plain sums."""
     return 4 * np.max(magnitude, initial=0.0) if algorithm.startswith("winograd") else magnitude
 
 
@@ -82,7 +82,7 @@ class Case:
             return False
         truth = ref.conv2d_backward(x, self.w, dy, **self.truth)[1]
         magnitude = ref.conv2d_backward(np.abs(x), self.w, np.abs(dy), **self.truth)[1]
-        close(dw, truth, magnitude, int(np.prod(self.y.shape[:3])), dtype)
+        close(dw, truth, magnitude_of(algorithm, magnitude), int(np.prod(self.y.shape[:3])), dtype)
         return True
 
 
@@ -146,6 +146,20 @@ def test_winograd(algorithm, case):
     assert case.check_data(algorithm)
 
 
+@settings(max_examples=40, deadline=None)
+@given(case=cases_3x3())
+def test_winograd_weight(case):
+    assert case.check_weight("winograd4")
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "c", "oc"),
+    [(3, 40, 70, 65), (2, 33, 33, 160), (1, 9, 400, 96), (1, 3, 7, 520)],  # several blocks of tiles, strips of columns
+)
+def test_winograd_weight_in_blocks(n, size, c, oc):
+    assert Case(0, n, (size, size + 1), c, (3, 3), oc, padding="same").check_weight("winograd4")
+
+
 @pytest.mark.parametrize("algorithm", ["winograd4", "winograd2"])
 @pytest.mark.parametrize("low", [-1.0, 0.0])  # also all positive, as after ReLU: large means cancel in the transforms
 @pytest.mark.parametrize(
@@ -157,28 +171,41 @@ def test_winograd_error_is_below_2e5_of_the_scale(algorithm, low, n, size, c, oc
     w = rng.standard_normal((3, 3, c, oc)).astype(np.float32)
     dy = rng.uniform(low, 1, (n, size, size, oc)).astype(np.float32)
     truth = ref.conv2d(x, w, padding=("same", "same"))
-    truth_dx = ref.conv2d_backward(x, w, dy, padding=("same", "same"))[0]
+    truth_dx, truth_dw = ref.conv2d_backward(x, w, dy, padding=("same", "same"))[:2]
     y = kernels.conv2d(x, w, padding="same", algorithm=algorithm)
     dx = kernels.conv2d_backward_data(dy, w, x.shape, padding="same", algorithm=algorithm)
     assert np.abs(y - truth).max() <= 2e-5 * np.abs(truth).max()
     assert np.abs(dx - truth_dx).max() <= 2e-5 * np.abs(truth_dx).max()
+    if algorithm == "winograd4":
+        dw = kernels.conv2d_backward_weight(x, dy, (3, 3), padding="same", algorithm=algorithm)
+        assert np.abs(dw - truth_dw).max() <= 5e-6 * np.abs(truth_dw).max()
 
 
 def test_strict_precision_keeps_plain_sums():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((1, 16, 16, 64)).astype(np.float32)
     w = rng.standard_normal((3, 3, 64, 64)).astype(np.float32)
-    plain = kernels.conv2d(x, w, algorithm="igemm")
+    dy = rng.standard_normal((1, 14, 14, 64)).astype(np.float32)
+
+    def run(algorithm=("auto", "auto", "auto")):
+        return (
+            kernels.conv2d(x, w, algorithm=algorithm[0]),
+            kernels.conv2d_backward_data(dy, w, x.shape, algorithm=algorithm[1]),
+            kernels.conv2d_backward_weight(x, dy, (3, 3), algorithm=algorithm[2]),
+        )
+
+    plain = run(("igemm", "igemm", "direct"))
     before = _cpu.strict_precision()
     try:
         _cpu.set_strict_precision(True)
-        strict = kernels.conv2d(x, w)
+        strict = run()
         _cpu.set_strict_precision(False)
-        fast = kernels.conv2d(x, w)
+        fast = run()
     finally:
         _cpu.set_strict_precision(before)
-    np.testing.assert_array_equal(strict, plain)
-    assert np.any(fast != plain)  # Winograd is what this shape gets otherwise
+    for a, b, c in zip(strict, plain, fast, strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.any(c != b)  # Winograd is what this shape gets otherwise
 
 
 THREADED = [

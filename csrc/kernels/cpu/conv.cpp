@@ -27,7 +27,7 @@ ConvCandidate<T> candidate(ConvPass pass, int algorithm) {
   }
 }
 
-constexpr int kWeightCandidates = 4;
+constexpr int kWeightCandidates = 5;
 template <class T>
 ConvWeightCandidate<T> weight_candidate(int algorithm) {
   switch (algorithm) {
@@ -36,6 +36,8 @@ ConvWeightCandidate<T> weight_candidate(int algorithm) {
     case 1:
       return conv_weight_small_channels<T>();
     case 2:
+      return conv_weight_winograd4<T>();
+    case 3:
       return conv_weight_direct<T>();
     default:
       return conv_weight_reference<T>();
@@ -65,7 +67,8 @@ int choose(const ConvShape& s, ConvPass pass, bool strict) {
   double best_cost = 0;
   bool found = false;
   for (int i = 0; i < candidates(pass) - 1; ++i) {
-    if (!can_run<T>(s, pass, i) || (strict && !weight && !candidate<T>(pass, i).strict)) continue;
+    const bool plain = weight ? weight_candidate<T>(i).strict : candidate<T>(pass, i).strict;
+    if (!can_run<T>(s, pass, i) || (strict && !plain)) continue;
     const double cost = weight ? weight_candidate<T>(i).cost(s) : candidate<T>(pass, i).cost(s, pass);
     if (found && cost >= best_cost) continue;
     best = i;

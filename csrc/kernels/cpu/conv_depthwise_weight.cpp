@@ -179,7 +179,7 @@ double cost(const ConvShape& s) {
 
 template <class T>
 ConvWeightCandidate<T> conv_weight_depthwise() {
-  return {"depthwise", can_run, cost, workspace<T>, run<T>, false};
+  return {"depthwise", can_run, cost, workspace<T>, run<T>, false, true};
 }
 #define LAMELLA_INSTANTIATE(T) template ConvWeightCandidate<T> conv_weight_depthwise<T>();
 LAMELLA_FOR_EACH_TYPE(LAMELLA_INSTANTIATE)

@@ -121,6 +121,7 @@ struct ConvWeightCandidate {
   size_t (*workspace)(const ConvShape&, int threads);
   void (*run)(const Context&, const ConvWeightParams<T>&);
   bool fuses_activation;
+  bool strict;  // keeps plain sums of products
 };
 
 template <class T>
@@ -141,6 +142,8 @@ template <class T>
 ConvWeightCandidate<T> conv_weight_depthwise();
 template <class T>
 ConvWeightCandidate<T> conv_weight_small_channels();
+template <class T>
+ConvWeightCandidate<T> conv_weight_winograd4();
 template <class T>
 ConvWeightCandidate<T> conv_weight_direct();
 template <class T>

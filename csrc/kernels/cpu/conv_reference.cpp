@@ -85,7 +85,7 @@ ConvCandidate<T> conv_reference() {
 }
 template <class T>
 ConvWeightCandidate<T> conv_weight_reference() {
-  return {"reference", can_run_weight, cost_weight, workspace_weight, run_weight<T>, false};
+  return {"reference", can_run_weight, cost_weight, workspace_weight, run_weight<T>, false, true};
 }
 #define LAMELLA_INSTANTIATE(T)                   \
   template ConvCandidate<T> conv_reference<T>(); \

@@ -132,7 +132,7 @@ double cost(const ConvShape& s) {
 
 template <class T>
 ConvWeightCandidate<T> conv_weight_small_channels() {
-  return {"small_channels", can_run, cost, workspace<T>, run<T>, true};
+  return {"small_channels", can_run, cost, workspace<T>, run<T>, true, true};
 }
 #define LAMELLA_INSTANTIATE(T) template ConvWeightCandidate<T> conv_weight_small_channels<T>();
 LAMELLA_FOR_EACH_TYPE(LAMELLA_INSTANTIATE)

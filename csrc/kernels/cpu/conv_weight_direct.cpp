@@ -130,7 +130,7 @@ double cost(const ConvShape& s) {
 
 template <class T>
 ConvWeightCandidate<T> conv_weight_direct() {
-  return {"direct", can_run, cost, workspace<T>, run<T>, false};
+  return {"direct", can_run, cost, workspace<T>, run<T>, false, true};
 }
 #define LAMELLA_INSTANTIATE(T) template ConvWeightCandidate<T> conv_weight_direct<T>();
 LAMELLA_FOR_EACH_TYPE(LAMELLA_INSTANTIATE)

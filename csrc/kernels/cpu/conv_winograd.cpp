@@ -15,8 +15,6 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
-constexpr int64_t kLine = 64;  // bytes
-
 template <class T, int M>
 struct Plan {
   static constexpr int kPoints = (M + 2) * (M + 2);
@@ -30,14 +28,6 @@ struct Plan {
   // Transformed tiles [point][tile][k], products [point][tile][columns]: row and point strides in elements.
   int64_t ld_v, point_v, ld_m, point_m;
 };
-
-// A stride that is no multiple of a power of two, so that rows or points do not fall into the same cache sets.
-template <class T>
-int64_t spread(int64_t elements) {
-  const int64_t line = kLine / static_cast<int64_t>(sizeof(T));
-  const int64_t lines = ceil_div(elements, line);
-  return (lines % 8 == 0 ? lines + 1 : lines) * line;
-}
 
 template <class T, int M>
 Plan<T, M> make_plan(const ConvShape& s, ConvPass pass) {
@@ -54,7 +44,7 @@ Plan<T, M> make_plan(const ConvShape& s, ConvPass pass) {
   p.k = p.v.kc;
   p.n = p.v.nc;
   p.n_pad = round_up(p.n, kGemmNR<T>);
-  p.ld_v = spread<T>(p.k);
+  p.ld_v = winograd_stride<T>(p.k);
 
   constexpr int64_t size = sizeof(T);
   constexpr int64_t kBlockBytes = 384 << 10, kStagedBytes = 12 << 20, kWeightBytes = 6 << 20;
@@ -69,9 +59,9 @@ Plan<T, M> make_plan(const ConvShape& s, ConvPass pass) {
   constexpr int64_t kProductBytes = 160 << 10;
   p.columns = p.staged ? p.n_pad
                        : min64(p.n_pad, max64(1, kProductBytes / (points * p.block * size) / kGemmNR<T>) * kGemmNR<T>);
-  p.ld_m = spread<T>(p.columns);
-  p.point_v = spread<T>(p.block * p.ld_v);
-  p.point_m = spread<T>(p.block * p.ld_m);
+  p.ld_m = winograd_stride<T>(p.columns);
+  p.point_v = winograd_stride<T>(p.block * p.ld_v);
+  p.point_m = winograd_stride<T>(p.block * p.ld_m);
   return p;
 }
 

@@ -6,17 +6,29 @@
 // 1 and 2 lose (they balance the powers of the points), and every constant below is exact in binary.
 #pragma once
 
+#include "kernels/cpu/conv_geometry.h"
 #include "kernels/cpu/simd.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
 
+// A stride in elements that is no multiple of a power of two, so that rows or points do not fall into the same cache
+// sets.
+template <class T>
+int64_t winograd_stride(int64_t elements) {
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t lines = ceil_div(elements, line);
+  return (lines % 8 == 0 ? lines + 1 : lines) * line;
+}
+
+// Along one axis: kIn inputs, kStep further for the next tile, to kPoints points, to kOut outputs. The gradient to
+// weights runs the transforms of output and kernel backwards (_adjoint).
 template <int M>
 struct Winograd;
 
 template <>
 struct Winograd<4> {
-  static constexpr int kOut = 4, kIn = 6;
+  static constexpr int kOut = 4, kIn = 6, kPoints = 6, kStep = 4;
   static constexpr double a = 0.75, b = 1.5;
   static constexpr double a2 = a * a, b2 = b * b;
 
@@ -55,12 +67,33 @@ struct Winograd<4> {
     y[2] = fma(V(T(b2)), sum_b, V(T(a2)) * sum_a);
     y[3] = fma(V(T(b * b2)), diff_b, fma(V(T(a * a2)), diff_a, m[5]));
   }
+  template <class T>
+  static LAMELLA_INLINE void output_adjoint(const Vec<T> (&y)[4], Vec<T> (&m)[6]) {
+    using V = Vec<T>;
+    m[0] = y[0];
+    const V even_a = fma(V(T(a2)), y[2], y[0]), odd_a = fma(V(T(a * a2)), y[3], V(T(a)) * y[1]);
+    m[1] = even_a + odd_a;
+    m[2] = even_a - odd_a;
+    const V even_b = fma(V(T(b2)), y[2], y[0]), odd_b = fma(V(T(b * b2)), y[3], V(T(b)) * y[1]);
+    m[3] = even_b + odd_b;
+    m[4] = even_b - odd_b;
+    m[5] = y[3];
+  }
+  template <class T>
+  static LAMELLA_INLINE void kernel_adjoint(const Vec<T> (&u)[6], Vec<T> (&g)[3]) {
+    using V = Vec<T>;
+    constexpr double na = 1 / (2 * a2 * (a2 - b2)), nb = 1 / (2 * b2 * (b2 - a2));
+    const V sum_a = u[1] + u[2], diff_a = u[1] - u[2], sum_b = u[3] + u[4], diff_b = u[3] - u[4];
+    g[0] = fma(V(T(1 / (a2 * b2))), u[0], fma(V(T(na)), sum_a, V(T(nb)) * sum_b));
+    g[1] = fma(V(T(a * na)), diff_a, V(T(b * nb)) * diff_b);
+    g[2] = fma(V(T(a2 * na)), sum_a, fma(V(T(b2 * nb)), sum_b, u[5]));
+  }
 };
 
 // Points 0, 1, -1, infinity.
 template <>
 struct Winograd<2> {
-  static constexpr int kOut = 2, kIn = 4;
+  static constexpr int kOut = 2, kIn = 4, kPoints = 4, kStep = 2;
 
   template <class T>
   static LAMELLA_INLINE void input(const Vec<T> (&d)[4], Vec<T> (&v)[4]) {
@@ -84,72 +117,53 @@ struct Winograd<2> {
   }
 };
 
-// The transforms of a tile: along the columns, then along the rows. load(r, c) gives, store(r, c, value) takes a
-// vector.
+// A transform of a square of From x From vectors to To x To: along the columns, then along the rows. load(r, c) gives,
+// store(r, c, value) takes a vector.
+template <class T, int From, int To, class Along, class Load, class Store>
+LAMELLA_INLINE void winograd_transform(const Along& along, const Load& load, const Store& store) {
+  Vec<T> half[To][From];
+#pragma GCC unroll 16
+  for (int c = 0; c < From; ++c) {
+    Vec<T> from[From], to[To];
+#pragma GCC unroll 16
+    for (int r = 0; r < From; ++r) from[r] = load(r, c);
+    along(from, to);
+#pragma GCC unroll 16
+    for (int r = 0; r < To; ++r) half[r][c] = to[r];
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < To; ++r) {
+    Vec<T> to[To];
+    along(half[r], to);
+#pragma GCC unroll 16
+    for (int c = 0; c < To; ++c) store(r, c, to[c]);
+  }
+}
+
 template <class W, class T, class Load, class Store>
 LAMELLA_INLINE void winograd_input(const Load& load, const Store& store) {
-  constexpr int P = W::kIn;
-  Vec<T> half[P][P];
-#pragma GCC unroll 8
-  for (int c = 0; c < P; ++c) {
-    Vec<T> d[P], v[P];
-#pragma GCC unroll 8
-    for (int r = 0; r < P; ++r) d[r] = load(r, c);
-    W::input(d, v);
-#pragma GCC unroll 8
-    for (int r = 0; r < P; ++r) half[r][c] = v[r];
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < P; ++r) {
-    Vec<T> v[P];
-    W::input(half[r], v);
-#pragma GCC unroll 8
-    for (int c = 0; c < P; ++c) store(r, c, v[c]);
-  }
+  winograd_transform<T, W::kIn, W::kPoints>(
+      [](const auto& d, auto& v) __attribute__((always_inline)) { W::input(d, v); }, load, store);
 }
-
 template <class W, class T, class Load, class Store>
 LAMELLA_INLINE void winograd_kernel(const Load& load, const Store& store) {
-  constexpr int P = W::kIn;
-  Vec<T> half[P][3];
-#pragma GCC unroll 8
-  for (int c = 0; c < 3; ++c) {
-    Vec<T> g[3], u[P];
-#pragma GCC unroll 8
-    for (int r = 0; r < 3; ++r) g[r] = load(r, c);
-    W::kernel(g, u);
-#pragma GCC unroll 8
-    for (int r = 0; r < P; ++r) half[r][c] = u[r];
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < P; ++r) {
-    Vec<T> u[P];
-    W::kernel(half[r], u);
-#pragma GCC unroll 8
-    for (int c = 0; c < P; ++c) store(r, c, u[c]);
-  }
+  winograd_transform<T, 3, W::kPoints>(
+      [](const auto& g, auto& u) __attribute__((always_inline)) { W::kernel(g, u); }, load, store);
 }
-
 template <class W, class T, class Load, class Store>
 LAMELLA_INLINE void winograd_output(const Load& load, const Store& store) {
-  constexpr int P = W::kIn, M = W::kOut;
-  Vec<T> half[M][P];
-#pragma GCC unroll 8
-  for (int c = 0; c < P; ++c) {
-    Vec<T> m[P], y[M];
-#pragma GCC unroll 8
-    for (int r = 0; r < P; ++r) m[r] = load(r, c);
-    W::output(m, y);
-#pragma GCC unroll 8
-    for (int r = 0; r < M; ++r) half[r][c] = y[r];
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < M; ++r) {
-    Vec<T> y[M];
-    W::output(half[r], y);
-#pragma GCC unroll 8
-    for (int c = 0; c < M; ++c) store(r, c, y[c]);
-  }
+  winograd_transform<T, W::kPoints, W::kOut>(
+      [](const auto& m, auto& y) __attribute__((always_inline)) { W::output(m, y); }, load, store);
+}
+template <class W, class T, class Load, class Store>
+LAMELLA_INLINE void winograd_output_adjoint(const Load& load, const Store& store) {
+  winograd_transform<T, W::kOut, W::kPoints>(
+      [](const auto& y, auto& m) __attribute__((always_inline)) { W::output_adjoint(y, m); }, load, store);
+}
+template <class W, class T, class Load, class Store>
+LAMELLA_INLINE void winograd_kernel_adjoint(const Load& load, const Store& store) {
+  winograd_transform<T, W::kPoints, 3>(
+      [](const auto& u, auto& g) __attribute__((always_inline)) { W::kernel_adjoint(u, g); }, load, store);
 }
 
 }  // namespace
