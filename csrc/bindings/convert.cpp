@@ -72,27 +72,34 @@ py::dtype to_numpy(DType t) {
   }
 }
 
-DType dtype_of(const py::array& a, const char* op, const char* argument) {
+namespace {
+
+bool find_dtype(const py::array& a, DType& found) {
   const auto* d = py::detail::array_descriptor_proxy(py::detail::array_proxy(a.ptr())->descr);
   const auto size = a.itemsize();
   switch (d->kind) {
     case 'f':
-      if (size == 4) return DType::kF32;
-      if (size == 8) return DType::kF64;
-      break;
+      found = size == 4 ? DType::kF32 : DType::kF64;
+      return size == 4 || size == 8;
     case 'i':
-      if (size == 4) return DType::kI32;
-      if (size == 8) return DType::kI64;
-      break;
+      found = size == 4 ? DType::kI32 : DType::kI64;
+      return size == 4 || size == 8;
     case 'u':
-      if (size == 8) return DType::kU64;
-      [[fallthrough]];
+      found = size == 8 ? DType::kU64 : DType::kU8;
+      return size == 8 || size == 1;
     case 'b':
-      if (size == 1) return DType::kU8;
-      break;
+      found = DType::kU8;
+      return size == 1;
     default:
-      break;
+      return false;
   }
+}
+
+}  // namespace
+
+DType dtype_of(const py::array& a, const char* op, const char* argument) {
+  DType found;
+  if (find_dtype(a, found)) return found;
   fail_type(op, argument, "an array of float32, float64, int32, int64, uint8, uint64 or bool",
             std::string(py::str(a.dtype())));
 }
@@ -127,6 +134,17 @@ TensorView view_of(const py::array& a, const char* op, const char* argument) {
   v.dtype = dtype_of(a, op, argument);
   for (py::ssize_t i = 0; i < a.ndim(); ++i) v.shape.push_back(a.shape(i));
   return v;
+}
+
+bool quick_view(py::handle value, TensorView& view) {
+  if (!py::isinstance<py::array>(value)) return false;
+  const auto a = py::reinterpret_borrow<py::array>(value);
+  if (a.ndim() > Shape::kMaxRank || (a.flags() & py::array::c_style) == 0) return false;
+  if (!native_endian(a) || !find_dtype(a, view.dtype)) return false;
+  view.data = const_cast<void*>(a.data());
+  view.shape = Shape();
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) view.shape.push_back(a.shape(i));
+  return true;
 }
 
 TensorView writable_view(py::handle value, const char* op, const char* argument) {

@@ -27,6 +27,8 @@ py::array dense(py::handle value, const char* op, const char* argument);
 TensorView view_of(const py::array& a, const char* op, const char* argument);
 // As view_of, but the array must be C-contiguous, native-endian and writable: out= arguments, parameters, states.
 TensorView writable_view(py::handle value, const char* op, const char* argument);
+// view_of for what needs no conversion, or false: then `dense` converts it or names what is wrong with it.
+bool quick_view(py::handle value, TensorView& view);
 py::array empty_array(const TensorSpec& spec);
 
 py::tuple shape_tuple(const Shape& s);

@@ -36,10 +36,13 @@ struct Arrays {
     keep.emplace_back(py::none());
     views.push_back({nullptr, absent_spec().dtype, absent_spec().shape});
   }
-  void add_input(const char* op, py::handle h, const char* argument) {
+  void add_input(const char* op, py::object h, const char* what, size_t i) {
     if (h.is_none()) return add_absent();
-    py::array a = dense(h, op, argument);
-    const TensorView view = view_of(a, op, argument);  // before `a` is moved from
+    TensorView view;
+    if (quick_view(h, view)) return add(view, std::move(h));
+    const std::string argument = std::string(what) + " " + std::to_string(i);
+    py::array a = dense(h, op, argument.c_str());
+    view = view_of(a, op, argument.c_str());  // before `a` is moved from
     add(view, std::move(a));
   }
   void add_new(const TensorSpec& spec) {
@@ -69,11 +72,7 @@ Arrays inputs_of(const char* op, const py::sequence& inputs, const char* what) {
   Arrays a;
   const size_t n = inputs.size();
   a.reserve(n);
-  char argument[48];
-  for (size_t i = 0; i < n; ++i) {
-    std::snprintf(argument, sizeof argument, "%s %d", what, static_cast<int>(i));
-    a.add_input(op, inputs[i], argument);
-  }
+  for (size_t i = 0; i < n; ++i) a.add_input(op, inputs[i], what, i);
   return a;
 }
 
@@ -248,6 +247,48 @@ class PyOp {
     return py::make_tuple(call.out.list(), call.saved.list());
   }
 
+  // The output of an op that has one, for arrays that need no conversion; None where anything is out of the ordinary:
+  // `forward` then does it or says what is wrong.
+  py::object direct(const py::tuple& inputs, const py::object& out) const {
+    constexpr size_t kMost = 8;
+    const size_t n = inputs.size();
+    if (n > kMost) return py::none();
+    TensorView in[kMost];
+    TensorSpec specs[kMost];
+    int64_t bytes = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const py::handle h = PyTuple_GET_ITEM(inputs.ptr(), static_cast<py::ssize_t>(i));
+      specs[i] = absent_spec();
+      if (h.is_none()) {
+        in[i] = {nullptr, specs[i].dtype, specs[i].shape};
+        continue;
+      }
+      if (!quick_view(h, in[i])) return py::none();
+      specs[i] = in[i].spec();
+      bytes += specs[i].bytes();
+    }
+    const Signature sig = infer_checked(*op_, {specs, n}, false);
+    if (sig.outputs.size() != 1) return py::none();
+    TensorView result;
+    py::object array = out;
+    if (out.is_none()) {
+      array = empty_array(sig.outputs[0]);
+      quick_view(array, result);
+    } else {
+      if (!quick_view(out, result) || !py::reinterpret_borrow<py::array>(out).writeable()) return py::none();
+      if (!(result.spec() == sig.outputs[0])) return py::none();
+      for (size_t i = 0; i < n; ++i)
+        if (overlap(result, in[i])) return py::none();
+    }
+    Exec& exec = thread_exec();
+    exec.training = false;
+    {
+      MaybeReleaseGil release(bytes + sig.outputs[0].bytes());
+      op_->forward(exec, {{in, n}, {&result, 1}, {}, {}});
+    }
+    return array;
+  }
+
   py::tuple record(const py::sequence& inputs) const {
     Call call = run(inputs, true, py::none());
     py::list outputs = call.out.list();
@@ -390,6 +431,8 @@ void bind_op(py::module_& m) {
           "Bit masks of the inputs and outputs that backward reads.")
       .def("differentiable", [](const PyOp& o, int i) { return o.op()->differentiable(i); })
       .def("forward", &PyOp::forward, py::arg("inputs"), py::arg("training") = false, py::arg("out") = py::none())
+      .def("direct", &PyOp::direct, py::arg("inputs"), py::arg("out"),
+           "The one output for a tuple of ordinary arrays, or None where `forward` has to see to it.")
       .def("backward", &PyOp::backward, py::arg("inputs"), py::arg("outputs"), py::arg("saved"),
            py::arg("grad_outputs"), py::arg("wanted"), py::arg("out") = py::none(),
            "The gradients by the inputs that are wanted. outputs and saved may be None: forward runs again where they\n"

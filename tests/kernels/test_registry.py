@@ -116,6 +116,7 @@ def test_every_op_has_a_function(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert ALIASES.get(name, name) in K.__all__
     function = function_of(name)
     assert inspect.getdoc(function)
+    getattr(function, "shortcuts", {}).clear()
     ran = []
     make = _call.op
     monkeypatch.setattr(_call, "op", lambda op, attrs=None: ran.append(op) or make(op, attrs))
@@ -123,6 +124,58 @@ def test_every_op_has_a_function(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert ran == [name]
     for array in result if isinstance(result, (list, tuple)) else [result]:
         assert np.all(np.isfinite(array))
+
+
+@pytest.mark.parametrize("name", [n for n in _cpu.op_names() if n not in EXCEPTIONS])
+def test_second_calls_do_the_same(name: str) -> None:
+    """They may take a shortcut past the description of the call."""
+    function, call = function_of(name), CALLS.get(name, lambda f: f(X))
+    state = rng.bit_generator.state
+    lamella.seed(1)
+    first = call(function)
+    rng.bit_generator.state = state  # the same weights
+    lamella.seed(1)
+    second = call(function)
+    for a, b in zip(*([r] if isinstance(r, np.ndarray) else r for r in (first, second)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_shortcuts() -> None:
+    """They are taken for what does not depend on the arrays, and for nothing that needs a closer look."""
+    x, y = rng.standard_normal((4, 4)).astype(np.float32), rng.standard_normal((4, 4)).astype(np.float32)
+    for _ in range(2):
+        np.testing.assert_allclose(K.gemm(x, y), x @ y, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(K.gemm(x.T, y), x.T @ y, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(K.gemm(x[::-1], y), x[::-1] @ y, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(K.gemm(x, y, trans_a=True), x.T @ y, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(K.gemm(x.astype(">f4"), y), x @ y, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(K.dense(x, y, x[0]), x @ y + x[0], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(K.dense(x, y, None), x @ y, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(K.transpose(x), x.T)
+        np.testing.assert_array_equal(K.transpose(x[None]), x[None].T)  # the order depends on the rank
+        out = np.empty_like(x)
+        assert K.gemm(x, y, out=out) is out
+        assert K.relu(x, out=x.copy()) is not x
+        kept = x.copy()
+        assert K.relu(kept, out=kept) is kept
+        np.testing.assert_array_equal(kept, np.maximum(x, 0))
+        for bad, message in [
+            (x.astype(np.float64), r"out: expected float32 \(4, 4\), got float64"),
+            (x[:2], r"out: expected float32 \(4, 4\), got float32 \(2, 4\)"),
+            (x.copy().T, "out: expected a C-contiguous array"),
+            (y, "out: expected memory apart from the inputs'"),
+        ]:
+            with pytest.raises((TypeError, ValueError), match=message):
+                K.gemm(x, y, out=bad)
+        frozen = x.copy()
+        frozen.flags.writeable = False
+        with pytest.raises(ValueError, match="out: expected a writable array"):
+            K.gemm(x, y, out=frozen)
+        with pytest.raises(ValueError, match="gemm: b: expected 4 rows"):
+            K.gemm(x, y[:3])
+        with pytest.raises(TypeError, match="gemm: b: expected float32"):
+            K.gemm(x, y.astype(np.float64))
+    assert K.gemm.shortcuts and K.dense.shortcuts and all(s is None for s in K.transpose.shortcuts.values())
 
 
 def test_every_function_is_described() -> None:
