@@ -132,6 +132,7 @@ def main() -> int:
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--scaling", action="store_true", help="cost against batch, image size, channels, ... instead")
     instead.add_argument("--memory", action="store_true", help="peak of training steps, against PyTorch, one thread")
+    instead.add_argument("--footprint", action="store_true", help="time and memory of imports, size on disk")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="FILE.png")
     args = parser.parse_args()
@@ -150,8 +151,13 @@ def main() -> int:
         chosen = [(c, entries) for c, entries in chosen if re.search(args.cases, c.name)]
         Path(args.json).write_text(json.dumps(_measure(chosen, peers, counts[0], args.rounds)))
         return 0
-    from . import memory, report
+    from . import footprint, memory, report
 
+    if args.footprint:
+        rows = footprint.measure(peers, min(args.rounds, 5))
+        if args.json:
+            Path(args.json).write_text(json.dumps({**_about(peers), "rows": rows}, indent=1) + "\n")
+        return 0
     rows = memory.measure(args.cases) if args.memory else [r for t in counts for r in _in_own_process(args, t)]
     if not (args.memory or args.scaling):
         print("\n" + report.table(rows))
