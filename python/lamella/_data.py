@@ -29,7 +29,7 @@ class Data:
 
     def __init__(
         self, model: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None,
-        *, caller: str,
+        *, caller: str = "fit",
     ) -> None:  # fmt: skip
         self.caller = caller
         shapes, wanted, integers, dtype = model._input_rules()
