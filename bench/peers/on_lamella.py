@@ -27,8 +27,8 @@ def _model(network: networks.Network) -> Any:
 
 def train(network: str, batch: int, rows: int | None = None) -> Form:
     """Steps over shuffled batches of arrays in memory, up to 20 a call: what `fit` runs between two callbacks."""
-    from lamella._kernels import random
     from lamella._data import Data
+    from lamella._kernels import random
 
     net = networks.NETWORKS[network]
     model = _model(net)

@@ -234,6 +234,8 @@ def _label_error(labels: np.ndarray, bad: np.ndarray, message: str) -> ValueErro
 
 def batches(rows: int, batch: int) -> list[tuple[int, int]]:
     """(batch size, steps): the full batches, then what is left."""
+    if rows <= batch:
+        return [(rows, 1)] if rows else []
     full, rest = divmod(rows, batch)
     return [(size, steps) for size, steps in ((batch, full), (rest, 1 if rest else 0)) if steps]
 

@@ -23,8 +23,9 @@ _SLICE_SECONDS = 0.05
 class _Step:
     """One traced graph with its plan, for one batch size."""
 
-    def __init__(self, plan: Any, params: list[Any]) -> None:
-        self.plan, self.params, self.results = plan, params, plan.results
+    def __init__(self, plan: Any, params: list[Any], batch: int) -> None:
+        self.plan, self.params = plan, params
+        self.by_row = all(s[:1] == (batch,) for _, s in plan.results)  # whether results have a row per sample
 
 
 class _Parts:
@@ -161,7 +162,7 @@ class Engine:
         outputs, penalties = self.forward(symbols[:nx], mode == "train")
         if mode == "predict":
             plan = _cpu.Plan(tracer.graph, specs, symbol_ids(outputs), False)
-            return _Step(plan, [])
+            return _Step(plan, [], batch)
         y, weight = symbols[nx : nx + ny], symbols[nx + ny] if data.weight is not None else None
         loss = self.loss(y, outputs, weight, penalties)
         self.setup_metrics(y, outputs)
@@ -173,7 +174,7 @@ class Engine:
             results.extend(terms)
         plan = _cpu.Plan(tracer.graph, specs, symbol_ids(results), mode == "train")
         params = [tracer.params[tracer.graph.name(i)] for i in plan.parameters]
-        return _Step(plan, params)
+        return _Step(plan, params, batch)
 
     # -- runs --
 
@@ -242,6 +243,10 @@ class Engine:
 
     def predict(self, data: Data, batch: int) -> list[np.ndarray]:
         """The model's outputs for all rows."""
+        if data.rows <= batch and all([a.dtype.kind != "u" for a in data.x]):
+            step = self.step_for(data, data.rows, "predict")
+            if step is not None and step.by_row:
+                return step.plan.run(data.x)  # type: ignore[no-any-return]
         outputs: list[np.ndarray] = []
         begin = 0
         for size, steps in batches(data.rows, batch):
@@ -250,7 +255,7 @@ class Engine:
                 self._predict_eager(data, outputs, begin, steps, size)
             else:
                 if not outputs:
-                    outputs = [np.empty((data.rows, *s[1:]), d) for d, s in step.results]
+                    outputs = [np.empty((data.rows, *s[1:]), d) for d, s in step.plan.results]
                 step.plan.predict(data.x, begin, steps, outputs)
             begin += steps * size
         return outputs

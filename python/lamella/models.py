@@ -525,9 +525,12 @@ class Model(Layer):
         source = x if streaming else Data(self, x, caller="predict")
         if not streaming and source.rows == 0:
             raise ValueError("predict: x: expected at least one sample, got none")
+        self.stop_predicting = False
+        if not (streaming or callbacks or steps is not None):
+            outputs = self._engine.predict(source, batch)
+            return outputs[0] if len(outputs) == 1 else outputs
         count = _step_count(source, batch, steps)
         hooks = cb.CallbackList(callbacks or [], self, {"epochs": 1, "steps": count, "verbose": verbose})
-        self.stop_predicting = False
         hooks.on_predict_begin({})
         if streaming or hooks.needs_predict_batches:
             parts = self._predict_parts(source, batch, steps, hooks)
