@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from lamella import _cpu, kernels
 
-FORWARD = ["depthwise", "small_channels", "winograd4", "winograd2", "igemm", "reference"]
-DATA = ["depthwise", "winograd4", "winograd2", "igemm", "reference"]
+FORWARD = ["depthwise", "grouped", "small_channels", "winograd4", "winograd2", "igemm", "reference"]
+DATA = ["depthwise", "grouped", "winograd4", "winograd2", "igemm", "reference"]
 WEIGHT = ["depthwise", "small_channels", "winograd4", "direct", "reference"]
+LANES = {"portable": 4, "avx2": 8, "avx512": 16}[_cpu.isa()]
 EPS = {np.float32: np.finfo(np.float32).eps, np.float64: np.finfo(np.float64).eps}
 
 
@@ -217,6 +218,7 @@ THREADED = [
     (2, (64, 64), 3, (7, 7), 64, 2, 1),
     (2, (33, 33), 48, (3, 3), 48, 2, 48),
     (2, (33, 33), 32, (5, 5), 64, 2, 4),
+    (2, (31, 33), 48, (3, 3), 48, 1, 24),
     (2, (40, 40), 64, (1, 1), 96, 1, 1),
 ]
 
@@ -247,10 +249,14 @@ def test_threads_do_not_change_a_bit(case):
 
 @st.composite
 def special_cases(draw):
-    """Shapes for the kernels of depthwise convolutions and of few input channels."""
-    if draw(st.booleans()):
+    """Shapes for the kernels of depthwise convolutions, groups of few channels and few input channels."""
+    kind = draw(st.integers(0, 2))
+    if kind == 0:
         c = groups = draw(st.integers(2, 40))
         oc = c * draw(st.integers(1, 3))
+    elif kind == 1:
+        groups = draw(st.integers(2, 21))
+        c, oc = groups * draw(st.sampled_from([1, 2, 2, 3, 4, 8])), groups * draw(st.sampled_from([1, 2, 2, 3, 4, 8]))
     else:
         c, groups, oc = draw(st.integers(1, 4)), 1, draw(st.integers(1, 70))
     kernel = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
@@ -276,10 +282,14 @@ def special_cases(draw):
 @given(case=special_cases())
 def test_special_kernels(case):
     if case.given["groups"] > 1:
+        runs = [case.check_forward("grouped"), case.check_data("grouped")]
+        channels = max(case.x.shape[3], case.y.shape[3]) // case.given["groups"]
+        assert runs[0] == runs[1] and (runs[0] or 2 * channels > LANES)
+    if case.given["groups"] == case.x.shape[3] > 1:
         assert case.check_forward("depthwise")
         assert case.check_data("depthwise")
         assert case.check_weight("depthwise")
-    elif case.given["dilation"][1] == 1:
+    if case.given["groups"] == 1 and case.given["dilation"][1] == 1:
         assert case.check_forward("small_channels")
         assert case.check_weight("small_channels")
 

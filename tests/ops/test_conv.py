@@ -105,6 +105,7 @@ FORCED = {
     "direct": ((4, 5), (2, 3), 6, 4, 2, 2),
     "small_channels": ((4, 5), (2, 3), 3, 4, 2, 1),
     "depthwise": ((4, 5), (2, 3), 4, 8, 2, 4),
+    "grouped": ((4, 5), (2, 3), 3, 3, 2, 3),
     "winograd2": ((5, 4), (3, 3), 2, 3, 1, 1),
     "winograd4": ((5, 6), (3, 3), 2, 3, 1, 1),
 }
@@ -347,6 +348,8 @@ def shape_for(algorithm: str, name: str, dtype: Any = np.float32) -> tuple[dict[
     size, oc = tuple(3 * s for s in size), 5 * oc
     if algorithm == "depthwise":
         c = groups = 20
+    elif algorithm == "grouped":
+        c = oc = groups = 20
     elif algorithm != "small_channels":
         c *= 10
     if name.endswith("transpose"):

@@ -8,19 +8,21 @@ namespace lamella::LAMELLA_NS {
 namespace {
 
 // The gradient to data has no kernel for few channels: its list goes without that one.
-constexpr int kCandidates = 6, kForwardOnly = 1;
+constexpr int kCandidates = 7, kForwardOnly = 2;
 template <class T>
 ConvCandidate<T> candidate(ConvPass pass, int algorithm) {
   switch (pass == ConvPass::kForward || algorithm < kForwardOnly ? algorithm : algorithm + 1) {
     case 0:
       return conv_depthwise<T>();
+    case 1:
+      return conv_grouped<T>();
     case kForwardOnly:
       return conv_small_channels<T>();
-    case 2:
-      return conv_winograd4<T>();
     case 3:
-      return conv_winograd2<T>();
+      return conv_winograd4<T>();
     case 4:
+      return conv_winograd2<T>();
+    case 5:
       return conv_igemm<T>();
     default:
       return conv_reference<T>();

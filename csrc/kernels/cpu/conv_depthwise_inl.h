@@ -9,16 +9,6 @@ namespace {
 
 LAMELLA_INLINE bool depthwise(const ConvShape& s) { return s.groups == s.c && s.c > 1; }
 
-// The same taps in the order of their source pixels.
-LAMELLA_INLINE ConvAxis ascending(ConvAxis a) {
-  if (a.off_step >= 0 || a.taps == 0) return a;
-  a.off0 += (a.taps - 1) * a.off_step;
-  a.tap0 += (a.taps - 1) * a.tap_step;
-  a.off_step = -a.off_step;
-  a.tap_step = -a.tap_step;
-  return a;
-}
-
 // y[i*multiplier + m] = x[i].
 template <class T>
 LAMELLA_NOINLINE void spread_channels(int64_t n, int64_t multiplier, const T* x, T* y) {

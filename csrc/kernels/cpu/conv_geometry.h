@@ -131,6 +131,8 @@ ConvCandidate<T> conv_igemm();
 template <class T>
 ConvCandidate<T> conv_depthwise();
 template <class T>
+ConvCandidate<T> conv_grouped();
+template <class T>
 ConvCandidate<T> conv_small_channels();
 template <class T>
 ConvCandidate<T> conv_winograd4();
