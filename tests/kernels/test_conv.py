@@ -12,7 +12,7 @@ from lamella import _cpu, kernels
 
 FORWARD = ["depthwise", "grouped", "small_channels", "winograd4", "winograd2", "igemm", "reference"]
 DATA = ["depthwise", "grouped", "winograd4", "winograd2", "igemm", "reference"]
-WEIGHT = ["depthwise", "small_channels", "winograd4", "direct", "reference"]
+WEIGHT = ["depthwise", "grouped", "small_channels", "winograd4", "direct", "reference"]
 LANES = {"portable": 4, "avx2": 8, "avx512": 16}[_cpu.isa()]
 EPS = {np.float32: np.finfo(np.float32).eps, np.float64: np.finfo(np.float64).eps}
 
@@ -282,9 +282,9 @@ def special_cases(draw):
 @given(case=special_cases())
 def test_special_kernels(case):
     if case.given["groups"] > 1:
-        runs = [case.check_forward("grouped"), case.check_data("grouped")]
+        runs = {case.check_forward("grouped"), case.check_data("grouped"), case.check_weight("grouped")}
         channels = max(case.x.shape[3], case.y.shape[3]) // case.given["groups"]
-        assert runs[0] == runs[1] and (runs[0] or 2 * channels > LANES)
+        assert runs == {2 * channels <= LANES}
     if case.given["groups"] == case.x.shape[3] > 1:
         assert case.check_forward("depthwise")
         assert case.check_data("depthwise")

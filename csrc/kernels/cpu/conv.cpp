@@ -29,17 +29,19 @@ ConvCandidate<T> candidate(ConvPass pass, int algorithm) {
   }
 }
 
-constexpr int kWeightCandidates = 5;
+constexpr int kWeightCandidates = 6;
 template <class T>
 ConvWeightCandidate<T> weight_candidate(int algorithm) {
   switch (algorithm) {
     case 0:
       return conv_weight_depthwise<T>();
     case 1:
-      return conv_weight_small_channels<T>();
+      return conv_weight_grouped<T>();
     case 2:
-      return conv_weight_winograd4<T>();
+      return conv_weight_small_channels<T>();
     case 3:
+      return conv_weight_winograd4<T>();
+    case 4:
       return conv_weight_direct<T>();
     default:
       return conv_weight_reference<T>();

@@ -143,6 +143,8 @@ ConvWeightCandidate<T> conv_weight_reference();
 template <class T>
 ConvWeightCandidate<T> conv_weight_depthwise();
 template <class T>
+ConvWeightCandidate<T> conv_weight_grouped();
+template <class T>
 ConvWeightCandidate<T> conv_weight_small_channels();
 template <class T>
 ConvWeightCandidate<T> conv_weight_winograd4();

@@ -88,10 +88,9 @@ void run(const Context& ctx, ConvPass pass, const ConvParams<T>& params) {
   });
 }
 
-// At least two groups in a vector: with less, there is nothing to gain on a tile that has one group for itself.
 template <class T>
 bool can_run(const ConvShape& s, ConvPass) {
-  return s.groups > 1 && 2 * max64(s.c, s.oc) <= Vec<T>::W * s.groups;
+  return narrow_groups<T>(s);
 }
 double cost(const ConvShape& s, ConvPass pass) {
   const ConvView v = conv_view(s, pass);

@@ -53,6 +53,12 @@ struct NarrowGroups {
   }
 };
 
+// At least two groups in a vector: with less, there is nothing to gain on a tile that has one group for itself.
+template <class T>
+LAMELLA_INLINE bool narrow_groups(const ConvShape& s) {
+  return s.groups > 1 && 2 * max64(s.c, s.oc) <= Vec<T>::W * s.groups;
+}
+
 // Pixels in registers at once, at most; even.
 #if defined(LAMELLA_ISA_AVX512)
 constexpr int kRowPixels = 14;
