@@ -14,6 +14,10 @@ import numpy as np
 _now = time.perf_counter
 
 
+# After a call, OpenBLAS' threads spin for some 110 ms, and others' for less: nobody is timed against them.
+_SETTLE = 0.13
+
+
 @dataclass
 class Form:
     """A case on one framework, in one of the forms that it may be written in."""
@@ -94,7 +98,7 @@ def in_turns(
                 k, one = runs[name]
                 if done >= 3 and one / form.calls > 20 * fastest:
                     continue
-                time.sleep(0.02)  # lets another runtime's spinning threads go to sleep
+                time.sleep(_SETTLE)
                 for _ in range(min(k, int(0.005 / one) + 1) if one < 0.1 else 0):
                     form.run()
                 start = _now()
