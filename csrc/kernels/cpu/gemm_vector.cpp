@@ -6,6 +6,9 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
+// Each row of B begins a new run of memory: its first lines are fetched ahead, till the hardware has seen the pattern.
+constexpr int64_t kAheadLines = 8;
+
 // sums[i*ld + j] += a[i*rs_a + r*cs_a] * b[r*ldb + j] for r < R: M rows, R steps, j < n. One pass over the sums serves
 // R rows of B, read side by side.
 template <class T, int M, int R>
@@ -25,6 +28,9 @@ LAMELLA_INLINE void add_rows(int64_t n, const T* a, int64_t rs_a, int64_t cs_a, 
     });
     unroll<M>(LAMELLA_UNROLLED(i) { s[i.value].store(sums + i.value * ld + j); });
   };
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t l = 0; l < kAheadLines * kLine && l < n; l += kLine)
+    unroll<R>(LAMELLA_UNROLLED(r) { __builtin_prefetch(b + (r.value + R) * ldb + l); });
   int64_t j = 0;
   for (; j + V::W <= n; j += V::W)
     step(
