@@ -103,7 +103,7 @@ Grid make_grid(const GemmParams<T>& p, const GemmPlan& plan, int64_t n, int thre
   const int64_t step = plan.path == GemmPath::kDots ? 8 : kGemmNR<T>;
   Grid grid{p.m, n};
   if (want <= 1) return grid;
-  if (want > threads) want -= want % threads;  // the same for each
+  if (want > threads) want -= want % threads;                          // the same for each
   if (plan.path == GemmPath::kRows && want > threads) want = threads;  // long runs of memory
   if (plan.path == GemmPath::kRows || (plan.path == GemmPath::kDots && p.m < n)) {
     grid.columns = max64(round_up(div_up(n, want), step), 4 * step);
