@@ -1,7 +1,7 @@
-# Compiles csrc/kernels/cpu/*.cpp once per ISA level into object libraries lamella_kernels_<isa>.
-# Sets LAMELLA_KERNEL_OBJECTS and LAMELLA_BUILT_DEFINITIONS in the caller.
+# lamella_add_isa_objects(<prefix> <source>...) compiles the sources once per ISA level into object libraries
+# <prefix>_<isa>. Sets <prefix>_OBJECTS and LAMELLA_BUILT_DEFINITIONS in the caller.
 
-function(lamella_add_isa_kernels prefix)
+function(lamella_add_isa_objects prefix)
   set(isas ${LAMELLA_ISAS})
   if(isas STREQUAL "auto")
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
@@ -33,7 +33,6 @@ function(lamella_add_isa_kernels prefix)
     endif()
   endif()
 
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/kernels/cpu/*.cpp)
   set(objects "")
   set(definitions "")
   foreach(isa IN LISTS isas)
@@ -41,7 +40,7 @@ function(lamella_add_isa_kernels prefix)
       message(FATAL_ERROR "LAMELLA_ISAS: unknown level '${isa}'; known: portable, avx2, avx512")
     endif()
     string(TOUPPER ${isa} upper)
-    add_library(${prefix}_${isa} OBJECT ${sources})
+    add_library(${prefix}_${isa} OBJECT ${ARGN})
     target_link_libraries(${prefix}_${isa} PRIVATE lamella_flags ${prefix}_sanitize)
     target_compile_definitions(${prefix}_${isa} PRIVATE LAMELLA_NS=${isa} LAMELLA_ISA_${upper}=1)
     # -ffp-contract=off: fma happens where the source says so, so that every path of a kernel rounds alike.
@@ -50,6 +49,6 @@ function(lamella_add_isa_kernels prefix)
     list(APPEND objects $<TARGET_OBJECTS:${prefix}_${isa}>)
     list(APPEND definitions LAMELLA_BUILT_${upper}=1)
   endforeach()
-  set(LAMELLA_KERNEL_OBJECTS ${objects} PARENT_SCOPE)
+  set(${prefix}_OBJECTS ${objects} PARENT_SCOPE)
   set(LAMELLA_BUILT_DEFINITIONS ${definitions} PARENT_SCOPE)
 endfunction()

@@ -1,53 +1,41 @@
-// Recurrent layers: steps/batch/input/hidden, forward and forward + backward, at LAMELLA_ISA and LAMELLA_NUM_THREADS.
-//   bench_rnn --benchmark_filter='lstm.*/200/32/'
-// GFLOP/s count 2 * t * n * (in + h) * gates * h, three times that with backward.
-#include <benchmark/benchmark.h>
+// Recurrent layers, forward and forward + backward. Operations: 2 * t * n * (in + h) * gates * h, three times that with
+// backward. Bytes: sequences once, the recurrent weights once a step.
+#include "bench.h"
 
-#include <vector>
-
-#include "base/philox.h"
-#include "ops/exec.h"
-
-namespace lamella {
+namespace lamella::bench {
 namespace {
 
-using Numbers = std::vector<float>;
-
-Numbers numbers(int64_t count, uint64_t stream, float scale) {
-  Numbers v(static_cast<size_t>(count));
-  uint32_t words[4];
-  for (size_t i = 0; i < v.size(); ++i) {
-    if (i % 4 == 0) philox4x32({1, stream}, i / 4, words);
-    v[i] = (static_cast<float>(words[i % 4]) / 4294967296.0f - 0.5f) * scale;
-  }
-  return v;
-}
+struct Case {
+  int64_t t, n, in, h;
+};
 
 // A layer with everything that forward and backward touch.
 struct Layer {
   RnnBackwardParams<float> b;
-  std::vector<Numbers> keep;
+  std::vector<Array<float>> keep;
 
-  float* take(int64_t count, float scale = 1.0f) {
-    keep.push_back(numbers(count, keep.size(), scale));
+  float* take(int64_t count, double scale = 1) {
+    keep.push_back(numbers<float>(count, keep.size(), -scale / 2, scale / 2));
     return keep.back().data();
   }
-  Layer(RnnCell cell, const benchmark::State& state, bool training) {
+  Layer(RnnCell cell, const Case& c, bool training) {
     RnnParams<float>& p = b.f;
     p.cell = cell;
     p.act.act = Act::kTanh;
     p.gate_act.act = Act::kSigmoid;
-    p.t = state.range(0);
-    p.n = state.range(1);
-    p.in = state.range(2);
-    p.h = state.range(3);
+    p.t = c.t;
+    p.n = c.n;
+    p.in = c.in;
+    p.h = c.h;
     const int64_t gates = rnn_gates(cell) * p.h, rows = p.n * p.t;
     RnnDirection<float>& d = p.dir[0];
     p.x = take(rows * p.in);
-    d.w_ih = take(p.in * gates, 0.1f);
-    d.w_hh = take(p.h * gates, 0.1f);
+    d.w_ih = take(p.in * gates, 0.1);
+    d.w_hh = take(p.h * gates, 0.1);
     d.b_ih = take(gates);
     d.b_hh = take(gates);
+    d.h0 = take(p.n * p.h);  // a step from zeros would save its product
+    if (cell == RnnCell::kLstm) d.c0 = take(p.n * p.h);
     d.y = take(rows * p.h);
     d.ldy = p.h;
     d.hn = take(p.n * p.h);
@@ -64,47 +52,48 @@ struct Layer {
     g.dw_hh = take(p.h * gates);
     g.db_ih = take(gates);
     g.db_hh = take(gates);
+    g.dh0 = take(p.n * p.h);
+    if (cell == RnnCell::kLstm) g.dc0 = take(p.n * p.h);
     b.dx = take(rows * p.in);
   }
 };
 
-template <RnnCell Cell, bool Training>
-void run(benchmark::State& state) {
-  Layer layer(Cell, state, Training);
+Work work_of(RnnCell cell, const Case& c, bool training) {
+  const double gates = static_cast<double>(rnn_gates(cell) * c.h), steps = static_cast<double>(c.t);
+  const double in = static_cast<double>(c.in), h = static_cast<double>(c.h), n = static_cast<double>(c.n);
+  Work w;
+  w.flops = (training ? 6 : 2) * steps * n * (in + h) * gates;
+  w.bytes = 4 * (training ? 3 : 1) * (steps * n * (in + h) + in * gates + steps * h * gates);
+  w.footprint = 4 * (in + h) * gates;  // what every step sees again
+  w.stream = Stream::kRead;
+  return w;
+}
+
+void run(benchmark::State& state, RnnCell cell, const Case& c, bool training) {
+  Layer layer(cell, c, training);
   const RnnParams<float>& p = layer.b.f;
   Exec exec(&global_generator());
   const auto& rnn = exec.kernels<float>().rnn;
   const int threads = exec.context().threads;
-  for (auto _ : state) {
+  measure(state, work_of(cell, c, training), [&] {
     rnn.rnn_forward(exec.context(rnn.rnn_forward_workspace(p, threads)), p);
-    if (Training) rnn.rnn_backward(exec.context(rnn.rnn_backward_workspace(layer.b, threads)), layer.b);
-    benchmark::ClobberMemory();
-  }
-  const double flops = (Training ? 6.0 : 2.0) * static_cast<double>(p.t * p.n) * static_cast<double>(p.in + p.h) *
-                       static_cast<double>(rnn_gates(Cell) * p.h);
-  state.counters["GFLOP/s"] =
-      benchmark::Counter(1e-9 * flops, benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+    if (training) rnn.rnn_backward(exec.context(rnn.rnn_backward_workspace(layer.b, threads)), layer.b);
+  });
 }
-
-void shapes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"t", "n", "in", "h"});
-  b->Args({200, 32, 128, 128});
-  b->Args({50, 1, 256, 256});
-  b->Args({1, 1, 256, 256});  // a step
-  b->Args({1, 32, 256, 256});
-  b->Args({100, 64, 39, 100});
-  b->Args({50, 16, 512, 512});
-  b->UseRealTime();
-}
-
-BENCHMARK(run<RnnCell::kLstm, false>)->Name("lstm_forward")->Apply(shapes);
-BENCHMARK(run<RnnCell::kLstm, true>)->Name("lstm_forward_backward")->Apply(shapes);
-BENCHMARK(run<RnnCell::kGru, false>)->Name("gru_forward")->Apply(shapes);
-BENCHMARK(run<RnnCell::kGru, true>)->Name("gru_forward_backward")->Apply(shapes);
-BENCHMARK(run<RnnCell::kSimple, false>)->Name("simple_rnn_forward")->Apply(shapes);
-BENCHMARK(run<RnnCell::kSimple, true>)->Name("simple_rnn_forward_backward")->Apply(shapes);
 
 }  // namespace
-}  // namespace lamella
 
-BENCHMARK_MAIN();
+void add_cases() {
+  const std::pair<const char*, RnnCell> cells[] = {
+      {"lstm", RnnCell::kLstm}, {"gru", RnnCell::kGru}, {"rnn", RnnCell::kSimple}};
+  const Case cases[] = {{200, 32, 128, 128}, {50, 1, 256, 256}, {1, 1, 256, 256}, {1, 32, 256, 256}, {100, 64, 39, 100},
+                        {50, 16, 512, 512},  {50, 32, 64, 16},  {50, 32, 64, 32}, {50, 32, 64, 64},  {50, 32, 64, 256}};
+  for (const auto& [name, cell] : cells)
+    for (const bool training : {false, true})
+      for (const Case& c : cases)
+        add(std::string(name) + (training ? "_fwdbwd" : "_fwd") + "_T" + std::to_string(c.t) + "_B" +
+                std::to_string(c.n) + "_I" + std::to_string(c.in) + "_H" + std::to_string(c.h),
+            [=, cell = cell](benchmark::State& state) { run(state, cell, c, training); });
+}
+
+}  // namespace lamella::bench
