@@ -72,6 +72,7 @@ class Data:
 
     def weigh_classes(self, class_weight: Any) -> None:
         """Multiply the weights of the samples by those of their classes."""
+        self._signature: tuple[Any, ...] | None = None
         if class_weight is None:
             return
         if len(self.y) != 1:
@@ -81,7 +82,9 @@ class Data:
 
     def signature(self) -> tuple[Any, ...]:
         """What a plan for these data depends on, but for the batch size."""
-        return (self.weight is None, *[(a.shape[1:], a.dtype) for a in self.arrays])
+        if self._signature is None:
+            self._signature = (self.weight is None, *[(a.shape[1:], a.dtype) for a in self.arrays])
+        return self._signature
 
     @property
     def arrays(self) -> list[np.ndarray]:
@@ -92,7 +95,7 @@ class Data:
         part = object.__new__(Data)
         part.x, part.y = [a[rows] for a in self.x], [a[rows] for a in self.y]
         part.weight = None if self.weight is None else self.weight[rows]
-        part._sparse, part.caller = self._sparse, self.caller
+        part._sparse, part.caller, part._signature = self._sparse, self.caller, None
         part.rows = part.x[0].shape[0]
         return part
 

@@ -25,6 +25,7 @@ class _Step:
 
     def __init__(self, plan: Any, params: list[Any], batch: int) -> None:
         self.plan, self.params = plan, params
+        self.arrays = [p._data for p in params]  # for as long as the parameters have these: see step_for
         self.by_row = all(s[:1] == (batch,) for _, s in plan.results)  # whether results have a row per sample
 
 
@@ -189,7 +190,7 @@ class Engine:
         if step is None:
             return self._eager(data, order, begin, steps, batch, True)
         totals, samples, bad = step.plan.train(
-            data.arrays, order, begin, steps, optimizer._native, [p._data for p in step.params],
+            data.arrays, order, begin, steps, optimizer._native, step.arrays,
             optimizer.states(step.params), optimizer.iterations + 1, optimizer.rates(steps),
         )  # fmt: skip
         optimizer.iterations += steps
