@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from lamella import _cpu, kernels
 
-FORWARD = ["depthwise", "grouped", "small_channels", "winograd4", "winograd2", "igemm", "reference"]
-DATA = ["depthwise", "grouped", "winograd4", "winograd2", "igemm", "reference"]
-WEIGHT = ["depthwise", "grouped", "small_channels", "winograd4", "direct", "reference"]
+FORWARD = ["depthwise", "grouped", "small_channels", "winograd4", "winograd2", "winograd_stride2", "igemm", "reference"]
+DATA = FORWARD
+WEIGHT = ["depthwise", "grouped", "small_channels", "winograd4", "winograd_stride2", "direct", "reference"]
 LANES = {"portable": 4, "avx2": 8, "avx512": 16}[_cpu.isa()]
 EPS = {np.float32: np.finfo(np.float32).eps, np.float64: np.finfo(np.float64).eps}
 
@@ -120,7 +120,7 @@ def cases(max_channels=40):
     return build()
 
 
-def cases_3x3():
+def cases_3x3(stride=1):
     @st.composite
     def build(draw):
         padding = draw(st.one_of(st.sampled_from(["same", "valid"]), st.tuples(*[st.integers(0, 3)] * 4)))
@@ -133,6 +133,7 @@ def cases_3x3():
             draw(channels),
             (3, 3),
             draw(channels),
+            stride=(stride, stride),
             padding=padding,
         )
 
@@ -153,46 +154,61 @@ def test_winograd_weight(case):
     assert case.check_weight("winograd4")
 
 
+@settings(max_examples=60, deadline=None)
+@given(case=cases_3x3(stride=2))
+def test_winograd_stride2(case):
+    assert case.check_forward("winograd_stride2")
+    assert case.check_data("winograd_stride2")
+    assert case.check_weight("winograd_stride2")
+
+
 @pytest.mark.parametrize(
     ("n", "size", "c", "oc"),
     [(3, 40, 70, 65), (2, 33, 33, 160), (1, 9, 400, 96), (1, 3, 7, 520)],  # several blocks of tiles, strips of columns
 )
 def test_winograd_weight_in_blocks(n, size, c, oc):
     assert Case(0, n, (size, size + 1), c, (3, 3), oc, padding="same").check_weight("winograd4")
+    strided = Case(0, n, (2 * size, 2 * size + 1), c, (3, 3), oc, stride=(2, 2), padding="same")
+    assert strided.check_weight("winograd_stride2")
 
 
-@pytest.mark.parametrize("algorithm", ["winograd4", "winograd2"])
+@pytest.mark.parametrize("algorithm", ["winograd4", "winograd2", "winograd_stride2"])
 @pytest.mark.parametrize("low", [-1.0, 0.0])  # also all positive, as after ReLU: large means cancel in the transforms
 @pytest.mark.parametrize(
     ("n", "size", "c", "oc"), [(2, 28, 64, 64), (1, 14, 512, 64), (8, 13, 32, 96), (40, 32, 40, 33)]
 )
 def test_winograd_error_is_below_2e5_of_the_scale(algorithm, low, n, size, c, oc):
     rng = np.random.default_rng(0)
+    step = 2 if algorithm == "winograd_stride2" else 1
     x = rng.uniform(low, 1, (n, size, size, c)).astype(np.float32)
     w = rng.standard_normal((3, 3, c, oc)).astype(np.float32)
-    dy = rng.uniform(low, 1, (n, size, size, oc)).astype(np.float32)
-    truth = ref.conv2d(x, w, padding=("same", "same"))
-    truth_dx, truth_dw = ref.conv2d_backward(x, w, dy, padding=("same", "same"))[:2]
-    y = kernels.conv2d(x, w, padding="same", algorithm=algorithm)
-    dx = kernels.conv2d_backward_data(dy, w, x.shape, padding="same", algorithm=algorithm)
+    out = -(-size // step)
+    dy = rng.uniform(low, 1, (n, out, out, oc)).astype(np.float32)
+    given = {"stride": (step, step), "padding": ((1, 1), (1, 1))}
+    truth = ref.conv2d(x, w, **given)
+    truth_dx, truth_dw = ref.conv2d_backward(x, w, dy, **given)[:2]
+    given = {"stride": step, "padding": 1, "algorithm": algorithm}
+    y = kernels.conv2d(x, w, **given)
+    dx = kernels.conv2d_backward_data(dy, w, x.shape, **given)
     assert np.abs(y - truth).max() <= 2e-5 * np.abs(truth).max()
     assert np.abs(dx - truth_dx).max() <= 2e-5 * np.abs(truth_dx).max()
-    if algorithm == "winograd4":
-        dw = kernels.conv2d_backward_weight(x, dy, (3, 3), padding="same", algorithm=algorithm)
+    if algorithm != "winograd2":
+        dw = kernels.conv2d_backward_weight(x, dy, (3, 3), **given)
         assert np.abs(dw - truth_dw).max() <= 5e-6 * np.abs(truth_dw).max()
 
 
-def test_strict_precision_keeps_plain_sums():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_strict_precision_keeps_plain_sums(stride):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, 16, 16, 64)).astype(np.float32)
+    x = rng.standard_normal((2, 32, 32, 64)).astype(np.float32)
     w = rng.standard_normal((3, 3, 64, 64)).astype(np.float32)
-    dy = rng.standard_normal((1, 14, 14, 64)).astype(np.float32)
+    dy = rng.standard_normal((2, 32 // stride, 32 // stride, 64)).astype(np.float32)
 
     def run(algorithm=("auto", "auto", "auto")):
         return (
-            kernels.conv2d(x, w, algorithm=algorithm[0]),
-            kernels.conv2d_backward_data(dy, w, x.shape, algorithm=algorithm[1]),
-            kernels.conv2d_backward_weight(x, dy, (3, 3), algorithm=algorithm[2]),
+            kernels.conv2d(x, w, stride=stride, padding=1, algorithm=algorithm[0]),
+            kernels.conv2d_backward_data(dy, w, x.shape, stride=stride, padding=1, algorithm=algorithm[1]),
+            kernels.conv2d_backward_weight(x, dy, (3, 3), stride=stride, padding=1, algorithm=algorithm[2]),
         )
 
     plain = run(("igemm", "igemm", "direct"))
@@ -219,6 +235,7 @@ THREADED = [
     (2, (33, 33), 48, (3, 3), 48, 2, 48),
     (2, (33, 33), 32, (5, 5), 64, 2, 4),
     (2, (31, 33), 48, (3, 3), 48, 1, 24),
+    (4, (39, 41), 40, (3, 3), 72, 2, 1),
     (2, (40, 40), 64, (1, 1), 96, 1, 1),
 ]
 
@@ -292,6 +309,20 @@ def test_special_kernels(case):
     if case.given["groups"] == 1 and case.given["dilation"][1] == 1:
         assert case.check_forward("small_channels")
         assert case.check_weight("small_channels")
+        assert case.check_data("small_channels")
+    assert case.check_data("auto")  # few channels also with a dilation that forward's kernel does not take
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "c", "kernel", "oc", "stride", "padding"),
+    [
+        (1, (70, 65), 3, (7, 7), 20, (2, 2), (3, 3, 3, 3)),  # several bands
+        (1, (3, 3901), 4, (2, 5), 7, (1, 3), "same"),  # rows of dy in parts
+        (1, (9, 9), 2, (3, 3), 800, (1, 1), "same"),  # several blocks of output channels
+    ],
+)
+def test_small_channels_data(n, size, c, kernel, oc, stride, padding):
+    assert Case(0, n, size, c, kernel, oc, stride=stride, padding=padding).check_data("small_channels")
 
 
 @pytest.mark.parametrize("algorithm", FORWARD)

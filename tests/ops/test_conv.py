@@ -108,6 +108,7 @@ FORCED = {
     "grouped": ((4, 5), (2, 3), 3, 3, 2, 3),
     "winograd2": ((5, 4), (3, 3), 2, 3, 1, 1),
     "winograd4": ((5, 6), (3, 3), 2, 3, 1, 1),
+    "winograd_stride2": ((5, 6), (3, 3), 2, 3, 2, 1),
 }
 
 
@@ -416,7 +417,7 @@ def test_prepared_weights(algorithm: str, name: str, dtype: Any) -> None:
     inputs[1] *= dtype(1.5)
     second = op(name, attrs).forward(inputs)[0][0]
     assert np.any(second != first)
-    packs = algorithm in ("igemm", "winograd2", "winograd4") or (algorithm == "small_channels" and name != "conv2d")
+    packs = algorithm in ("igemm", "winograd2", "winograd4", "winograd_stride2")
     assert (plan.prepared_bytes > 0) == packs
     np.testing.assert_array_equal(plan.run(inputs[:1])[0], second)
 

@@ -7,29 +7,30 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
-// The gradient to data has no kernel for few channels: its list goes without that one.
-constexpr int kCandidates = 7, kForwardOnly = 2;
+constexpr int kCandidates = 8;
 template <class T>
 ConvCandidate<T> candidate(ConvPass pass, int algorithm) {
-  switch (pass == ConvPass::kForward || algorithm < kForwardOnly ? algorithm : algorithm + 1) {
+  switch (algorithm) {
     case 0:
       return conv_depthwise<T>();
     case 1:
       return conv_grouped<T>();
-    case kForwardOnly:
-      return conv_small_channels<T>();
+    case 2:
+      return pass == ConvPass::kForward ? conv_small_channels<T>() : conv_small_channels_data<T>();
     case 3:
       return conv_winograd4<T>();
     case 4:
       return conv_winograd2<T>();
     case 5:
+      return conv_winograd_stride2<T>();
+    case 6:
       return conv_igemm<T>();
     default:
       return conv_reference<T>();
   }
 }
 
-constexpr int kWeightCandidates = 6;
+constexpr int kWeightCandidates = 7;
 template <class T>
 ConvWeightCandidate<T> weight_candidate(int algorithm) {
   switch (algorithm) {
@@ -42,16 +43,15 @@ ConvWeightCandidate<T> weight_candidate(int algorithm) {
     case 3:
       return conv_weight_winograd4<T>();
     case 4:
+      return conv_weight_winograd_stride2<T>();
+    case 5:
       return conv_weight_direct<T>();
     default:
       return conv_weight_reference<T>();
   }
 }
 
-int candidates(ConvPass pass) {
-  if (pass == ConvPass::kBackwardWeight) return kWeightCandidates;
-  return pass == ConvPass::kForward ? kCandidates : kCandidates - 1;
-}
+int candidates(ConvPass pass) { return pass == ConvPass::kBackwardWeight ? kWeightCandidates : kCandidates; }
 
 template <class T>
 const char* name(ConvPass pass, int algorithm) {

@@ -135,9 +135,13 @@ ConvCandidate<T> conv_grouped();
 template <class T>
 ConvCandidate<T> conv_small_channels();
 template <class T>
+ConvCandidate<T> conv_small_channels_data();
+template <class T>
 ConvCandidate<T> conv_winograd4();
 template <class T>
 ConvCandidate<T> conv_winograd2();
+template <class T>
+ConvCandidate<T> conv_winograd_stride2();
 template <class T>
 ConvWeightCandidate<T> conv_weight_reference();
 template <class T>
@@ -148,6 +152,8 @@ template <class T>
 ConvWeightCandidate<T> conv_weight_small_channels();
 template <class T>
 ConvWeightCandidate<T> conv_weight_winograd4();
+template <class T>
+ConvWeightCandidate<T> conv_weight_winograd_stride2();
 template <class T>
 ConvWeightCandidate<T> conv_weight_direct();
 template <class T>

@@ -16,6 +16,7 @@ namespace {
 template <class T, class W>
 struct Plan {
   static constexpr int kPoints = W::kPoints * W::kPoints;
+  static constexpr int kSums = W::kKernelPoints * W::kKernelPoints;  // points of one kernel share their sums
   int64_t tiles_h, tiles_w, tiles;
   int64_t block;         // tiles transformed together
   int64_t c, oc, strip;  // channels of x and dy; output channels multiplied together
@@ -43,7 +44,7 @@ Plan<T, W> make_plan(const ConvShape& s) {
   const int64_t block = max64(32, min64(most, kBlockBytes / (points * (p.ld_x + p.ld_dy) * size)));
   p.block = ceil_div(p.tiles, ceil_div(max64(1, p.tiles), block));
   p.one_block = p.block >= p.tiles;
-  const int64_t fitting = kStripBytes / (points * s.c * size) / kGemmNR<T> * kGemmNR<T>;
+  const int64_t fitting = kStripBytes / (Plan<T, W>::kSums * s.c * size) / kGemmNR<T> * kGemmNR<T>;
   p.strip = min64(round_up(s.oc, kGemmNR<T>), max64(kGemmNR<T>, fitting));
   p.ld_sum = winograd_stride<T>(p.strip);
   p.point_x = winograd_stride<T>(p.block * p.ld_x);
@@ -62,7 +63,7 @@ Buffers<T> carve(Carver& c, const Plan<T, W>& p) {
   b.zeros = c.take<T>(round_up(max64(p.c, p.oc), Vec<T>::W));
   b.x = c.take<T>(Plan<T, W>::kPoints * p.point_x);
   b.dy = c.take<T>(Plan<T, W>::kPoints * p.point_dy);
-  b.sums = c.take<T>((p.one_block ? 1 : ceil_div(p.oc, p.strip)) * Plan<T, W>::kPoints * p.point_sum);
+  b.sums = c.take<T>((p.one_block ? 1 : ceil_div(p.oc, p.strip)) * Plan<T, W>::kSums * p.point_sum);
   return b;
 }
 template <class T, class W>
@@ -73,10 +74,10 @@ size_t workspace(const ConvShape& s, int) {
 }
 
 // Channels [c0, c1) of a tile of Side x Side pixels, whose first is (y, x) of an h x w image with c channels, to points
-// `point` elements apart. Transform: of one vector of channels.
+// `point` elements apart. step: pixels to the next tile. Transform: of one vector of channels.
 template <class T, int Side, class Transform>
 LAMELLA_INLINE void transform_tile(const T* image, const T* zeros, int64_t h, int64_t w, int64_t c, int64_t y,
-                                   int64_t x, int64_t c0, int64_t c1, int64_t point, int points, T* to,
+                                   int64_t x, int64_t step, int64_t c0, int64_t c1, int64_t point, int points, T* to,
                                    const Transform& transform) {
   const T* at[Side * Side];
   for (int i = 0; i < Side; ++i) {
@@ -92,7 +93,12 @@ LAMELLA_INLINE void transform_tile(const T* image, const T* zeros, int64_t h, in
     };
     if (left >= Vec<T>::W) {
       transform(
-          [&](int r, int q) __attribute__((always_inline)) { return Vec<T>::load(at[r * Side + q] + k); }, store);
+          [&](int r, int q) __attribute__((always_inline)) {
+            const T* from = at[r * Side + q] + k;
+            __builtin_prefetch(from + step * c);
+            return Vec<T>::load(from);
+          },
+          store);
     } else {
       transform(
           [&](int r, int q) __attribute__((always_inline)) { return Vec<T>::load(at[r * Side + q] + k, left); }, store);
@@ -107,8 +113,8 @@ LAMELLA_NOINLINE void transform_x(const Plan<T, W>& p, const ConvShape& s, const
   for (int64_t t = t0; t < t0 + count; ++t, to += p.ld_x) {
     const int64_t n = t / (p.tiles_h * p.tiles_w), i = t / p.tiles_w % p.tiles_h, j = t % p.tiles_w;
     transform_tile<T, W::kIn>(
-        src + n * s.h * s.w * s.c, zeros, s.h, s.w, s.c, i * W::kStep - s.pad_top, j * W::kStep - s.pad_left, c0, c1,
-        p.point_x, W::kPoints, to,
+        src + n * s.h * s.w * s.c, zeros, s.h, s.w, s.c, i * W::kStep - s.pad_top, j * W::kStep - s.pad_left, W::kStep,
+        c0, c1, p.point_x, W::kPoints, to,
         [](const auto& load, const auto& store) __attribute__((always_inline)) { winograd_input<W, T>(load, store); });
   }
 }
@@ -118,8 +124,8 @@ LAMELLA_NOINLINE void transform_dy(const Plan<T, W>& p, const ConvShape& s, cons
   for (int64_t t = t0; t < t0 + count; ++t, to += p.ld_dy) {
     const int64_t n = t / (p.tiles_h * p.tiles_w), i = t / p.tiles_w % p.tiles_h, j = t % p.tiles_w;
     transform_tile<T, W::kOut>(
-        src + n * s.oh * s.ow * s.oc, zeros, s.oh, s.ow, s.oc, i * W::kOut, j * W::kOut, c0, c1, p.point_dy, W::kPoints,
-        to, [](const auto& load, const auto& store) __attribute__((always_inline)) {
+        src + n * s.oh * s.ow * s.oc, zeros, s.oh, s.ow, s.oc, i * W::kOut, j * W::kOut, W::kOut, c0, c1, p.point_dy,
+        W::kPoints, to, [](const auto& load, const auto& store) __attribute__((always_inline)) {
           winograd_output_adjoint<W, T>(load, store);
         });
   }
@@ -134,7 +140,7 @@ LAMELLA_NOINLINE void transform_sums(const Plan<T, W>& p, const T* sums, int64_t
       const T* from = sums + k * p.ld_sum + j;
       winograd_kernel_adjoint<W, T>(
           [&](int r, int q)
-              __attribute__((always_inline)) { return Vec<T>::load(from + (r * W::kPoints + q) * p.point_sum); },
+              __attribute__((always_inline)) { return Vec<T>::load(from + (r * W::kKernelPoints + q) * p.point_sum); },
           [&](int r, int q, Vec<T> v)
               __attribute__((always_inline)) { v.store(dw + ((r * 3 + q) * p.c + k) * p.oc + j, columns - j); });
     }
@@ -166,11 +172,19 @@ void run(const Context& ctx, const ConvWeightParams<T>& params) {
     T* sums = b.sums;
     for (int64_t j = 0; j < p.oc; j += p.strip) {
       const int64_t columns = min64(p.strip, p.oc - j);
-      parallel_for(ctx, Plan<T, W>::kPoints, [&](int64_t point, int) {
+      parallel_for(ctx, Plan<T, W>::kSums, [&](int64_t sum, int) {
+        const int64_t r0 = sum / W::kKernelPoints, q0 = sum % W::kKernelPoints;
+        const auto end = [](int64_t at) { return at + 1 < W::kKernelPoints ? at + 1 : W::kPoints; };
         GemmEpilogue<T> e;
         e.beta = first ? T(0) : T(1);
-        gemm_macro(p.c, columns, count, gemm_plain_a(b.x + point * p.point_x, 1, p.ld_x, gemm_mr<T>(p.c)),
-                   gemm_plain_b(b.dy + point * p.point_dy + j, p.ld_dy), sums + point * p.point_sum, p.ld_sum, e);
+        for (int64_t r = r0; r < end(r0); ++r) {
+          for (int64_t q = q0; q < end(q0); ++q) {
+            const int64_t point = r * W::kPoints + q;
+            gemm_macro(p.c, columns, count, gemm_plain_a(b.x + point * p.point_x, 1, p.ld_x, gemm_mr<T>(p.c)),
+                       gemm_plain_b(b.dy + point * p.point_dy + j, p.ld_dy), sums + sum * p.point_sum, p.ld_sum, e);
+            e.beta = T(1);
+          }
+        }
       });
       if (last) {
         constexpr int64_t kRows = 4;
@@ -179,7 +193,7 @@ void run(const Context& ctx, const ConvWeightParams<T>& params) {
                          params.dweight + j);
         });
       }
-      if (!p.one_block) sums += Plan<T, W>::kPoints * p.point_sum;
+      if (!p.one_block) sums += Plan<T, W>::kSums * p.point_sum;
     }
   }
 }
@@ -212,7 +226,13 @@ template <class T>
 ConvWeightCandidate<T> conv_weight_winograd4() {
   return candidate<T, Winograd<4>>("winograd4");
 }
-#define LAMELLA_INSTANTIATE(T) template ConvWeightCandidate<T> conv_weight_winograd4<T>();
+template <class T>
+ConvWeightCandidate<T> conv_weight_winograd_stride2() {
+  return candidate<T, WinogradStride2>("winograd_stride2");
+}
+#define LAMELLA_INSTANTIATE(T)                                \
+  template ConvWeightCandidate<T> conv_weight_winograd4<T>(); \
+  template ConvWeightCandidate<T> conv_weight_winograd_stride2<T>();
 LAMELLA_FOR_EACH_TYPE(LAMELLA_INSTANTIATE)
 
 }  // namespace lamella::LAMELLA_NS

@@ -1,4 +1,4 @@
-// Winograd's minimal filtering F(m x m, 3 x 3): the transforms of one tile, one vector of channels.
+// Winograd's minimal filtering F(m x m, 3 x 3), at stride 1 and 2: the transforms of one tile, one vector of channels.
 //
 // A tile of P = m + 2 inputs in each direction gives m outputs: Y = A^T [(G g G^T) * (B^T d B)] A, with the product in
 // the middle pointwise, so that it becomes P*P matrix products over the channels. The matrices follow from the
@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/conv_geometry.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/unroll_inl.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
@@ -21,14 +22,15 @@ int64_t winograd_stride(int64_t elements) {
   return (lines % 8 == 0 ? lines + 1 : lines) * line;
 }
 
-// Along one axis: kIn inputs, kStep further for the next tile, to kPoints points, to kOut outputs. The gradient to
-// weights runs the transforms of output and kernel backwards (_adjoint).
+// Along one axis: kIn inputs, kStep further for the next tile, to kPoints points, to kOut outputs. Points from
+// kKernelPoints on have the transformed kernel of the last before them. The gradient to weights runs the transforms of
+// output and kernel backwards (_adjoint).
 template <int M>
 struct Winograd;
 
 template <>
 struct Winograd<4> {
-  static constexpr int kOut = 4, kIn = 6, kPoints = 6, kStep = 4;
+  static constexpr int kOut = 4, kIn = 6, kPoints = 6, kKernelPoints = 6, kStep = 4;
   static constexpr double a = 0.75, b = 1.5;
   static constexpr double a2 = a * a, b2 = b * b;
 
@@ -93,7 +95,7 @@ struct Winograd<4> {
 // Points 0, 1, -1, infinity.
 template <>
 struct Winograd<2> {
-  static constexpr int kOut = 2, kIn = 4, kPoints = 4, kStep = 2;
+  static constexpr int kOut = 2, kIn = 4, kPoints = 4, kKernelPoints = 4, kStep = 2;
 
   template <class T>
   static LAMELLA_INLINE void input(const Vec<T> (&d)[4], Vec<T> (&v)[4]) {
@@ -114,6 +116,115 @@ struct Winograd<2> {
   static LAMELLA_INLINE void output(const Vec<T> (&m)[4], Vec<T> (&y)[2]) {
     y[0] = m[0] + (m[1] + m[2]);
     y[1] = (m[1] - m[2]) + m[3];
+  }
+};
+
+// F(4, 2): two taps. Points +-1/2, +-3/2, infinity.
+struct WinogradTwoTaps {
+  static constexpr double a = 0.5, b = 1.5;
+  static constexpr double a2 = a * a, b2 = b * b, na = 1 / (2 * a * (a2 - b2)), nb = 1 / (2 * b * (b2 - a2));
+
+  template <class T>
+  static LAMELLA_INLINE void input(const Vec<T>& d0, const Vec<T>& d1, const Vec<T>& d2, const Vec<T>& d3,
+                                   const Vec<T>& d4, Vec<T>* v) {
+    using V = Vec<T>;
+    const V va2{T(a2)}, vb2{T(b2)}, va{T(a)}, vb{T(b)};
+    const V odd_a = fnma(vb2, d1, d3), even_a = fnma(vb2, d0, d2);
+    v[0] = fma(va, even_a, odd_a);
+    v[1] = fnma(va, even_a, odd_a);
+    const V odd_b = fnma(va2, d1, d3), even_b = fnma(va2, d0, d2);
+    v[2] = fma(vb, even_b, odd_b);
+    v[3] = fnma(vb, even_b, odd_b);
+    v[4] = fma(V(T(a2 * b2)), d0, fnma(V(T(a2 + b2)), d2, d4));
+  }
+  template <class T>
+  static LAMELLA_INLINE void kernel(const Vec<T>& g0, const Vec<T>& g1, Vec<T>* u) {
+    using V = Vec<T>;
+    const V even_a = V(T(na)) * g0, odd_a = V(T(a * na)) * g1, even_b = V(T(nb)) * g0, odd_b = V(T(b * nb)) * g1;
+    u[0] = odd_a + even_a;
+    u[1] = odd_a - even_a;
+    u[2] = odd_b + even_b;
+    u[3] = odd_b - even_b;
+    u[4] = g1;
+  }
+  template <class T>
+  static LAMELLA_INLINE void output(const Vec<T>* m, Vec<T> (&y)[4]) {
+    using V = Vec<T>;
+    const V sum_a = m[0] + m[1], diff_a = m[0] - m[1], sum_b = m[2] + m[3], diff_b = m[2] - m[3];
+    y[0] = sum_a + sum_b;
+    y[1] = fma(V(T(b)), diff_b, V(T(a)) * diff_a);
+    y[2] = fma(V(T(b2)), sum_b, V(T(a2)) * sum_a);
+    y[3] = fma(V(T(b * b2)), diff_b, fma(V(T(a * a2)), diff_a, m[4]));
+  }
+};
+
+// Stride 2: outputs see the even inputs with the outer taps and the odd inputs with the middle one, which needs no
+// transform.
+struct WinogradStride2 {
+  static constexpr int kOut = 4, kIn = 9, kPoints = 9, kKernelPoints = 6, kStep = 8;
+
+  template <class T>
+  static LAMELLA_INLINE void input(const Vec<T> (&d)[9], Vec<T> (&v)[9]) {
+    WinogradTwoTaps::input(d[0], d[2], d[4], d[6], d[8], v);
+    unroll<4>(LAMELLA_UNROLLED(i) { v[5 + i.value] = d[1 + 2 * i.value]; });
+  }
+  template <class T>
+  static LAMELLA_INLINE void kernel(const Vec<T> (&g)[3], Vec<T> (&u)[6]) {
+    WinogradTwoTaps::kernel(g[0], g[2], u);
+    u[5] = g[1];
+  }
+  template <class T>
+  static LAMELLA_INLINE void output(const Vec<T> (&m)[9], Vec<T> (&y)[4]) {
+    WinogradTwoTaps::output(m, y);
+    unroll<4>(LAMELLA_UNROLLED(i) { y[i.value] = y[i.value] + m[5 + i.value]; });
+  }
+  template <class T>
+  static LAMELLA_INLINE void output_adjoint(const Vec<T> (&y)[4], Vec<T> (&m)[9]) {
+    using V = Vec<T>;
+    constexpr double a = WinogradTwoTaps::a, b = WinogradTwoTaps::b, a2 = a * a, b2 = b * b;
+    const V even_a = fma(V(T(a2)), y[2], y[0]), odd_a = fma(V(T(a * a2)), y[3], V(T(a)) * y[1]);
+    m[0] = even_a + odd_a;
+    m[1] = even_a - odd_a;
+    const V even_b = fma(V(T(b2)), y[2], y[0]), odd_b = fma(V(T(b * b2)), y[3], V(T(b)) * y[1]);
+    m[2] = even_b + odd_b;
+    m[3] = even_b - odd_b;
+    m[4] = y[3];
+    unroll<4>(LAMELLA_UNROLLED(i) { m[5 + i.value] = y[i.value]; });
+  }
+  template <class T>
+  static LAMELLA_INLINE void kernel_adjoint(const Vec<T> (&u)[6], Vec<T> (&g)[3]) {
+    using V = Vec<T>;
+    using W = WinogradTwoTaps;
+    g[0] = fma(V(T(W::na)), u[0] - u[1], V(T(W::nb)) * (u[2] - u[3]));
+    g[1] = u[5];
+    g[2] = fma(V(T(W::a * W::na)), u[0] + u[1], fma(V(T(W::b * W::nb)), u[2] + u[3], u[4]));
+  }
+};
+
+// Its gradient to data: of every two destination pixels one sees the outer taps of the turned kernel, the other the
+// middle one. MiddleFirst: that is the first of the two.
+template <bool MiddleFirst>
+struct WinogradStride2Data {
+  static constexpr int kOut = 8, kIn = 5, kPoints = 9, kKernelPoints = 6, kStep = 4;
+  static constexpr bool kMiddleFirst = MiddleFirst;
+
+  template <class T>
+  static LAMELLA_INLINE void input(const Vec<T> (&d)[5], Vec<T> (&v)[9]) {
+    WinogradTwoTaps::input(d[0], d[1], d[2], d[3], d[4], v);
+    unroll<4>(LAMELLA_UNROLLED(i) { v[5 + i.value] = d[i.value + (MiddleFirst ? 0 : 1)]; });
+  }
+  template <class T>
+  static LAMELLA_INLINE void kernel(const Vec<T> (&g)[3], Vec<T> (&u)[6]) {
+    WinogradStride2::kernel(g, u);
+  }
+  template <class T>
+  static LAMELLA_INLINE void output(const Vec<T> (&m)[9], Vec<T> (&y)[8]) {
+    Vec<T> outer[4];
+    WinogradTwoTaps::output(m, outer);
+    unroll<4>(LAMELLA_UNROLLED(i) {
+      y[2 * i.value + (MiddleFirst ? 1 : 0)] = outer[i.value];
+      y[2 * i.value + (MiddleFirst ? 0 : 1)] = m[5 + i.value];
+    });
   }
 };
 
@@ -147,7 +258,7 @@ LAMELLA_INLINE void winograd_input(const Load& load, const Store& store) {
 }
 template <class W, class T, class Load, class Store>
 LAMELLA_INLINE void winograd_kernel(const Load& load, const Store& store) {
-  winograd_transform<T, 3, W::kPoints>(
+  winograd_transform<T, 3, W::kKernelPoints>(
       [](const auto& g, auto& u) __attribute__((always_inline)) { W::kernel(g, u); }, load, store);
 }
 template <class W, class T, class Load, class Store>
@@ -162,7 +273,7 @@ LAMELLA_INLINE void winograd_output_adjoint(const Load& load, const Store& store
 }
 template <class W, class T, class Load, class Store>
 LAMELLA_INLINE void winograd_kernel_adjoint(const Load& load, const Store& store) {
-  winograd_transform<T, W::kPoints, 3>(
+  winograd_transform<T, W::kKernelPoints, 3>(
       [](const auto& u, auto& g) __attribute__((always_inline)) { W::kernel_adjoint(u, g); }, load, store);
 }
 
