@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/aligned_memory.h"
 #include "base/error.h"
 
 namespace lamella::python {
@@ -71,7 +72,7 @@ Pool& pool() {
 void* take_memory(size_t bytes) {
   const size_t capacity = capacity_for(bytes);
   unsigned char* start = pool().take(capacity);
-  if (start == nullptr) start = static_cast<unsigned char*>(std::aligned_alloc(64, capacity));
+  if (start == nullptr) start = static_cast<unsigned char*>(aligned_memory(capacity));
   if (start == nullptr) throw Error(ErrorKind::kMemory, "array", "out of memory: " + std::to_string(bytes) + " bytes");
   *reinterpret_cast<size_t*>(start) = capacity;
   return start + kHeader;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/aligned_memory.h"
 #include "base/fingerprint.h"
 #include "graph/passes.h"
 
@@ -27,8 +28,7 @@ struct Plan::Ref {
 namespace {
 
 void* allocate(int64_t bytes) {
-  const size_t size = static_cast<size_t>((bytes + 63) / 64 * 64);
-  void* p = std::aligned_alloc(64, size > 0 ? size : 64);
+  void* p = aligned_memory(static_cast<size_t>(bytes));
   if (p == nullptr) throw Error(ErrorKind::kMemory, "plan", "out of memory: " + std::to_string(bytes) + " bytes");
   return p;
 }

@@ -25,6 +25,46 @@ struct Map {
   double ns = 0.3;  // cost of an element on one core
 };
 
+// Whole runs of Unroll vectors from element i on; returns the first element that is left.
+template <bool Stream, class T, int N, int Unroll, class F>
+LAMELLA_INLINE int64_t map_runs(int64_t i, int64_t n, const T* const (&p)[N], const int64_t (&m)[N], T* out,
+                                const Vec<T> (&s)[2]) {
+  using V = Vec<T>;
+  constexpr int W = V::W;
+  const F f{};
+  if (i + Unroll * W > n) return i;
+  // The first vectors of a run are read before the run in front of it is stored: where an output lies some bytes, not a
+  // whole vector, behind an input modulo 4 KiB, the load looks to the processor as if it read what has just been
+  // stored, and waits. (Large arrays begin at the same place in a page, so this is no rare case; streaming stores take
+  // so long that it costs four fifths of the bandwidth.)
+  V ahead[N];
+#pragma GCC unroll 4
+  for (int k = 0; k < N; ++k) ahead[k] = V::load(p[k] + (i & m[k]));
+  for (; i + Unroll * W <= n; i += Unroll * W) {
+    V y[Unroll];
+#pragma GCC unroll 8
+    for (int u = 0; u < Unroll; ++u) {
+      V v[N];
+#pragma GCC unroll 4
+      for (int k = 0; k < N; ++k) v[k] = u == 0 ? ahead[k] : V::load(p[k] + ((i + u * W) & m[k]));
+      y[u] = f(v, s);
+    }
+    const int64_t next = i + Unroll * W;
+    if (next + W <= n) {
+#pragma GCC unroll 4
+      for (int k = 0; k < N; ++k) ahead[k] = V::load(p[k] + (next & m[k]));
+    }
+#pragma GCC unroll 8
+    for (int u = 0; u < Unroll; ++u) {
+      if constexpr (Stream)
+        y[u].stream(out + i + u * W);
+      else
+        y[u].store(out + i + u * W);
+    }
+  }
+  return i;
+}
+
 template <class T, int N, int Unroll, class F>
 LAMELLA_NOINLINE void map_loop(int64_t n, const void* const* in, const int64_t* mask, void* to, const T* scalars) {
   using V = Vec<T>;
@@ -35,20 +75,7 @@ LAMELLA_NOINLINE void map_loop(int64_t n, const void* const* in, const int64_t* 
   const T* p[N];
   int64_t m[N];
   for (int k = 0; k < N; ++k) p[k] = static_cast<const T*>(in[k]), m[k] = mask[k];
-  int64_t i = 0;
-  for (; i + Unroll * W <= n; i += Unroll * W) {
-    V y[Unroll];
-#pragma GCC unroll 8
-    for (int u = 0; u < Unroll; ++u) {
-      V v[N];
-#pragma GCC unroll 4
-      for (int k = 0; k < N; ++k) v[k] = V::load(p[k] + ((i + u * W) & m[k]));
-      y[u] = f(v, s);
-    }
-#pragma GCC unroll 8
-    for (int u = 0; u < Unroll; ++u) y[u].store(out + i + u * W);
-  }
-  for (; i < n; i += W) {
+  for (int64_t i = map_runs<false, T, N, Unroll, F>(0, n, p, m, out, s); i < n; i += W) {
     V v[N];
 #pragma GCC unroll 4
     for (int k = 0; k < N; ++k) v[k] = V::load(p[k] + (i & m[k]), n - i);
@@ -60,9 +87,7 @@ template <class T, int N, int Unroll, class F>
 LAMELLA_NOINLINE void map_loop_stream(int64_t n, const void* const* in, const int64_t* mask, void* to,
                                       const T* scalars) {
   using V = Vec<T>;
-  constexpr int W = V::W;
   constexpr uintptr_t kLine = 64;
-  const F f{};
   const V s[2] = {V(scalars[0]), V(scalars[1])};
   T* out = static_cast<T*>(to);
   const T* p[N];
@@ -72,19 +97,7 @@ LAMELLA_NOINLINE void map_loop_stream(int64_t n, const void* const* in, const in
                  static_cast<int64_t>(sizeof(T));
   if (head > n) head = n;
   if (head > 0) map_loop<T, N, Unroll, F>(head, in, mask, out, scalars);
-  int64_t i = head;
-  for (; i + Unroll * W <= n; i += Unroll * W) {
-    V y[Unroll];
-#pragma GCC unroll 8
-    for (int u = 0; u < Unroll; ++u) {
-      V v[N];
-#pragma GCC unroll 4
-      for (int k = 0; k < N; ++k) v[k] = V::load(p[k] + ((i + u * W) & m[k]));
-      y[u] = f(v, s);
-    }
-#pragma GCC unroll 8
-    for (int u = 0; u < Unroll; ++u) y[u].stream(out + i + u * W);
-  }
+  const int64_t i = map_runs<true, T, N, Unroll, F>(head, n, p, m, out, s);
   if (i < n) {
     const void* rest[N];
     for (int k = 0; k < N; ++k) rest[k] = p[k] + (i & m[k]);
