@@ -15,7 +15,12 @@ namespace lamella::python {
 namespace {
 
 constexpr size_t kKeep = size_t{512} << 20;
-constexpr size_t kHeader = 64;  // in front of the data: the block's capacity
+
+// What stands in front of the data; its last bytes are the block's capacity. Large arrays begin with a page: NumPy's do
+// so 16 bytes later, and results a little in front of their operands, modulo 4 KiB, are the better place (see
+// map_inl.h).
+size_t header_of(size_t capacity) { return capacity >= (size_t{1} << 20) ? 4096 : 64; }
+size_t& capacity_at(void* data) { return static_cast<size_t*>(data)[-1]; }
 
 struct Block {
   unsigned char* start;
@@ -25,7 +30,7 @@ struct Block {
 // Rounded up by at most an eighth, so that arrays of nearly equal sizes share blocks.
 size_t capacity_for(size_t bytes) {
   const size_t step = std::max<size_t>(std::bit_floor(bytes) / 8, 4096);
-  return (bytes + kHeader + step - 1) / step * step;
+  return (bytes + header_of(bytes + step) + step - 1) / step * step;
 }
 
 class Pool {
@@ -74,13 +79,14 @@ void* take_memory(size_t bytes) {
   unsigned char* start = pool().take(capacity);
   if (start == nullptr) start = static_cast<unsigned char*>(aligned_memory(capacity));
   if (start == nullptr) throw Error(ErrorKind::kMemory, "array", "out of memory: " + std::to_string(bytes) + " bytes");
-  *reinterpret_cast<size_t*>(start) = capacity;
-  return start + kHeader;
+  void* const data = start + header_of(capacity);
+  capacity_at(data) = capacity;
+  return data;
 }
 
 void give_memory(void* data) {
-  unsigned char* const start = static_cast<unsigned char*>(data) - kHeader;
-  pool().give({start, *reinterpret_cast<size_t*>(start)});
+  const size_t capacity = capacity_at(data);
+  pool().give({static_cast<unsigned char*>(data) - header_of(capacity), capacity});
 }
 
 }  // namespace lamella::python
