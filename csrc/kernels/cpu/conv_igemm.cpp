@@ -375,7 +375,11 @@ bool can_run(const ConvShape&, ConvPass) { return true; }
 double cost(const ConvShape& s, ConvPass pass) {
   const ConvView v = conv_view(s, pass);
   // Whole vectors of destination channels are computed, whatever their number; every pointer has its price.
-  const double pairs = static_cast<double>(s.n) * static_cast<double>(s.oh * s.ow) * static_cast<double>(s.kh * s.kw);
+  // Whatever lies outside the source is multiplied too, as zeros; strides of the gradient are taken phase by phase.
+  const double pixels = pass == ConvPass::kForward
+                            ? static_cast<double>(s.oh * s.ow)
+                            : static_cast<double>(s.h * s.w) / static_cast<double>(s.stride_h * s.stride_w);
+  const double pairs = static_cast<double>(s.n) * pixels * static_cast<double>(s.kh * s.kw);
   return pairs * (static_cast<double>(v.groups * v.kc * round_up(v.nc, Vec<float>::W)) / 50.0 + 2.5);
 }
 
