@@ -9,7 +9,7 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
-constexpr double kTaskMicros = 20.0;          // what a task should last at least, for its hand-off to pay
+constexpr double kTaskMicros = 10.0;          // what a task should last at least, for its hand-off to pay
 constexpr int64_t kSharedBytes = 16ll << 20;  // B packed at once for all threads
 
 constexpr int64_t kAlign = 64;
@@ -33,7 +33,7 @@ template <class T>
 int64_t depth_parts(const GemmParams<T>& p) {
   constexpr int64_t kPart = 512;
   if (p.batch != 1 || p.k < 4 * kPart || p.m * p.n > 65536 || p.k < 4 * max64(p.m, p.n)) return 1;
-  const int64_t by_time = static_cast<int64_t>(micros<T>(p.m, p.n, p.k) / (2.5 * kTaskMicros));
+  const int64_t by_time = static_cast<int64_t>(micros<T>(p.m, p.n, p.k) / (1.5 * kTaskMicros));
   return max64(1, min64(32, min64(p.k / kPart, by_time)));
 }
 
