@@ -325,6 +325,17 @@ def test_small_channels_data(n, size, c, kernel, oc, stride, padding):
     assert Case(0, n, size, c, kernel, oc, stride=stride, padding=padding).check_data("small_channels")
 
 
+def test_outputs_larger_than_caches_keep_their_bits():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 307, 309, 2)).astype(np.float32)
+    w, bias = rng.standard_normal((3, 3, 2, 32)).astype(np.float32), rng.standard_normal(32).astype(np.float32)
+    given = {"padding": "same", "activation": "relu", "algorithm": "small_channels"}
+    y = kernels.conv2d(x, w, bias, **given)
+    assert y.nbytes > 32 << 20
+    for i in range(3):
+        np.testing.assert_array_equal(y[i : i + 1], kernels.conv2d(x[i : i + 1], w, bias, **given))
+
+
 @pytest.mark.parametrize("algorithm", FORWARD)
 @settings(max_examples=40, deadline=None)
 @given(case=cases())

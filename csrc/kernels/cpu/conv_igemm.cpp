@@ -47,6 +47,7 @@ struct TileArgs {
   T* const* out;                   // [kMR]
   int64_t n;                       // columns that exist, in ((NV-1)*W, NV*W]
   const T* bias;
+  int64_t ahead;  // elements to the rows of the next panel, to be fetched meanwhile; or 0
   bool accumulate, relu;
 };
 
@@ -68,20 +69,37 @@ void igemm_tile(const TileArgs<T>& t) {
     unroll<NV>(LAMELLA_UNROLLED(j) {
       init[j.value] = t.bias != nullptr ? V::load(t.bias + j.value * W, j.value == NV - 1 ? last : W) : V::zero();
     });
-    unroll<MR>(LAMELLA_UNROLLED(i) { unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = init[j.value]; }); });
+    unroll<MR>(LAMELLA_UNROLLED(i) {
+      unroll<NV>(LAMELLA_UNROLLED(j) {
+        acc[i.value][j.value] = init[j.value];
+        __builtin_prefetch(t.out[i.value] + t.dst_offset + j.value * W, 1);
+      });
+    });
   }
   const T* b = t.b;
   const T* const* rows = t.rows;
   for (int64_t tap = 0; tap < t.taps; ++tap, rows += IgemmTile<T>::kMR) {
     const T* a[MR];
     unroll<MR>(LAMELLA_UNROLLED(i) { a[i.value] = rows[i.value] + t.src_offset; });
-    for (int64_t k = 0; k < t.kc; ++k, b += IgemmTile<T>::kNV * W) {
-      V row[NV];
-      unroll<NV>(LAMELLA_UNROLLED(j) { row[j.value] = V::load(b + j.value * W); });
-      unroll<MR>(LAMELLA_UNROLLED(i) {
-        const V x(a[i.value][k]);
-        unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = fma(x, row[j.value], acc[i.value][j.value]); });
-      });
+    const auto steps = [&](int64_t begin, int64_t end) __attribute__((always_inline)) {
+#pragma GCC unroll 1
+      for (int64_t k = begin; k < end; ++k, b += IgemmTile<T>::kNV * W) {
+        V row[NV];
+        unroll<NV>(LAMELLA_UNROLLED(j) { row[j.value] = V::load(b + j.value * W); });
+        unroll<MR>(LAMELLA_UNROLLED(i) {
+          const V x(a[i.value][k]);
+          unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = fma(x, row[j.value], acc[i.value][j.value]); });
+        });
+      }
+    };
+    if (t.ahead == 0) {
+      steps(0, t.kc);
+    } else {
+      constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+      for (int64_t k = 0; k < t.kc; k += line) {
+        unroll<MR>(LAMELLA_UNROLLED(i) { __builtin_prefetch(a[i.value] + k + t.ahead); });
+        steps(k, min64(k + line, t.kc));
+      }
     }
   }
   if (t.relu) {
@@ -328,6 +346,8 @@ void run(const Context& ctx, ConvPass pass, const ConvParams<T>& p) {
           TileArgs<T> t;
           t.n = min64(kNR<T>, v.nc - j0);
           t.dst_offset = g * v.nc + j0;
+          // Single taps read every row once: nothing else has brought it near.
+          t.ahead = taps == 1 && j0 == 0 ? mr * ax.src_step * v.sc : 0;
           const auto fn = Tiles<T>::kFn[t.n > Vec<T>::W ? 1 : 0][(mr + 1) / 2 - 1];
           const T* b = packed + col * panel_elements;
           int64_t tap = 0, k = 0;

@@ -3,6 +3,7 @@
 #include "kernels/cpu/conv_epilogue.h"
 #include "kernels/cpu/conv_small_inl.h"
 #include "kernels/cpu/gemm_micro.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/parallel.h"
 
 namespace lamella::LAMELLA_NS {
@@ -38,7 +39,7 @@ struct TileArgs {
   const T* bias;
   T* y;
   int64_t ldy, n;  // n: columns that exist, in ((NV-1)*W, NV*W]
-  bool relu;
+  bool relu, stream;
 };
 
 template <class T, int MR, int NV>
@@ -68,6 +69,12 @@ void row_tile(const TileArgs<T>& t) {
     unroll<MR>(LAMELLA_UNROLLED(i) {
       unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = relu(acc[i.value][j.value]); });
     });
+  }
+  if (t.stream) {
+    unroll<MR>(LAMELLA_UNROLLED(i) {
+      unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value].stream(t.y + i.value * t.ldy + j.value * W); });
+    });
+    return;
   }
   unroll<MR>(LAMELLA_UNROLLED(i) {
     T* y = t.y + i.value * t.ldy;
@@ -160,6 +167,8 @@ void run(const Context& ctx, ConvPass, const ConvParams<T>& p) {
     }
   }
   const int64_t mr = tile_height<T>(s.ow), tiles = ceil_div(s.ow, mr), pixel = s.stride_w * s.c;
+  const bool stream = s.n * s.oh * s.ow * s.oc * static_cast<int64_t>(sizeof(T)) >= kStreamBytes && s.oc % W == 0 &&
+                      vector_aligned(p.dst) && act_in_tile(p.act.act);
   const typename Tiles<T>::Fn tile_fn[2] = {Tiles<T>::kFn[0][mr / 2], Tiles<T>::kFn[1][mr / 2]};
   parallel_for(ctx, s.n * plan.bands, [&](int64_t task, int thread) {
     const int64_t n = task / plan.bands, i0 = task % plan.bands * plan.rows, rows = min64(plan.rows, s.oh - i0);
@@ -171,6 +180,7 @@ void run(const Context& ctx, ConvPass, const ConvParams<T>& p) {
     t.run = s.kw * s.c;
     t.ldy = s.oc;
     t.relu = p.act.act == Act::kRelu;
+    t.stream = stream;
     for (int64_t i = 0; i < rows; ++i) {
       const T* x = band.x + i * s.stride_h * band.row;
       T* y = p.dst + ((n * s.oh + i0 + i) * s.ow) * s.oc;
@@ -188,6 +198,7 @@ void run(const Context& ctx, ConvPass, const ConvParams<T>& p) {
       }
       if (!act_in_tile(p.act.act)) activate_row(p.act, y, s.ow * s.oc);
     }
+    if (stream) stream_fence();
   });
 }
 

@@ -68,6 +68,7 @@ void run_band(const ConvShape& s, const Band<T>& band, int64_t rows, const T* dy
   t.dy_col = s.oc;
   t.ldw = s.oc;
   t.accumulate = !first;
+  t.ahead = 0;
   for (int64_t j = 0; j < s.oc; j += kWeightNR<T>) {
     t.n = min64(kWeightNR<T>, s.oc - j);
     t.dy = dy + j;

@@ -74,6 +74,8 @@ void run_unit(const ConvWeightParams<T>& p, const Plan& plan, int64_t band, int6
     t.rows = t.cols = 0;
     ry.begin = 0;
   }
+  // The first of the units that read these channels of x fetches those of the next band.
+  t.ahead = tap > 0 || col > 0 ? 0 : plan.images > 1 ? plan.images * t.x_image : plan.rows * t.x_row;
   const int64_t j0 = col * kWeightNR<T>;
   t.n = min64(kWeightNR<T>, og - j0);
   const int64_t x_at =

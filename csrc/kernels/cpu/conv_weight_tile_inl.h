@@ -39,6 +39,7 @@ struct WeightTileArgs {
   T* dw;
   int64_t ldw, n;  // n: columns that exist, in ((NV-1)*W, NV*W]
   bool accumulate;
+  int64_t ahead;  // elements of x to the next band, to be fetched meanwhile; or 0
 };
 
 template <class T, int MR, int NV>
@@ -54,6 +55,7 @@ void weight_tile(const WeightTileArgs<T>& t) {
         const T* x = t.x + n * t.x_image + r * t.x_row;
         const T* dy = t.dy + n * t.dy_image + r * t.dy_row;
         for (int64_t c = 0; c < t.cols; ++c, x += t.x_col, dy += t.dy_col) {
+          if (t.ahead != 0) __builtin_prefetch(x + t.ahead);
           V row[NV];
           unroll<NV>(LAMELLA_UNROLLED(j) {
             if constexpr (Full || j.value < NV - 1)
