@@ -42,6 +42,9 @@ SHAPES = [
     (4, 1, 6),
     (2, 3, 2, 3, 2),
     (40, 1100),
+    (257, 37),
+    (3, 70, 100),
+    (9, 12_345),
 ]
 
 
@@ -70,6 +73,31 @@ def test_reductions(shape, dtype):
             got = getattr(K, name)(x, **kw)
             assert got.shape == expected.shape and got.dtype == dtype, (name, axes)
             assert (np.abs(got - expected) <= tol * scale).all(), (name, axes)
+
+
+@pytest.mark.parametrize("cols", [*range(1, 20), 31, 33, 50, 63, 65, 80, 96, 97, 112, 127, 128, 129, 200])
+def test_columns_of_any_width(cols):
+    # Whole numbers: every order of adding gives the same sum, so that no element may be missed or counted twice.
+    x = np.random.default_rng(cols).integers(-9, 10, (203, cols)).astype(np.float32)
+    np.testing.assert_array_equal(K.sum(x, 0), x.sum(0))
+    np.testing.assert_array_equal(K.sum_squares(x, 0), (x * x).sum(0))
+    np.testing.assert_array_equal(K.max(x, 0), x.max(0))
+    x[100, cols // 2] = np.nan
+    np.testing.assert_array_equal(K.max(x, 0), x.max(0))
+    np.testing.assert_array_equal(K.min(x, 0), x.min(0))
+    rows = x.T.copy()
+    np.testing.assert_array_equal(K.sum(rows, 1), rows.sum(1))
+    np.testing.assert_array_equal(K.max(rows, 1), rows.max(1))
+
+
+@pytest.mark.parametrize("n", [63, 64, 65, 200, 1000])
+def test_arg_finds_every_place(n):
+    x = np.zeros((n, n), np.float32)
+    np.fill_diagonal(x, 1)
+    np.testing.assert_array_equal(K.argmax(x, 1), np.arange(n))
+    np.testing.assert_array_equal(K.argmin(-x, 1), np.arange(n))
+    np.fill_diagonal(x, np.nan)
+    np.testing.assert_array_equal(K.argmin(x, 1), np.arange(n))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -30,11 +30,6 @@ int64_t product(const ReduceDims& d, bool reduced) {
 }
 
 template <class T>
-Map<T> square_map() {
-  return make_map<T, 1, 4>(0.3, [](const Vec<T>* v, const Vec<T>*) { return v[0] * v[0]; });
-}
-
-template <class T>
 size_t reduce_workspace(const ReduceParams<T>& p, int) {
   return reduce_workspace_bytes<T>(p.dims);
 }
@@ -60,11 +55,8 @@ void reduce(const Context& ctx, const ReduceParams<T>& p) {
       finish.root = true;
       [[fallthrough]];
     case Reduce::kSumSquares:
-    case Reduce::kCount: {
-      const BroadcastDims dims = operand_dims(p.dims, 1);
-      const void* in[] = {p.x};
-      return map_reduce<SumOf>(ctx, square_map<T>(), dims, p.dims.reduced, in, p.y, workspace, finish);
-    }
+    case Reduce::kCount:
+      return reduce_all<SumSquaresOf>(ctx, p.dims, source, p.y, workspace, finish);
   }
 }
 

@@ -21,18 +21,28 @@ struct Better<T, false> : MinOf {
 };
 
 // The first position of `value` (which is there) among n.
-template <class T>
+template <bool kNan, class T>
 int64_t find(const T* x, int64_t n, T value) {
   constexpr int W = Vec<T>::W;
   constexpr T lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const Vec<T> v(value);
-  const bool nan = value != value;
-  for (int64_t i = 0;; i += W) {
-    const Vec<T> a = Vec<T>::load(x + i, n - i);
-    const Mask<T> here = nan ? is_nan(a) : eq(a, v);
-    // Past the end lanes read as 0; a match there comes after the real one.
-    if (here.any()) return i + static_cast<int64_t>(min_lane(select(here, Vec<T>::load(lane), Vec<T>(T(W)))));
+  const auto here = [&](Vec<T> a) { return kNan ? is_nan(a) : eq(a, v); };
+  int64_t i = 0;
+  while (i + 4 * W <= n) {
+    const Mask<T> low = here(Vec<T>::load(x + i)) | here(Vec<T>::load(x + i + W));
+    const Mask<T> high = here(Vec<T>::load(x + i + 2 * W)) | here(Vec<T>::load(x + i + 3 * W));
+    if ((low | high).any()) break;
+    i += 4 * W;
   }
+  for (;; i += W) {
+    const Mask<T> m = here(Vec<T>::load(x + i, n - i));
+    // Past the end lanes read as 0; a match there comes after the real one.
+    if (m.any()) return i + static_cast<int64_t>(MinOf::lanes(select(m, Vec<T>::load(lane), Vec<T>(T(W)))));
+  }
+}
+template <class T>
+int64_t find(const T* x, int64_t n, T value) {
+  return value != value ? find<true>(x, n, value) : find<false>(x, n, value);
 }
 
 int64_t piece_count(int64_t length) { return (length + kPiece - 1) / kPiece; }

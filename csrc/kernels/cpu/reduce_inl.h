@@ -3,13 +3,17 @@
 // partial result is formed with many accumulators, and partial results are combined pairwise.
 #pragma once
 
+#include "kernels/cpu/lane_fold.h"
 #include "kernels/cpu/map_inl.h"
 #include "kernels/reduce.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
 
+// A monoid: its identity, and combine() of two values or lane by lane. lift() is what an element counts as, and Partial
+// the monoid of partial results.
 struct SumOf {
+  using Partial = SumOf;
   template <class T>
   static constexpr T identity() {
     return T(0);
@@ -18,12 +22,23 @@ struct SumOf {
   static LAMELLA_INLINE V combine(V a, V b) {
     return a + b;
   }
+  template <class V>
+  static LAMELLA_INLINE V lift(V a) {
+    return a;
+  }
   template <class T>
   static LAMELLA_INLINE T lanes(Vec<T> v) {
     return sum(v);
   }
 };
+struct SumSquaresOf : SumOf {
+  template <class V>
+  static LAMELLA_INLINE V lift(V a) {
+    return a * a;
+  }
+};
 struct ProductOf {
+  using Partial = ProductOf;
   template <class T>
   static constexpr T identity() {
     return T(1);
@@ -32,18 +47,18 @@ struct ProductOf {
   static LAMELLA_INLINE V combine(V a, V b) {
     return a * b;
   }
+  template <class V>
+  static LAMELLA_INLINE V lift(V a) {
+    return a;
+  }
   template <class T>
   static LAMELLA_INLINE T lanes(Vec<T> v) {
-    constexpr int W = Vec<T>::W;
-    T l[W];
-    v.store(l);
-    for (int half = W / 2; half > 0; half /= 2)
-      for (int u = 0; u < half; ++u) l[u] *= l[u + half];
-    return l[0];
+    return fold_lanes(v, [](Vec<T> a, Vec<T> b) { return a * b; });
   }
 };
 // NaN wins, as in NumPy.
 struct MaxOf {
+  using Partial = MaxOf;
   template <class T>
   static constexpr T identity() {
     return static_cast<T>(-__builtin_inff());
@@ -54,12 +69,17 @@ struct MaxOf {
   }
   static LAMELLA_INLINE float combine(float a, float b) { return (a > b) | (a != a) ? a : b; }
   static LAMELLA_INLINE double combine(double a, double b) { return (a > b) | (a != a) ? a : b; }
+  template <class V>
+  static LAMELLA_INLINE V lift(V a) {
+    return a;
+  }
   template <class T>
   static LAMELLA_INLINE T lanes(Vec<T> v) {
-    return is_nan(v).any() ? static_cast<T>(__builtin_nanf("")) : max_lane(v);
+    return fold_lanes(v, [](Vec<T> a, Vec<T> b) { return combine(a, b); });
   }
 };
 struct MinOf {
+  using Partial = MinOf;
   template <class T>
   static constexpr T identity() {
     return static_cast<T>(__builtin_inff());
@@ -70,17 +90,21 @@ struct MinOf {
   }
   static LAMELLA_INLINE float combine(float a, float b) { return (a < b) | (a != a) ? a : b; }
   static LAMELLA_INLINE double combine(double a, double b) { return (a < b) | (a != a) ? a : b; }
+  template <class V>
+  static LAMELLA_INLINE V lift(V a) {
+    return a;
+  }
   template <class T>
   static LAMELLA_INLINE T lanes(Vec<T> v) {
-    return is_nan(v).any() ? static_cast<T>(__builtin_nanf("")) : min_lane(v);
+    return fold_lanes(v, [](Vec<T> a, Vec<T> b) { return combine(a, b); });
   }
 };
 
 constexpr int64_t kReduceBuffer = 4096;  // elements that a computed source gives at a time
 constexpr int64_t kReduceCols = 512;     // columns accumulated together: eight rows of them fill the buffer
-constexpr int64_t kFoldWidth = 128;      // narrower rows are taken several at a time
-constexpr int64_t kRowBlock = 8192;      // contiguous elements of one partial result
+constexpr int64_t kRowBlock = 4096;      // contiguous elements of one partial result
 constexpr int64_t kColBlock = 32768;     // elements of one partial row
+constexpr int kStripVecs = 8;            // vectors of columns that are accumulated in registers
 
 template <class T>
 struct ArraySource {
@@ -114,13 +138,13 @@ struct Finish {
   }
 };
 
-// The first n < W elements, and the identity in the lanes beyond.
+// What the first n < W elements count as, and the identity in the lanes beyond.
 template <class Op, class T>
-LAMELLA_INLINE Vec<T> load_rest(const T* p, int64_t n) {
+LAMELLA_INLINE Vec<T> lift_rest(const T* p, int64_t n) {
   using I = typename IntOf<T>::type;
   constexpr I lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const Mask<T> there = gt(IVec<T>(static_cast<I>(n)), IVec<T>::load(lane));
-  return select(there, Vec<T>::load(p, n), Vec<T>(Op::template identity<T>()));
+  return select(there, Op::lift(Vec<T>::load(p, n)), Vec<T>(Op::template identity<T>()));
 }
 
 // Reduces n contiguous elements: halves, until no accumulator takes more than 32 terms in a row.
@@ -137,47 +161,105 @@ LAMELLA_NOINLINE T reduce_run(const T* p, int64_t n) {
   if (n >= 8 * W) {
     V a[8];
 #pragma GCC unroll 8
-    for (int u = 0; u < 8; ++u) a[u] = V::load(p + u * W);
+    for (int u = 0; u < 8; ++u) a[u] = Op::lift(V::load(p + u * W));
     for (i = 8 * W; i + 8 * W <= n; i += 8 * W) {
 #pragma GCC unroll 8
-      for (int u = 0; u < 8; ++u) a[u] = Op::combine(a[u], V::load(p + i + u * W));
+      for (int u = 0; u < 8; ++u) a[u] = Op::combine(a[u], Op::lift(V::load(p + i + u * W)));
+    }
+#pragma GCC unroll 7
+    for (int u = 0; u < 7; ++u) {
+      if (i + W > n) break;
+      a[u] = Op::combine(a[u], Op::lift(V::load(p + i)));
+      i += W;
     }
     for (int u = 0; u < 4; ++u) a[u] = Op::combine(a[u], a[u + 4]);
     total = Op::combine(Op::combine(a[0], a[2]), Op::combine(a[1], a[3]));
   }
-  for (; i + W <= n; i += W) total = Op::combine(total, V::load(p + i));
-  if (i < n) total = Op::combine(total, load_rest<Op>(p + i, n - i));
+  for (; i + W <= n; i += W) total = Op::combine(total, Op::lift(V::load(p + i)));
+  if (i < n) total = Op::combine(total, lift_rest<Op>(p + i, n - i));
   return Op::lanes(total);
 }
 
-// acc[j] = acc[j] op (the `rows` rows of p at j), eight rows in a tree at a time.
+// acc[j] = acc[j] op (the `rows` rows of p at j), for U vectors of columns (the last of `lanes`), 32 rows in a row.
+template <class Op, int U, class T>
+LAMELLA_INLINE void reduce_strip(const T* p, int64_t ld, int64_t rows, int64_t lanes, T* acc) {
+  using V = Vec<T>;
+  constexpr int W = V::W;
+  const auto load = [&](const T* q, int u) { return u < U - 1 ? V::load(q + u * W) : V::load(q + u * W, lanes); };
+  for (int64_t r = 0; r < rows; r += 32) {
+    const int64_t n = rows - r < 32 ? rows - r : 32;
+    V a[U];
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) a[u] = Op::lift(load(p, u));
+    p += ld;
+    for (int64_t k = 1; k < n; ++k, p += ld) {
+#pragma GCC unroll 8
+      for (int u = 0; u < U; ++u) a[u] = Op::combine(a[u], Op::lift(load(p, u)));
+    }
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) {
+      const V y = Op::combine(load(acc, u), a[u]);
+      u < U - 1 ? y.store(acc + u * W) : y.store(acc + u * W, lanes);
+    }
+  }
+}
+
+// acc[j] = acc[j] op (the `rows` rows of p at j). Rows of up to eight vectors are walked one after the other with
+// accumulators in registers; wider ones are taken eight at a time, in a tree.
 template <class Op, class T>
 LAMELLA_NOINLINE void reduce_rows(const T* p, int64_t ld, int64_t rows, int64_t cols, T* acc) {
   using V = Vec<T>;
   constexpr int W = V::W;
+  if (cols <= kStripVecs * W && rows > 0) {
+    const int64_t vecs = (cols + W - 1) / W, lanes = cols - (vecs - 1) * W;
+    switch (vecs) {
+      case 1:
+        return reduce_strip<Op, 1>(p, ld, rows, lanes, acc);
+      case 2:
+        return reduce_strip<Op, 2>(p, ld, rows, lanes, acc);
+      case 3:
+        return reduce_strip<Op, 3>(p, ld, rows, lanes, acc);
+      case 4:
+        return reduce_strip<Op, 4>(p, ld, rows, lanes, acc);
+      case 5:
+        return reduce_strip<Op, 5>(p, ld, rows, lanes, acc);
+      case 6:
+        return reduce_strip<Op, 6>(p, ld, rows, lanes, acc);
+      case 7:
+        return reduce_strip<Op, 7>(p, ld, rows, lanes, acc);
+      default:
+        return reduce_strip<Op, 8>(p, ld, rows, lanes, acc);
+    }
+  }
   int64_t r = 0;
+  const auto at = [](const T* q, int64_t lanes) { return Op::lift(V::load(q, lanes)); };
   for (; r + 8 <= rows; r += 8, p += 8 * ld) {
+    const auto tree = [&](const T* q, int64_t lanes) {
+      const V a = Op::combine(at(q, lanes), at(q + ld, lanes));
+      const V b = Op::combine(at(q + 2 * ld, lanes), at(q + 3 * ld, lanes));
+      const V c = Op::combine(at(q + 4 * ld, lanes), at(q + 5 * ld, lanes));
+      const V d = Op::combine(at(q + 6 * ld, lanes), at(q + 7 * ld, lanes));
+      return Op::combine(Op::combine(a, b), Op::combine(c, d));
+    };
     int64_t j = 0;
-    for (; j + W <= cols; j += W) {
-      const T* q = p + j;
-      const V a = Op::combine(V::load(q), V::load(q + ld));
-      const V b = Op::combine(V::load(q + 2 * ld), V::load(q + 3 * ld));
-      const V c = Op::combine(V::load(q + 4 * ld), V::load(q + 5 * ld));
-      const V d = Op::combine(V::load(q + 6 * ld), V::load(q + 7 * ld));
-      Op::combine(V::load(acc + j), Op::combine(Op::combine(a, b), Op::combine(c, d))).store(acc + j);
-    }
-    for (; j < cols; ++j) {
-      const T* q = p + j;
-      const T a = Op::combine(q[0], q[ld]), b = Op::combine(q[2 * ld], q[3 * ld]);
-      const T c = Op::combine(q[4 * ld], q[5 * ld]), d = Op::combine(q[6 * ld], q[7 * ld]);
-      acc[j] = Op::combine(acc[j], Op::combine(Op::combine(a, b), Op::combine(c, d)));
-    }
+    for (; j + W <= cols; j += W) Op::combine(V::load(acc + j), tree(p + j, W)).store(acc + j);
+    if (j < cols) Op::combine(V::load(acc + j, cols - j), tree(p + j, cols - j)).store(acc + j, cols - j);
   }
   for (; r < rows; ++r, p += ld) {
     int64_t j = 0;
-    for (; j + W <= cols; j += W) Op::combine(V::load(acc + j), V::load(p + j)).store(acc + j);
-    for (; j < cols; ++j) acc[j] = Op::combine(acc[j], p[j]);
+    for (; j + W <= cols; j += W) Op::combine(V::load(acc + j), at(p + j, W)).store(acc + j);
+    if (j < cols) Op::combine(V::load(acc + j, cols - j), at(p + j, cols - j)).store(acc + j, cols - j);
   }
+}
+
+// How many neighbouring narrow rows of `cols` elements are reduced side by side: whole vectors, about a strip of them.
+template <class T>
+LAMELLA_INLINE int64_t fold_rows(int64_t cols) {
+  constexpr int64_t W = Vec<T>::W, kMost = kStripVecs * W;
+  if (2 * cols > kMost) return 1;
+  int64_t whole = W;  // rows until one begins at a vector's first lane again
+  while (whole > 1 && cols * (whole / 2) % W == 0) whole /= 2;
+  return whole * cols <= kMost ? kMost / (whole * cols) * whole : kMost / cols;
 }
 
 // The shape of the work, from the dimensions alone.
@@ -272,7 +354,7 @@ LAMELLA_INLINE void column_block(const ReducePlan& plan, const Source& source, i
   const int64_t end = row + plan.group < plan.segments ? row + plan.group : plan.segments;
   const bool whole = cols == plan.inner;
   // Narrow rows are summed `fold` side by side while they are neighbours in memory, and added up at the end.
-  const int64_t fold = whole && cols < kFoldWidth ? kFoldWidth / cols : 1;
+  const int64_t fold = whole ? fold_rows<T>(cols) : 1;
   const int64_t width = fold * cols;
   for (int64_t j = 0; j < width; ++j) acc[j] = Op::template identity<T>();
   // Rows of the innermost reduced dimension follow one another: dimensions alternate, so nothing lies between.
@@ -375,7 +457,7 @@ LAMELLA_NOINLINE void reduce_all(const Context& ctx, const ReduceDims& dims, con
         T* p = partial + o * plan.blocks * plan.inner + col;
         for (int64_t s = 1; s < plan.blocks; s *= 2)
           for (int64_t b = 0; b + s < plan.blocks; b += 2 * s)
-            reduce_rows<Op>(p + (b + s) * plan.inner, 0, 1, cols, p + b * plan.inner);
+            reduce_rows<typename Op::Partial>(p + (b + s) * plan.inner, 0, 1, cols, p + b * plan.inner);
         T* to = y + o * plan.inner + col;
         for (int64_t j = 0; j < cols; ++j) to[j] = finish(p[j]);
       }
