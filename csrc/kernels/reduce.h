@@ -40,7 +40,7 @@ struct ReduceBackwardParams {
   Reduce fn = Reduce::kSum;
 };
 
-// var = sum (x - mean)^2 / (count - ddof), in two passes over x; with `root`, its square root.
+// var = sum (x - mean)^2 / (count - ddof); with `root`, its square root.
 template <class T>
 struct VarParams {
   ReduceDims dims;

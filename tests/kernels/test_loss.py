@@ -73,6 +73,20 @@ def test_cross_entropy(
     np.testing.assert_allclose(got, expected, rtol=20 * eps(dtype), atol=10 * eps(dtype) * scale)
 
 
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "cross_entropy"])
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 50])
+@pytest.mark.parametrize("classes", [1, 4, 8, 15, 16, 17, 256, 257])
+def test_every_row_has_its_own_logarithm(name, rows, classes):
+    rng = np.random.default_rng(classes)
+    x = scores(rng, name, (rows, classes), np.float32)
+    labels = rng.integers(0, classes, rows)
+    labels[rows // 3] = -100
+    for smoothing in (0.0, 0.1):
+        options = {"ignore_index": -100, "reduction": "none", "label_smoothing": smoothing}
+        got, expected = getattr(K, name)(x, labels, **options), ref.cross_entropy(name, x, labels, **options)
+        np.testing.assert_allclose(got, expected, rtol=20 * eps(np.float32), atol=300 * eps(np.float32))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("classes", [3, 37])
 @pytest.mark.parametrize("dense", [False, True])

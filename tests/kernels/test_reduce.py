@@ -90,6 +90,34 @@ def test_columns_of_any_width(cols):
     np.testing.assert_array_equal(K.max(rows, 1), rows.max(1))
 
 
+@pytest.mark.parametrize("cols", [1, 2, 3, 5, 16, 17, 48, 63, 64, 65, 100, 130, 511, 600])
+@pytest.mark.parametrize("rows", [1, 2, 33, 700])
+def test_variance_of_any_width(rows, cols):
+    # Far from zero, so that the mean's own rounding shows where it is not made up for.
+    x = (1000 + np.random.default_rng(cols).standard_normal((rows, cols))).astype(np.float32)
+    x64 = x.astype(np.float64)
+    for a, a64, axis in [(x, x64, 0), (x, x64, 1), (x.T.copy(), x64.T, 1)]:
+        # Deviations are exact to half an ULP of 1000, 3e-5.
+        np.testing.assert_allclose(K.var(a, axis), a64.var(axis), rtol=2e-5, atol=1e-8)
+    np.testing.assert_allclose(K.std(x), x64.std(), rtol=1e-5, atol=1e-4)
+
+
+def test_variance_of_equal_elements():
+    for value in (0.1, 1e4, 3e19):
+        x = np.full((3000, 7), value, np.float32)
+        for axis in (None, 0, 1):
+            assert (K.std(x, axis) <= 1e-6 * value).all()
+
+
+def test_variance_of_infinities():
+    x = data((3000, 40), np.float32)
+    x[2000, 3], x[10, 5], x[7, 9] = np.inf, -np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        for axis in (0, 1):
+            np.testing.assert_array_equal(np.isnan(K.var(x, axis)), np.isnan(x.var(axis)))
+    assert np.isnan(K.var(x))
+
+
 @pytest.mark.parametrize("n", [63, 64, 65, 200, 1000])
 def test_arg_finds_every_place(n):
     x = np.zeros((n, n), np.float32)

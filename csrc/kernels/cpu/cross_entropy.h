@@ -69,48 +69,75 @@ LAMELLA_INLINE Vec<T> clip(Vec<T> x, T low, T high) {
   return min(Vec<T>(high), max(Vec<T>(low), x));
 }
 
-template <ClassScores S, bool kDense, bool kClassWeight, class T>
-LAMELLA_INLINE double row_loss(const CrossEntropyCall<T>& call, const CrossEntropyRow<T>& row, T* stats) {
-  const CrossEntropyParams<T>& p = call.p;
-  const int64_t n = p.classes;
+// What the losses of neighbouring rows are made of, a row per lane: rows of a few classes would else spend their time
+// on one logarithm each.
+constexpr int kLossRows = 16;
+template <class T>
+struct LossRows {
+  alignas(64) T top[kLossRows], total[kLossRows], scale[kLossRows], log_total[kLossRows];
+  alignas(64) T log_p[kLossRows];  // of the label
+};
+// Wide rows are done one by one: each is in L1 when it is read again.
+LAMELLA_INLINE int64_t loss_rows(int64_t classes) { return classes <= 256 ? kLossRows : 1; }
+
+// First of all rows' passes: `at` is the row's lane.
+template <ClassScores S, bool kDense, class T>
+LAMELLA_INLINE void row_total(const CrossEntropyRow<T>& row, int64_t n, int64_t at, LossRows<T>& rows) {
   const T* x = row.x;
-  T top = 0, log_total = 0, scale = 1;
+  rows.top[at] = 0;
+  rows.total[at] = 1;
+  rows.log_p[at] = 0;
+  if (row.ignored) return;
   if constexpr (S == ClassScores::kLogits) {
-    top = row_max(x, n);
-    const double total = sum_vecs<T>(0, n, [&](int64_t i, auto step) { return vexp(load(x + i, step) - Vec<T>(top)); });
-    log_total = static_cast<T>(__builtin_log(total));
-    scale = static_cast<T>(1.0 / total);
+    const Vec<T> top(rows.top[at] = row_max(x, n));
+    rows.total[at] =
+        static_cast<T>(sum_vecs<T>(0, n, [&](int64_t i, auto step) { return vexp(load(x + i, step) - top); }));
   }
   if constexpr (S == ClassScores::kProbs) {
-    scale = static_cast<T>(1.0 / sum_vecs<T>(0, n, [&](int64_t i, auto step) { return load(x + i, step); }));
+    rows.total[at] = static_cast<T>(sum_vecs<T>(0, n, [&](int64_t i, auto step) { return load(x + i, step); }));
   }
-  if (stats) {
-    stats[0] = top;
-    stats[1] = scale;
+  if constexpr (!kDense) rows.log_p[at] = x[row.label];
+}
+
+// All lanes at once: from totals and scores to their logarithms.
+template <ClassScores S, class T>
+LAMELLA_INLINE void finish_totals(const CrossEntropyCall<T>& call, int64_t count, LossRows<T>& rows) {
+  if constexpr (S == ClassScores::kLogProbs) return;
+  for (int64_t i = 0; i < count; i += Vec<T>::W) {
+    const Vec<T> total = Vec<T>::load(rows.total + i, count - i);
+    const Vec<T> scale = Vec<T>(T(1)) / total, score = Vec<T>::load(rows.log_p + i, count - i);
+    scale.store(rows.scale + i);
+    if constexpr (S == ClassScores::kLogits) {
+      const Vec<T> log_total = vlog(total);
+      log_total.store(rows.log_total + i);
+      ((score - Vec<T>::load(rows.top + i, count - i)) - log_total).store(rows.log_p + i);
+    } else {
+      vlog(clip(score * scale, call.low, call.high)).store(rows.log_p + i);
+    }
   }
+}
+
+template <ClassScores S, bool kDense, bool kClassWeight, class T>
+LAMELLA_INLINE double row_loss(const CrossEntropyCall<T>& call, const CrossEntropyRow<T>& row, const LossRows<T>& rows,
+                               int64_t at) {
+  const CrossEntropyParams<T>& p = call.p;
+  const T* x = row.x;
   double loss = 0;
   if (kDense || p.smoothing != 0) {
-    loss = sum_vecs<T>(0, n, [&](int64_t i, auto step) {
+    loss = sum_vecs<T>(0, p.classes, [&](int64_t i, auto step) {
       const Vec<T> q = column_weight<kDense, kClassWeight>(call, row, i, step);
       const Vec<T> v = load(x + i, step);
       Vec<T> log_p;
-      if constexpr (S == ClassScores::kLogits) log_p = (v - Vec<T>(top)) - Vec<T>(log_total);
+      if constexpr (S == ClassScores::kLogits) log_p = (v - Vec<T>(rows.top[at])) - Vec<T>(rows.log_total[at]);
       if constexpr (S == ClassScores::kLogProbs) log_p = v;
-      if constexpr (S == ClassScores::kProbs) log_p = vlog(clip(v * Vec<T>(scale), call.low, call.high));
+      if constexpr (S == ClassScores::kProbs) log_p = vlog(clip(v * Vec<T>(rows.scale[at]), call.low, call.high));
       // A class that cannot be (log p = -inf) and is not wanted (q = 0) costs nothing.
       return select(eq(q, Vec<T>::zero()), Vec<T>::zero(), neg(q * log_p));
     });
   }
   if constexpr (!kDense) {
-    const T v = x[row.label];
-    double log_p = 0;
-    if constexpr (S == ClassScores::kLogits) log_p = static_cast<double>((v - top) - log_total);
-    if constexpr (S == ClassScores::kLogProbs) log_p = static_cast<double>(v);
-    if constexpr (S == ClassScores::kProbs) {
-      const T prob = v * scale;
-      log_p = __builtin_log(static_cast<double>(prob < call.low ? call.low : prob > call.high ? call.high : prob));
-    }
-    loss -= static_cast<double>(call.keep) * static_cast<double>(row.label_weight) * log_p;
+    loss -=
+        static_cast<double>(call.keep) * static_cast<double>(row.label_weight) * static_cast<double>(rows.log_p[at]);
   }
   return loss * static_cast<double>(row.sample_weight);
 }
@@ -182,19 +209,28 @@ void cross_entropy_rows(const Context& ctx, const CrossEntropyParams<T>& p) {
   LossSums* sums = static_cast<LossSums*>(ctx.workspace);
   parallel_range(ctx, p.rows, step, [&](int64_t begin, int64_t end, int) {
     LossSums s;
-    for (int64_t r = begin; r < end; ++r) {
-      const CrossEntropyRow<T> row(p, r);
-      T* stats = p.stats ? p.stats + 2 * r : nullptr;
-      double loss = 0;
-      if (!row.ignored) {
-        loss = row_loss<S, kDense, kClassWeight>(call, row, stats);
-        s.loss += loss;
-        s.weight += static_cast<double>(row.sample_weight) * static_cast<double>(row.label_weight);
-        s.count += 1;
-      } else if (stats) {
-        stats[0] = stats[1] = 0;
+    LossRows<T> rows;
+    const int64_t most = loss_rows(p.classes);
+    for (int64_t first = begin; first < end; first += most) {
+      const int64_t count = end - first < most ? end - first : most;
+      for (int64_t i = 0; i < count; ++i) row_total<S, kDense>(CrossEntropyRow<T>(p, first + i), p.classes, i, rows);
+      finish_totals<S>(call, count, rows);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t r = first + i;
+        const CrossEntropyRow<T> row(p, r);
+        double loss = 0;
+        if (!row.ignored) {
+          loss = row_loss<S, kDense, kClassWeight>(call, row, rows, i);
+          s.loss += loss;
+          s.weight += static_cast<double>(row.sample_weight) * static_cast<double>(row.label_weight);
+          s.count += 1;
+        }
+        if (p.stats) {
+          p.stats[2 * r] = rows.top[i];
+          p.stats[2 * r + 1] = row.ignored ? T(0) : S == ClassScores::kLogProbs ? T(1) : rows.scale[i];
+        }
+        if (p.result.reduction == Reduction::kNone) p.result.values[r] = static_cast<T>(loss);
       }
-      if (p.result.reduction == Reduction::kNone) p.result.values[r] = static_cast<T>(loss);
     }
     if (p.result.reduction != Reduction::kNone) sums[begin / step] = s;
   });

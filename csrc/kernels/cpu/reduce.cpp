@@ -143,29 +143,6 @@ void reduce_backward(const Context& ctx, const ReduceBackwardParams<T>& p) {
   }
 }
 
-template <class T>
-size_t var_workspace(const VarParams<T>& p, int) {
-  return reduce_workspace_bytes<T>(p.dims);
-}
-
-template <class T>
-void var(const Context& ctx, const VarParams<T>& p) {
-  T* workspace = static_cast<T*>(ctx.workspace);
-  const double n = static_cast<double>(product(p.dims, true));
-  Finish mean, finish;
-  mean.divisor = n;
-  reduce_all<SumOf>(ctx, p.dims, ArraySource<T>{p.x}, p.mean, workspace, mean);
-  finish.divisor = n > p.ddof ? n - p.ddof : 0;
-  finish.root = p.root;
-  const BroadcastDims dims = operand_dims(p.dims, 1);
-  const void* in[] = {p.x, p.mean};
-  const Map<T> map = make_map<T, 2, 4>(0.3, [](const Vec<T>* v, const Vec<T>*) {
-    const Vec<T> d = v[0] - v[1];
-    return d * d;
-  });
-  map_reduce<SumOf>(ctx, map, dims, p.dims.reduced, in, p.var, workspace, finish);
-}
-
 // dvar/dx = 2 (x - mean) / (n - ddof); the root's is that over 2 root, and 0 where nothing varies.
 template <class T>
 void var_backward(const Context& ctx, const VarParams<T>& p) {
@@ -187,10 +164,9 @@ void fill_kernels(ReduceKernels<T>& k) {
   k.reduce = reduce<T>;
   k.reduce_backward_workspace = reduce_backward_workspace<T>;
   k.reduce_backward = reduce_backward<T>;
-  k.var_workspace = var_workspace<T>;
-  k.var = var<T>;
   k.var_backward = var_backward<T>;
   fill_arg(k);
+  fill_var(k);
   fill_sum_squares(k);
 }
 

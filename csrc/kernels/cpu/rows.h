@@ -1,6 +1,7 @@
 // Loops over one contiguous row: whole vectors and a masked tail from one lambda, sums with bounded rounding error.
 #pragma once
 
+#include "kernels/cpu/lane_fold.h"
 #include "kernels/cpu/simd.h"
 
 namespace lamella::LAMELLA_NS {
@@ -59,6 +60,10 @@ template <class T, class F>
 LAMELLA_INLINE double sum_vecs(int64_t begin, int64_t end, const F& f) {
   constexpr int W = Vec<T>::W;
   constexpr int64_t kBlock = 2048;
+  if (end - begin <= W) {
+    const Part part{end - begin};
+    return static_cast<double>(sum(keep_lanes(f(begin, part), part, Vec<T>::zero())));
+  }
   double total = 0;
   for (int64_t b = begin; b < end; b += kBlock) {
     const int64_t e = b + kBlock < end ? b + kBlock : end;
@@ -82,6 +87,8 @@ template <class T>
 LAMELLA_INLINE T row_max(const T* x, int64_t n) {
   constexpr int W = Vec<T>::W;
   const Vec<T> lowest(static_cast<T>(-__builtin_inf()));
+  const auto larger = [](Vec<T> a, Vec<T> b) { return max(a, b); };
+  if (n <= W) return fold_lanes(max(keep_lanes(Vec<T>::load(x, n), Part{n}, lowest), lowest), larger);
   Vec<T> m0 = lowest, m1 = lowest, m2 = lowest, m3 = lowest;
   int64_t i = 0;
   for (; i + 4 * W <= n; i += 4 * W) {
@@ -92,7 +99,7 @@ LAMELLA_INLINE T row_max(const T* x, int64_t n) {
   }
   for (; i + W <= n; i += W) m0 = max(Vec<T>::load(x + i), m0);
   if (i < n) m1 = max(keep_lanes(Vec<T>::load(x + i, n - i), Part{n - i}, lowest), m1);
-  return max_lane(max(max(m0, m1), max(m2, m3)));
+  return fold_lanes(max(max(m0, m1), max(m2, m3)), larger);
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ template <class T>
 LAMELLA_INLINE void log_softmax_row(const T* x, T* y, int64_t n) {
   const Vec<T> top(row_max(x, n));
   const double total = sum_vecs<T>(0, n, [&](int64_t i, auto step) { return vexp(load(x + i, step) - top); });
-  const Vec<T> log_total(static_cast<T>(__builtin_log(total)));
+  const Vec<T> log_total = vlog(Vec<T>(static_cast<T>(total)));
   for_each_vec<T>(0, n, [&](int64_t i, auto step) { store(y + i, (load(x + i, step) - top) - log_total, step); });
 }
 
