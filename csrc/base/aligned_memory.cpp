@@ -11,7 +11,7 @@ namespace lamella {
 
 void* aligned_memory(size_t bytes) {
   constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
-  const bool huge = bytes >= 2 * kHugePage;
+  const bool huge = bytes >= kHugePage;
   const size_t alignment = huge ? kHugePage : kLine;
   if (bytes > SIZE_MAX - alignment) return nullptr;
   const size_t rounded = (bytes + kLine - 1) / kLine * kLine;
