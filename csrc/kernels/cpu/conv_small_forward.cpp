@@ -50,7 +50,10 @@ void row_tile(const TileArgs<T>& t) {
   V acc[MR][NV];
   unroll<NV>(LAMELLA_UNROLLED(j) {
     const V init = t.bias != nullptr ? V::load(t.bias + j.value * W, j.value == NV - 1 ? last : W) : V::zero();
-    unroll<MR>(LAMELLA_UNROLLED(i) { acc[i.value][j.value] = init; });
+    unroll<MR>(LAMELLA_UNROLLED(i) {
+      acc[i.value][j.value] = init;
+      if (!t.stream) __builtin_prefetch(t.y + i.value * t.ldy + j.value * W, 1);
+    });
   });
   const int64_t pixel = t.pixel;
   const T* b = t.b;
