@@ -313,6 +313,16 @@ def test_special_kernels(case):
     assert case.check_data("auto")  # few channels also with a dilation that forward's kernel does not take
 
 
+@pytest.mark.parametrize("oc", [1, 4, 7, 16, 33, 48, 65])
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "dilation"),
+    [((28, 28), (1, 1), "same", (1, 1)), ((31, 20), (2, 3), "valid", (1, 1)), ((9, 50), (1, 2), (2, 1, 0, 3), (2, 1))],
+)
+def test_weights_of_one_channel(oc, size, stride, padding, dilation):
+    case = Case(0, 3, size, 1, (3, 3), oc, stride=stride, padding=padding, dilation=dilation)
+    assert case.check_weight("small_channels")
+
+
 @pytest.mark.parametrize(
     ("n", "size", "c", "kernel", "oc", "stride", "padding"),
     [

@@ -69,6 +69,19 @@ void run_band(const ConvShape& s, const Band<T>& band, int64_t rows, const T* dy
   t.ldw = s.oc;
   t.accumulate = !first;
   t.ahead = 0;
+  if (s.kh == 3 && run == 3) {
+    // As many vectors as leave registers for the rest.
+    constexpr int NV = WeightTile<T>::kMR >= 9 ? WeightTile<T>::kNV : 1;
+    const int64_t x_tap = s.dilation_h * band.row;
+    t.x = band.x;
+    for (int64_t j = 0; j < s.oc; j += NV * Vec<T>::W) {
+      t.n = min64(NV * Vec<T>::W, s.oc - j);
+      t.dy = dy + j;
+      t.dw = dw + j;
+      (t.n > Vec<T>::W ? weight_tile_3x3<T, NV> : weight_tile_3x3<T, 1>)(t, x_tap);
+    }
+    return;
+  }
   for (int64_t j = 0; j < s.oc; j += kWeightNR<T>) {
     t.n = min64(kWeightNR<T>, s.oc - j);
     t.dy = dy + j;

@@ -86,6 +86,42 @@ void weight_tile(const WeightTileArgs<T>& t) {
   });
 }
 
+// The nine taps of a 3x3 kernel on one channel at once, kernel rows x_tap elements apart: dy is read once for all.
+template <class T, int NV>
+LAMELLA_NOINLINE void weight_tile_3x3(const WeightTileArgs<T>& t, int64_t x_tap) {
+  using V = Vec<T>;
+  constexpr int W = V::W;
+  const int64_t last = t.n - (NV - 1) * W;
+  V acc[9][NV];
+  unroll<9>(LAMELLA_UNROLLED(i) { unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = V::zero(); }); });
+  const auto load = [&](const T* p, auto j) __attribute__((always_inline)) {
+    return j.value == NV - 1 ? V::load(p + j.value * W, last) : V::load(p + j.value * W);
+  };
+  for (int64_t n = 0; n < t.images; ++n) {
+    for (int64_t r = 0; r < t.rows; ++r) {
+      const T* x = t.x + n * t.x_image + r * t.x_row;
+      const T* dy = t.dy + n * t.dy_image + r * t.dy_row;
+      for (int64_t c = 0; c < t.cols; ++c, x += t.x_col, dy += t.dy_col) {
+        V row[NV];
+        unroll<NV>(LAMELLA_UNROLLED(j) { row[j.value] = load(dy, j); });
+        unroll<9>(LAMELLA_UNROLLED(i) {
+          const V a(x[i.value / 3 * x_tap + i.value % 3]);
+          unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = fma(a, row[j.value], acc[i.value][j.value]); });
+        });
+      }
+    }
+  }
+  unroll<9>(LAMELLA_UNROLLED(i) {
+    T* w = t.dw + i.value * t.ldw;
+    unroll<NV>(LAMELLA_UNROLLED(j) {
+      const int64_t width = j.value == NV - 1 ? last : W;
+      V value = acc[i.value][j.value];
+      if (t.accumulate) value = value + V::load(w + j.value * W, width);
+      value.store(w + j.value * W, width);
+    });
+  });
+}
+
 template <class T, class Rows>
 struct WeightTileTable;
 template <class T, int... I>
