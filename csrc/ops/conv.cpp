@@ -59,6 +59,15 @@ void say_once(const std::string& line) {
   if (said.insert(line).second) std::fprintf(stderr, "lamella: %s\n", line.c_str());
 }
 
+// LAMELLA_CONV_ALGO as it was when the first convolution asked for it; "" for none.
+const std::string& algorithm_of_environment() {
+  static const std::string algorithm = [] {
+    const char* env = std::getenv("LAMELLA_CONV_ALGO");
+    return std::string(env == nullptr ? "" : env);
+  }();
+  return algorithm;
+}
+
 size_t round_up_64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 class ConvOp final : public Op {
@@ -430,21 +439,19 @@ class ConvOp final : public Op {
   template <class T>
   int choose(const ConvKernels<T>& k, const ConvShape& s, ConvPass pass, bool announce) const {
     const char* argument = "algorithm";
-    std::string wanted = attrs_.algorithm;
-    if (wanted == "auto") {
-      if (const char* env = std::getenv("LAMELLA_CONV_ALGO"); env != nullptr && *env != '\0') {
-        argument = "LAMELLA_CONV_ALGO";
-        wanted = env;
-        check_algorithm_name(wanted, argument);
-      }
+    const std::string* wanted = &attrs_.algorithm;
+    if (*wanted == "auto" && !algorithm_of_environment().empty()) {
+      argument = "LAMELLA_CONV_ALGO";
+      wanted = &algorithm_of_environment();
+      check_algorithm_name(*wanted, argument);
     }
-    int algorithm = wanted == "auto" ? -1 : find_candidate(k, pass, wanted);
+    int algorithm = *wanted == "auto" ? -1 : find_candidate(k, pass, *wanted);
     const auto pass_name = kPassNames[static_cast<int>(pass)];
     if (algorithm < 0) {
       algorithm = k.choose(s, pass, strict_precision());
     } else if (!k.can_run(s, pass, algorithm)) {
       fail_value(name_, argument, std::string("an algorithm that can run the ") + pass_name + " of " + describe(s),
-                 "'" + wanted + "'");
+                 "'" + *wanted + "'");
     }
     static const bool verbose = [] {
       const char* env = std::getenv("LAMELLA_VERBOSE");
@@ -460,7 +467,7 @@ class ConvOp final : public Op {
   // ---- prepared weights ---------------------------------------------------------------------------------------------
 
   // They begin with the algorithm that they are for, or -1: the choice may be another one by the time of a run (strict
-  // precision, LAMELLA_CONV_ALGO), and then they are of no use, and may not even have the size.
+  // precision), and then they are of no use, and may not even have the size.
   static constexpr int64_t kPreparedHeader = 64;
   static void* prepared_weights(const TensorView& prepared) {
     return static_cast<char*>(prepared.data) + kPreparedHeader;

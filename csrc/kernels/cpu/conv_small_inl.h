@@ -3,9 +3,8 @@
 // the run, so a band of rows is copied with its zeros where there is any: c is small, the copy is cheap.
 #pragma once
 
-#include <cstring>
-
 #include "kernels/cpu/conv_geometry.h"
+#include "kernels/cpu/simd.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
@@ -42,15 +41,17 @@ LAMELLA_NOINLINE Band<T> make_band(const ConvShape& s, const T* x, int64_t n, in
   if (!band_copied(s)) return {x + y0 * line, line};
   const int64_t width = band_width(s), left = min64(width, s.pad_left * s.c);
   const int64_t middle = max64(0, min64(line, width - left));
+  constexpr int64_t W = Vec<T>::W;
   for (int64_t r = 0; r < band_height(s, rows); ++r) {
+    // Vectors, for rows may be too short for calls of memcpy and memset.
     T* to = scratch + r * width;
-    if (y0 + r < 0 || y0 + r >= s.h) {
-      std::memset(to, 0, static_cast<size_t>(width) * sizeof(T));
-      continue;
+    const bool inside = y0 + r >= 0 && y0 + r < s.h;
+    if (!inside || middle < width) {
+      for (int64_t i = 0; i < width; i += W) Vec<T>::zero().store(to + i, width - i);
     }
-    std::memset(to, 0, static_cast<size_t>(left) * sizeof(T));
-    std::memcpy(to + left, x + (y0 + r) * line, static_cast<size_t>(middle) * sizeof(T));
-    std::memset(to + left + middle, 0, static_cast<size_t>(width - left - middle) * sizeof(T));
+    if (!inside) continue;
+    const T* from = x + (y0 + r) * line;
+    for (int64_t i = 0; i < middle; i += W) Vec<T>::load(from + i, middle - i).store(to + left + i, middle - i);
   }
   return {scratch, width};
 }

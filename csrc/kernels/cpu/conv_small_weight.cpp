@@ -2,6 +2,8 @@
 // values, which takes the place of the channels in the register tile. A first layer's gradient to data is seldom
 // wanted, so the way back through bias and activation is done here too, a band of pixels at a time, and never written
 // to memory.
+#include <cstring>
+
 #include "kernels/cpu/act_bias_inl.h"
 #include "kernels/cpu/conv_small_inl.h"
 #include "kernels/cpu/conv_weight_tile_inl.h"
