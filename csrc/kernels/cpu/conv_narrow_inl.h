@@ -216,8 +216,10 @@ LAMELLA_NOINLINE void narrow_row(const ConvShape& s, ConvPass pass, const ConvVi
       tile.src = src + (j * ax.src_step + ax.off0 + q.begin * ax.off_step) * src_c;
       tile.w = w + (ax.tap0 + q.begin * ax.tap_step) * w_tap;
       tile.dst = dst + (ax.out0 + j * ax.out_step) * dst_c;
-      (adjacent ? NarrowTable<T, true, Grouped, Halves>::kFn
-                : NarrowTable<T, false, Grouped, Halves>::kFn)[n / 2](tile);
+      // A pointer: where it checks bounds, GCC 12 takes element 0 of an array that ?: has chosen.
+      const auto* const tiles =
+          adjacent ? &NarrowTable<T, true, Grouped, Halves>::kFn[0] : &NarrowTable<T, false, Grouped, Halves>::kFn[0];
+      tiles[n / 2](tile);
     };
     // Pixels that see every tap lie between those that see some; adjacent tiles may reach one further on either side.
     Range inner{0, ax.count};
