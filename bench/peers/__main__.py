@@ -66,7 +66,7 @@ def _forms(case: Any, modules: dict[str, Any]) -> tuple[dict[str, Any], list[str
         for variant, form in ({"": made} if isinstance(made, Form) else made).items():
             full = f"{name}-{variant}" if variant else name
             result, form.result = form.result, None  # large ones are not kept
-            ours = result if name == "lamella" else ours
+            ours = result if ours is None and name == "lamella" else ours
             difference = _difference(ours, result)
             if difference:
                 print(f"{case.name}: lamella and {full} differ: {difference}", file=sys.stderr)
@@ -100,13 +100,23 @@ def _measure(cases: Iterable[tuple[Any, dict[str, Any]]], peers: list[str], thre
 
 
 def _in_own_process(args: argparse.Namespace, threads: int) -> list[Any]:
-    """Libraries read their thread variables once, when they are loaded."""
+    """Libraries read their thread variables once, when they are loaded.
+
+    The process is kept to as many CPUs: what some of them run beside their pools (queues, executors) counts as well.
+    """
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / "rows.json"
         env = {**os.environ, **{v: str(threads) for v in _THREAD_VARIABLES}, "LAMELLA_BENCH_CHILD": "1"}
         command = [sys.executable, "-m", "bench.peers", "--cases", args.cases, "--peers", args.peers, "--threads",
                    str(threads), "--rounds", str(args.rounds), "--json", str(part)]  # fmt: skip
-        subprocess.run(command + ["--scaling"] * args.scaling, env=env, check=True)
+        cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        try:
+            if cpus:
+                os.sched_setaffinity(0, cpus[:threads])
+            subprocess.run(command + ["--scaling"] * args.scaling, env=env, check=True)
+        finally:
+            if cpus:
+                os.sched_setaffinity(0, cpus)
         return list(json.loads(part.read_text()))
 
 

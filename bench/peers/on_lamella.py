@@ -10,7 +10,7 @@ import lamella
 from lamella import _cpu, kernels, layers, losses, models, optimizers
 
 from . import arrays, networks
-from .measure import Form
+from .measure import Form, Forms
 
 
 def setup(threads: int) -> None:
@@ -77,22 +77,35 @@ def _backward(function: Any, by: str, grad: np.ndarray, *args: Any, **settings: 
     return Form(run, run())
 
 
-def gemm(m: int, k: int, n: int) -> Form:
-    return _into(kernels.gemm, arrays.normal(m, k), arrays.normal(k, n, seed=1))
+def _with_model(form: Form, layer: Any, x: np.ndarray, weights: list[np.ndarray]) -> Forms:
+    """Beside a kernel: `predict_on_batch` of a model of one layer, whose weights are prepared once."""
+    model = models.Sequential([layers.Input(x.shape[1:]), layer])
+    model.set_weights(weights)
+    return {"": form, "model": Form(lambda: model.predict_on_batch(x), model.predict_on_batch(x))}
+
+
+def gemm(m: int, k: int, n: int) -> Forms:
+    a, b = arrays.normal(m, k), arrays.normal(k, n, seed=1)
+    return _with_model(_into(kernels.gemm, a, b), layers.Dense(n, use_bias=False), a, [b])
 
 
 def batched_gemm(count: int, m: int, k: int, n: int) -> Form:
     return _into(kernels.matmul, arrays.normal(count, m, k), arrays.normal(count, k, n, seed=1))
 
 
-def dense(m: int, k: int, n: int, activation: str) -> Form:
+def dense(m: int, k: int, n: int, activation: str) -> Forms:
     x, w, b = arrays.dense(m, k, n)
-    return _into(kernels.dense, x, w, b, activation=activation)
+    layer = layers.Dense(n, activation=activation)
+    return _with_model(_into(kernels.dense, x, w, b, activation=activation), layer, x, [w, b])
 
 
-def conv_fwd(stride: int, pad: int, groups: int, **size: int) -> Form:
+def conv_fwd(stride: int, pad: int, groups: int, **size: int) -> Forms:
     x, w, b, _ = arrays.conv(stride=stride, pad=pad, groups=groups, **size)
-    return _into(kernels.conv2d, x, w, b, stride=stride, padding=pad, groups=groups)
+    kernel = _into(kernels.conv2d, x, w, b, stride=stride, padding=pad, groups=groups)
+    if groups > 1 or stride > 1:  # Keras' padding is another one there
+        return kernel
+    layer = layers.Conv2D(w.shape[-1], w.shape[0], padding="same" if pad else "valid")
+    return _with_model(kernel, layer, x, [w, b])
 
 
 def conv_bwd_data(stride: int, pad: int, groups: int, **size: int) -> Form:
@@ -114,9 +127,17 @@ def _rnn_arrays(cell: str, **size: int) -> tuple[Any, list[Any], np.ndarray]:
     return x, [w_ih, w_hh, b_ih, *([b_hh] if cell == "gru" else [])], dy
 
 
-def rnn_fwd(cell: str, **size: int) -> Form:
+_LAYERS = {"rnn": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}
+
+
+def rnn_fwd(cell: str, **size: int) -> Forms:
     x, parts, _ = _rnn_arrays(cell, **size)
-    return Form(lambda: _CELLS[cell](x, *parts), _CELLS[cell](x, *parts)[0])
+    h = size["h"]
+    kernel = Form(lambda: _CELLS[cell](x, *parts), _CELLS[cell](x, *parts)[0])
+    weights = [*parts[:2], np.stack(parts[2:])] if cell == "gru" else parts
+    if cell == "gru":  # Keras has z before r
+        weights = [np.concatenate([p[..., h : 2 * h], p[..., :h], p[..., 2 * h :]], -1) for p in weights]
+    return _with_model(kernel, _LAYERS[cell](h, return_sequences=True), x, weights)
 
 
 def rnn_fwdbwd(cell: str, **size: int) -> Form:

@@ -150,6 +150,30 @@ void fuse_activations(GraphRewriter& r, bool training) {
   }
 }
 
+// A convolution and the max pooling by 2x2 behind it are one op: the convolution's whole output is never written. relu
+// and the maximum of a window may change places.
+void fuse_pools(GraphRewriter& r) {
+  for (size_t j = 0; j < r.size(); ++j) {
+    if (r.removed(j) || r.node(j).op->name() != "max_pool2d") continue;
+    const int i = r.producer(r.node(j).in[0]);
+    if (i < 0 || r.readers(r.node(j).in[0]) != 1 || r.node(i).op->name() != "conv2d") continue;
+    const Json pool = r.node(j).op->attrs(), conv = r.node(i).op->attrs();
+    const auto all = [&](const char* key, int64_t value) {
+      const Json& list = pool.at(key);
+      return list.is_array() && std::all_of(list.as_array().begin(), list.as_array().end(),
+                                            [&](const Json& v) { return v.as_int() == value; });
+    };
+    if (!all("window", 2) || !all("stride", 2) || !all("dilation", 1) || !all("padding", 0)) continue;
+    if (pool.at("ceil_mode").as_bool() || conv.find("pool") != nullptr) continue;
+    const std::string& act = conv.at("activation").as_string();
+    if (act != "identity" && act != "relu") continue;
+    OpPtr fused = OpRegistry::instance().make("conv2d", with_attr(conv, "pool", true));
+    const std::vector<int> out = r.node(j).out;
+    r.remove(j);
+    r.replace(static_cast<size_t>(i), std::move(fused), r.node(i).in, out);
+  }
+}
+
 // A batch norm by running statistics behind a convolution or a dense layer is a factor per output channel: it goes into
 // the weights and the bias. What is computed from parameters alone, a plan computes once per change of them.
 void fold_batch_norm(GraphRewriter& r) {
@@ -290,6 +314,8 @@ Graph optimize(const Graph& graph, std::vector<int>& results, bool training) {
   r.remove_dead();
   cancel_transposes(r);
   if (!training) fold_batch_norm(r);
+  fuse_activations(r, training);
+  fuse_pools(r);
   fuse_activations(r, training);
   r.remove_dead();
   return r.take();

@@ -29,6 +29,9 @@ enum class ConvPass { kForward, kBackwardData, kBackwardWeight };
 
 // Forward: src = x, dst = y, bias over oc. Gradient to data: src = the gradient of y, dst = the gradient of x, bias
 // over c. dst is overwritten.
+//
+// Forward of candidates where `fuses_pool` takes a pooling by 2x2 along: dst is (n, oh/2, ow/2, oc), the activation of
+// the largest value of each window; oh and ow are even.
 template <class T>
 struct ConvParams {
   ConvShape shape;
@@ -38,6 +41,8 @@ struct ConvParams {
   const T* bias = nullptr;         // or nullptr
   const void* prepared = nullptr;  // what `prepare` wrote for this pass, shape and algorithm, or nullptr
   Activation act;
+  bool pool = false;
+  uint8_t* argmax = nullptr;  // or nullptr; of pool, as max pooling's (see pool.h)
   T* dst = nullptr;
 };
 
@@ -54,6 +59,8 @@ struct ConvWeightParams {
   bool from_output = true;
   const T* value = nullptr;
   T* dbias = nullptr;
+  // There also: the way back through a pooling by 2x2; dy and value are (n, oh/2, ow/2, oc) then.
+  const uint8_t* argmax = nullptr;
 };
 
 // Backward through the activation and the bias that forward fused, in one pass: dz = dy * act'(value), dbias = column
@@ -84,6 +91,7 @@ struct ConvKernels {
   void (*backward_data)(const Context&, const ConvParams<T>&) = nullptr;
   void (*backward_weight)(const Context&, const ConvWeightParams<T>&) = nullptr;
   bool (*fuses_activation)(int algorithm) = nullptr;  // of the gradient to weights
+  bool (*fuses_pool)(int algorithm) = nullptr;        // of forward
   size_t (*activation_backward_workspace)(const ConvActivationParams<T>&) = nullptr;
   void (*activation_backward)(const Context&, const ConvActivationParams<T>&) = nullptr;
 

@@ -5,6 +5,9 @@
 // name of a candidate); the transposes also take output_padding. "same" is TensorFlow's: output ceil(size / stride),
 // the odd pixel of padding at the bottom or right.
 //
+// conv2d also takes pool: a max pooling by 2x2 between bias and activation, its windows cut off at the bottom and right
+// where they do not fit. Plans make it of a convolution and a pooling that follow each other.
+//
 // x (n,h,w,c), weight (kh,kw,c/groups,oc), bias (oc); in 1-D the h is left out. conv2d_transpose is the exact adjoint
 // of the conv2d that takes its output to its input, so its weight is that convolution's: (kh,kw,oc/groups,c).
 #include <algorithm>
@@ -31,6 +34,7 @@ struct Attrs {
   bool has_output_padding = false;
   int64_t output_padding[2] = {0, 0};
   int64_t groups = 1;
+  bool pool = false;
   Activation act;
   std::string algorithm;  // "auto" or a candidate's name
 };
@@ -92,6 +96,7 @@ class ConvOp final : public Op {
     }
     attrs_.groups = a.get_int("groups", 1);
     if (attrs_.groups < 1) fail_value(name_, "groups", "at least 1", std::to_string(attrs_.groups));
+    if (axes_ == 2 && !transposed_) attrs_.pool = a.get_bool("pool", false);
     const std::string activation = a.get_string("activation", "identity");
     attrs_.act =
         activation_from_name(name_, activation, a.get_double("alpha", std::numeric_limits<double>::quiet_NaN()));
@@ -128,6 +133,7 @@ class ConvOp final : public Op {
     }
     if (attrs_.has_output_padding) j.set("output_padding", ints(attrs_.output_padding));
     j.set("groups", attrs_.groups);
+    if (attrs_.pool) j.set("pool", true);
     j.set("activation", activation_name(attrs_.act.act));
     j.set("alpha", attrs_.act.alpha);
     j.set("algorithm", attrs_.algorithm);
@@ -179,11 +185,15 @@ class ConvOp final : public Op {
     const ConvShape s = shape(x, w);
     Signature sig;
     TensorSpec y{in[0].dtype, Shape{x[0]}};
-    if (axes_ == 2) y.shape.push_back(transposed_ ? s.h : s.oh);
-    y.shape.push_back(transposed_ ? s.w : s.ow);
+    if (axes_ == 2) y.shape.push_back((transposed_ ? s.h : s.oh) / window());
+    y.shape.push_back((transposed_ ? s.w : s.ow) / window());
     y.shape.push_back(oc);
     sig.outputs = {y};
-    if (training && needs_preactivation()) sig.saved = {y};
+    if (training && attrs_.pool) sig.saved.push_back({DType::kU8, y.shape});
+    if (training && needs_preactivation()) sig.saved.push_back(y);
+    if (attrs_.pool && (s.oh == 0 || s.ow == 0)) {
+      fail_value(name_, "pool", "an output of at least 2x2 pixels to pool", "less");
+    }
     if (!y.shape.representable()) return sig;  // infer_checked refuses it; nothing below may count with such sizes
     dispatch_float(in[0].dtype, name_, "x",
                    [&]<class T>() { choose<T>(cpu_kernels<T>().conv, s, forward_pass(), false); });
@@ -295,6 +305,13 @@ class ConvOp final : public Op {
 
   // ---- geometry -----------------------------------------------------------------------------------------------------
 
+  // A side of the windows that are pooled.
+  int64_t window() const { return attrs_.pool ? 2 : 1; }
+  static PoolShape pool_shape(const ConvShape& s) {
+    const auto axis = [](int64_t size) { return PoolAxis{size, size / 2, 2, 2}; };
+    return {s.n, s.oc, axis(s.oh), axis(s.ow)};
+  }
+
   ConvPass forward_pass() const { return transposed_ ? ConvPass::kBackwardData : ConvPass::kForward; }
   ConvPass data_pass() const { return transposed_ ? ConvPass::kForward : ConvPass::kBackwardData; }
   int64_t out_channels(const Shape& w) const { return transposed_ ? w[-2] * attrs_.groups : w[-1]; }
@@ -328,8 +345,8 @@ class ConvOp final : public Op {
     }
     s.h = big[0];
     s.w = big[1];
-    s.oh = small[0];
-    s.ow = small[1];
+    s.oh = small[0] / window() * window();
+    s.ow = small[1] / window() * window();
     s.pad_top = before[0];
     s.pad_left = before[1];
     s.c = transposed_ ? out_channels(w) : x[-1];
@@ -489,14 +506,33 @@ class ConvOp final : public Op {
     p.bias = args.in.size() > 2 ? args.in[2].as<T>() : nullptr;
     const bool fit = args.prepared && *static_cast<const int64_t*>(args.prepared.data) == p.algorithm;
     p.prepared = fit ? prepared_weights(args.prepared) : nullptr;
-    const bool keep = !args.saved.empty();
-    if (!keep) p.act = attrs_.act;
-    p.dst = keep ? args.saved[0].as<T>() : y.as<T>();
+    const bool training = !args.saved.empty(), keep = training && needs_preactivation();
+    T* const value =
+        keep ? args.saved.back().template as<T>() : y.as<T>();  // before the activation, where that is kept
     const int threads = exec.context().threads;
-    const Context ctx = exec.context(k.workspace(p.shape, pass, p.algorithm, p.prepared != nullptr, threads));
-    (transposed_ ? k.backward_data : k.forward)(ctx, p);
-    if (keep) {
-      exec.kernels<T>().elementwise.activation(exec.context(), {y.size(), p.dst, y.as<T>(), attrs_.act});
+    const size_t scratch = k.workspace(p.shape, pass, p.algorithm, p.prepared != nullptr, threads);
+    p.dst = value;
+    bool activated = !keep;
+    uint8_t* const argmax = attrs_.pool && training ? args.saved[0].as<uint8_t>() : nullptr;
+    if (!attrs_.pool || k.fuses_pool(p.algorithm)) {
+      if (activated) p.act = attrs_.act;
+      p.pool = attrs_.pool;
+      p.argmax = argmax;
+      (transposed_ ? k.backward_data : k.forward)(exec.context(scratch), p);
+    } else {
+      const auto& pool = exec.kernels<T>().pool;
+      MaxPoolParams<T> m{pool_shape(p.shape), nullptr, value, argmax};
+      const size_t whole = round_up_64(static_cast<size_t>(y.size()) * 4 * sizeof(T));
+      Context ctx = exec.context(whole + std::max(scratch, pool.max_forward_workspace(m, threads)));
+      m.x = p.dst = static_cast<T*>(ctx.workspace);
+      skip(ctx, whole);
+      // The activation comes last, as where the pooling is fused: the same pixel stands for a window in both.
+      k.forward(ctx, p);
+      pool.max_forward(ctx, m);
+      activated = false;
+    }
+    if (!activated && (keep || attrs_.act.act != Act::kIdentity)) {
+      exec.kernels<T>().elementwise.activation(exec.context(), {y.size(), value, y.as<T>(), attrs_.act});
     }
   }
 
@@ -526,7 +562,7 @@ class ConvOp final : public Op {
     a.cols = dy.shape[-1];
     a.act = attrs_.act;
     a.from_output = !needs_preactivation();
-    a.value = !through ? nullptr : (a.from_output ? args.out[0] : args.saved[0]).template as<T>();
+    a.value = !through ? nullptr : (a.from_output ? args.out[0] : args.saved.back()).template as<T>();
     a.dy = dy.as<T>();
     a.dbias = db ? db.as<T>() : nullptr;
     ConvParams<T> data;
@@ -537,22 +573,32 @@ class ConvOp final : public Op {
     // Nobody else needs the gradient before the activation: the weights' kernel may take it on the way.
     const bool fused = dw && !dx && !transposed_ && k.fuses_activation(weight.algorithm);
 
-    // One workspace for all: the gradient before the activation first, then each kernel's scratch in turn.
-    const bool apart = through && !fused;
-    const size_t reserved = apart ? round_up_64(static_cast<size_t>(dy.size()) * sizeof(T)) : 0;
+    const auto& pool = exec.kernels<T>().pool;
+    MaxPoolBackwardParams<T> spread;
+    if (attrs_.pool) spread = {pool_shape(s), dy.as<T>(), args.saved[0].data, nullptr};
+
+    // One workspace for all: the gradients before the activation and before the pooling first, then each kernel's
+    // scratch in turn.
+    const bool apart = through && !fused, spread_apart = attrs_.pool && !fused;
+    const size_t size = static_cast<size_t>(dy.size()) * sizeof(T), inner = apart ? round_up_64(size) : 0;
+    const size_t reserved = inner + (spread_apart ? round_up_64(4 * size) : 0);
     size_t scratch = fused ? 0 : k.activation_backward_workspace(a);
+    if (spread_apart) scratch = std::max(scratch, pool.max_backward_workspace(spread, threads));
     if (dx) scratch = std::max(scratch, k.workspace(s, data_pass(), data.algorithm, false, threads));
     if (dw) {
       scratch = std::max(scratch, k.workspace(s, ConvPass::kBackwardWeight, weight.algorithm, false, threads));
     }
     Context ctx = exec.context(reserved + scratch);
     const T* dz = dy.as<T>();
-    if (apart) {
-      a.dz = static_cast<T*>(ctx.workspace);
-      dz = a.dz;
-    }
+    char* const memory = static_cast<char*>(ctx.workspace);
+    if (apart) dz = a.dz = reinterpret_cast<T*>(memory);
     skip(ctx, reserved);
     if (!fused && (through || db)) k.activation_backward(ctx, a);
+    if (spread_apart) {
+      spread.grad_out = dz;
+      dz = spread.grad_in = reinterpret_cast<T*>(memory + inner);
+      pool.max_backward(ctx, spread);
+    }
     if (dx) {
       data.src = dz;
       data.weight = args.in[1].as<T>();
@@ -568,6 +614,7 @@ class ConvOp final : public Op {
         weight.from_output = a.from_output;
         weight.value = a.value;
         weight.dbias = a.dbias;
+        if (attrs_.pool) weight.argmax = args.saved[0].template as<uint8_t>();
       }
       k.backward_weight(ctx, weight);
     }

@@ -107,6 +107,11 @@ bool fuses_activation(int algorithm) {
 }
 
 template <class T>
+bool fuses_pool(int algorithm) {
+  return candidate<T>(ConvPass::kForward, algorithm).fuses_pool;
+}
+
+template <class T>
 size_t prepared_bytes(const ConvShape& s, ConvPass pass, int algorithm) {
   return pass == ConvPass::kBackwardWeight ? 0 : candidate<T>(pass, algorithm).prepared_bytes(s, pass);
 }
@@ -126,6 +131,7 @@ void fill_table(ConvKernels<T>& k) {
   k.backward_data = backward_data<T>;
   k.backward_weight = backward_weight<T>;
   k.fuses_activation = fuses_activation<T>;
+  k.fuses_pool = fuses_pool<T>;
   k.activation_backward_workspace = conv_activation_backward_workspace<T>;
   k.activation_backward = conv_activation_backward<T>;
   k.prepared_bytes = prepared_bytes<T>;

@@ -112,6 +112,7 @@ struct ConvCandidate {
   size_t (*prepared_bytes)(const ConvShape&, ConvPass);
   void (*prepare)(const Context&, const ConvShape&, ConvPass, const T* weight, void* prepared);
   bool strict;  // keeps plain sums of products
+  bool fuses_pool = false;
 };
 template <class T>
 struct ConvWeightCandidate {

@@ -1,6 +1,7 @@
-// Forward of convolutions with few input channels: a tile of pixels of one output row x output channels in registers,
-// over all taps.
+// Forward of convolutions with few input channels: a tile of pixels of one output row (of two, where pooling follows) x
+// output channels in registers, over all taps.
 #include "kernels/cpu/conv_epilogue.h"
+#include "kernels/cpu/conv_pool_inl.h"
 #include "kernels/cpu/conv_small_inl.h"
 #include "kernels/cpu/gemm_micro.h"
 #include "kernels/cpu/lanes.h"
@@ -40,6 +41,9 @@ struct TileArgs {
   T* y;
   int64_t ldy, n;  // n: columns that exist, in ((NV-1)*W, NV*W]
   bool relu, stream;
+  // Of a tile that is pooled:
+  int64_t below;    // from an output row's x to the next one's
+  uint8_t* argmax;  // or nullptr; same offset as y
 };
 
 template <class T, int MR, int NV>
@@ -90,6 +94,41 @@ void row_tile(const TileArgs<T>& t) {
   });
 }
 
+// COLS pixels of each of two rows, pooled by 2x2.
+template <class T, int COLS, int NV>
+void pooled_tile(const TileArgs<T>& t) {
+  using V = Vec<T>;
+  constexpr int W = V::W, MR = 2 * COLS;
+  const int64_t last = t.n - (NV - 1) * W;
+  V acc[MR][NV];
+  unroll<NV>(LAMELLA_UNROLLED(j) {
+    const V init = t.bias != nullptr ? V::load(t.bias + j.value * W, j.value == NV - 1 ? last : W) : V::zero();
+    unroll<MR>(LAMELLA_UNROLLED(i) { acc[i.value][j.value] = init; });
+  });
+  const int64_t pixel = t.pixel;
+  const T* b = t.b;
+  for (int64_t r = 0; r < t.kh; ++r) {
+    const T *above = t.x + r * t.row, *below = above + t.below;
+    for (int64_t k = 0; k < t.run; ++k, ++above, ++below, b += kNR<T>) {
+      V row[NV];
+      unroll<NV>(LAMELLA_UNROLLED(j) { row[j.value] = V::load(b + j.value * W); });
+      unroll<MR>(LAMELLA_UNROLLED(i) {
+        const V x((i.value < COLS ? above : below)[i.value % COLS * pixel]);
+        unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = fma(x, row[j.value], acc[i.value][j.value]); });
+      });
+    }
+  }
+  unroll<COLS / 2>(LAMELLA_UNROLLED(i) {
+    unroll<NV>(LAMELLA_UNROLLED(j) {
+      constexpr int left = 2 * i.value, right = left + 1;
+      const int64_t at = i.value * t.ldy + j.value * W;
+      pool_window(acc[left][j.value], acc[right][j.value], acc[COLS + left][j.value], acc[COLS + right][j.value],
+                  t.relu, PooledTo<T>{t.y + at, t.argmax == nullptr ? nullptr : t.argmax + at},
+                  j.value < NV - 1 ? W : last);
+    });
+  });
+}
+
 // Tiles of 1 pixel and of every even number of them.
 template <class T, class Halves>
 struct TileTable;
@@ -101,6 +140,17 @@ struct TileTable<T, std::integer_sequence<int, I...>> {
 };
 template <class T>
 using Tiles = TileTable<T, std::make_integer_sequence<int, RowTile<T>::kMR / 2 + 1>>;
+
+// Pooled tiles of 2, 4, ... pixels of each row.
+template <class T, class Pairs>
+struct PooledTable;
+template <class T, int... I>
+struct PooledTable<T, std::integer_sequence<int, I...>> {
+  static constexpr typename Tiles<T>::Fn kFn[2][sizeof...(I)] = {{pooled_tile<T, 2 * I + 2, 1>...},
+                                                                 {pooled_tile<T, 2 * I + 2, 2>...}};
+};
+template <class T>
+using PooledTiles = PooledTable<T, std::make_integer_sequence<int, RowTile<T>::kMR / 4>>;
 
 // The height whose tiles cover a row of ow pixels with the least work; the last tile may overlap the one before it, so
 // a tile is never higher than ow.
@@ -117,8 +167,22 @@ int64_t tile_height(int64_t ow) {
   return best;
 }
 
+// The same for the width of a pooled tile.
+template <class T>
+int64_t pooled_width(int64_t ow) {
+  int64_t best = 2, best_work = ow * 3;
+  for (int64_t cols = 2; 2 * cols <= RowTile<T>::kMR && cols <= ow; cols += 2) {
+    const int64_t work = ceil_div(ow, cols) * (2 * cols + 1);
+    if (work <= best_work) {
+      best = cols;
+      best_work = work;
+    }
+  }
+  return best;
+}
+
 struct Plan {
-  int64_t rows, bands;  // output rows of a task, tasks per image
+  int64_t rows, bands;  // output rows of a task (even, but in the last), tasks per image
   int64_t depth, panels;
 };
 template <class T>
@@ -128,6 +192,7 @@ Plan make_plan(const ConvShape& s) {
   p.rows = max64(1, min64(s.oh, kTaskBytes / max64(1, s.ow * s.oc * static_cast<int64_t>(sizeof(T)))));
   // Few images: each is shared out, as far as that is worth a hand-off.
   if (s.n < 4) p.rows = min64(p.rows, ceil_div(kTaskProducts, max64(1, s.ow * s.oc * s.kh * s.kw * s.c)));
+  p.rows = round_up(p.rows, 2);
   p.bands = ceil_div(s.oh, p.rows);
   p.depth = s.kh * s.kw * s.c;
   p.panels = ceil_div(s.oc, kNR<T>);
@@ -171,10 +236,14 @@ void run(const Context& ctx, ConvPass, const ConvParams<T>& p) {
       }
     }
   }
-  const int64_t mr = tile_height<T>(s.ow), tiles = ceil_div(s.ow, mr), pixel = s.stride_w * s.c;
-  const bool stream = s.n * s.oh * s.ow * s.oc * static_cast<int64_t>(sizeof(T)) >= kStreamBytes && s.oc % W == 0 &&
-                      vector_aligned(p.dst) && act_in_tile(p.act.act);
-  const typename Tiles<T>::Fn tile_fn[2] = {Tiles<T>::kFn[0][mr / 2], Tiles<T>::kFn[1][mr / 2]};
+  const int64_t mr = p.pool ? pooled_width<T>(s.ow) : tile_height<T>(s.ow), tiles = ceil_div(s.ow, mr);
+  const int64_t pixel = s.stride_w * s.c;
+  // Of a row of results: conv rows that it comes from, its pixels.
+  const int64_t step = p.pool ? 2 : 1, width = s.ow / step;
+  const bool stream = !p.pool && s.n * s.oh * s.ow * s.oc * static_cast<int64_t>(sizeof(T)) >= kStreamBytes &&
+                      s.oc % W == 0 && vector_aligned(p.dst) && act_in_tile(p.act.act);
+  const auto tile_of = [&](int nv) { return p.pool ? PooledTiles<T>::kFn[nv][mr / 2 - 1] : Tiles<T>::kFn[nv][mr / 2]; };
+  const typename Tiles<T>::Fn tile_fn[2] = {tile_of(0), tile_of(1)};
   parallel_for(ctx, s.n * plan.bands, [&](int64_t task, int thread) {
     const int64_t n = task / plan.bands, i0 = task % plan.bands * plan.rows, rows = min64(plan.rows, s.oh - i0);
     const Band<T> band = make_band(s, p.src, n, i0, rows, buffers.bands + thread * buffers.band);
@@ -186,9 +255,11 @@ void run(const Context& ctx, ConvPass, const ConvParams<T>& p) {
     t.ldy = s.oc;
     t.relu = p.act.act == Act::kRelu;
     t.stream = stream;
-    for (int64_t i = 0; i < rows; ++i) {
+    t.below = s.stride_h * band.row;
+    for (int64_t i = 0; i < rows; i += step) {
       const T* x = band.x + i * s.stride_h * band.row;
-      T* y = p.dst + ((n * s.oh + i0 + i) * s.ow) * s.oc;
+      const int64_t line = ((n * s.oh + i0 + i) / step * width) * s.oc;
+      T* y = p.dst + line;
       for (int64_t tile = 0; tile < tiles; ++tile) {
         const int64_t j = min64(tile * mr, s.ow - mr);
         t.x = x + j * t.pixel;
@@ -197,11 +268,12 @@ void run(const Context& ctx, ConvPass, const ConvParams<T>& p) {
           t.n = min64(kNR<T>, s.oc - o);
           t.b = buffers.packed + o * plan.depth;
           t.bias = p.bias == nullptr ? nullptr : p.bias + o;
-          t.y = y + j * s.oc + o;
+          t.y = y + j / step * s.oc + o;
+          t.argmax = p.argmax == nullptr ? nullptr : p.argmax + (t.y - p.dst);
           tile_fn[t.n > W](t);
         }
       }
-      if (!act_in_tile(p.act.act)) activate_row(p.act, y, s.ow * s.oc);
+      if (!act_in_tile(p.act.act)) activate_row(p.act, y, width * s.oc);
     }
     if (stream) stream_fence();
   });
@@ -219,7 +291,7 @@ size_t prepared_bytes(const ConvShape&, ConvPass) { return 0; }
 
 template <class T>
 ConvCandidate<T> conv_small_channels() {
-  return {"small_channels", can_run, cost, workspace<T>, run<T>, prepared_bytes, nullptr, true};
+  return {"small_channels", can_run, cost, workspace<T>, run<T>, prepared_bytes, nullptr, true, true};
 }
 #define LAMELLA_INSTANTIATE(T) template ConvCandidate<T> conv_small_channels<T>();
 LAMELLA_FOR_EACH_TYPE(LAMELLA_INSTANTIATE)

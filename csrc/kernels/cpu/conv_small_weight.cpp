@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/cpu/act_bias_inl.h"
+#include "kernels/cpu/conv_pool_inl.h"
 #include "kernels/cpu/conv_small_inl.h"
 #include "kernels/cpu/conv_weight_tile_inl.h"
 #include "kernels/cpu/parallel.h"
@@ -21,7 +22,8 @@ struct Plan {
 template <class T>
 Plan make_plan(const ConvShape& s) {
   Plan p;
-  p.rows = max64(1, min64(s.oh, kBandPixels / max64(1, s.ow)));
+  // Even, for windows of pooling.
+  p.rows = round_up(max64(1, min64(s.oh, kBandPixels / max64(1, s.ow))), 2);
   p.row_bands = ceil_div(max64(1, s.oh), p.rows);
   p.bands = s.n * p.row_bands;
   constexpr int64_t kParts = 32, kPartBands = 4;
@@ -33,7 +35,7 @@ Plan make_plan(const ConvShape& s) {
 
 template <class T>
 struct Buffers {
-  T *sums, *bands, *dz, *band_bias;
+  T *sums, *bands, *dz, *pooled, *band_bias;
   int64_t band, gradient, bias;  // elements per thread
 };
 template <class T>
@@ -45,6 +47,7 @@ Buffers<T> carve(Carver& c, const ConvShape& s, const Plan& p, int threads) {
   b.bias = round_up(s.oc, 16);
   b.bands = c.take<T>(b.band * threads);
   b.dz = c.take<T>(b.gradient * threads);
+  b.pooled = c.take<T>(b.gradient / 4 * threads);
   b.band_bias = c.take<T>(b.bias * threads);
   return b;
 }
@@ -113,21 +116,27 @@ void run(const Context& ctx, const ConvWeightParams<T>& p) {
   const Buffers<T> b = carve<T>(carver, s, plan, ctx.threads);
   const int64_t bias_at = round_up(plan.elements, 16);
   const bool through = p.act.act != Act::kIdentity;
+  const int64_t window = p.argmax == nullptr ? 1 : 4;
   parallel_for(ctx, plan.parts, [&](int64_t part, int thread) {
     T* const sums = b.sums + part * plan.stride;
     T* const dz = b.dz + thread * b.gradient;
+    T* const inner = p.argmax == nullptr ? dz : b.pooled + thread * (b.gradient / 4);  // gradient of the activation
     T* const band_bias = b.band_bias + thread * b.bias;
     const int64_t begin = plan.bands * part / plan.parts, end = plan.bands * (part + 1) / plan.parts;
     for (int64_t at = begin; at < end; ++at) {
       const int64_t n = at / plan.row_bands, i0 = at % plan.row_bands * plan.rows, rows = min64(plan.rows, s.oh - i0);
-      const int64_t offset = (n * s.oh + i0) * s.ow * s.oc;
+      const int64_t pixels = rows * s.ow / window, offset = (n * s.oh + i0) * s.ow / window * s.oc;
       const T* dy = p.dy + offset;
       if (through || p.dbias != nullptr) {
         T* const bias = p.dbias == nullptr ? nullptr : at == begin ? sums + bias_at : band_bias;
-        act_bias_range(p.act, p.from_output, through ? p.value + offset : nullptr, dy, through ? dz : nullptr, bias, 0,
-                       rows * s.ow, s.oc);
+        act_bias_range(p.act, p.from_output, through ? p.value + offset : nullptr, dy, through ? inner : nullptr, bias,
+                       0, pixels, s.oc);
         if (bias == band_bias) add(s.oc, static_cast<const T*>(band_bias), sums + bias_at);
-        if (through) dy = dz;
+        if (through) dy = inner;
+      }
+      if (p.argmax != nullptr) {
+        unpool(dy, p.argmax + offset, rows / 2, s.ow / 2, s.oc, dz);
+        dy = dz;
       }
       const Band<T> band = make_band(s, p.x, n, i0, rows, b.bands + thread * b.band);
       run_band(s, band, rows, dy, at == begin, sums);

@@ -7,6 +7,7 @@
 // shared out by itself, so that the weights are read once for many tiles.
 #include "kernels/cpu/conv_epilogue.h"
 #include "kernels/cpu/conv_geometry.h"
+#include "kernels/cpu/conv_pool_inl.h"
 #include "kernels/cpu/conv_winograd_inl.h"
 #include "kernels/cpu/gemm_core.h"
 #include "kernels/cpu/parallel.h"
@@ -259,6 +260,51 @@ LAMELLA_NOINLINE void transform_output(const Plan<T, A>& p, const ConvParams<T>&
   }
 }
 
+// The same of a forward that is pooled: a tile holds whole windows, for it begins at an even pixel.
+template <class T, class A>
+LAMELLA_NOINLINE void pool_output(const Plan<T, A>& p, const ConvParams<T>& params, int64_t t0, int64_t count,
+                                  int64_t j, int64_t n, const T* m) {
+  constexpr int P = A::kPoints, M = A::kOut;
+  constexpr int64_t W = Vec<T>::W;
+  const bool is_relu = params.act.act == Act::kRelu;
+  const int64_t height = p.v.dh / 2, width = p.v.dw / 2;
+  for (int64_t t = 0; t < count; ++t) {
+    const Tile tile = tile_at(p, t0 + t);
+    const int64_t y = tile.y * (M / 2), x = tile.x * (M / 2), rows = min64(M / 2, height - y),
+                  cols = min64(M / 2, width - x);
+    const auto pixel = [&](int64_t r, int64_t c) { return ((tile.n * height + y + r) * width + x + c) * p.v.dc + j; };
+    const T* from = m + t * p.ld_m;
+    for (int64_t c0 = 0; c0 < n; c0 += W) {
+      const Vec<T> bias = params.bias == nullptr ? Vec<T>::zero() : Vec<T>::load(params.bias + j + c0, n - c0);
+      Vec<T> value[M][M];
+      winograd_output<A, T>(
+          [&](int r, int c)
+              __attribute__((always_inline)) { return Vec<T>::load(from + (r * P + c) * p.point_m + c0); },
+          [&](int r, int c, Vec<T> v) __attribute__((always_inline)) { value[r][c] = v + bias; });
+      unroll<M / 2>(LAMELLA_UNROLLED(r) {
+        unroll<M / 2>(LAMELLA_UNROLLED(c) {
+          constexpr int top = 2 * r.value, left = 2 * c.value;
+          if (r.value >= rows || c.value >= cols) return;
+          const int64_t at = pixel(r.value, c.value) + c0;
+          pool_window(value[top][left], value[top][left + 1], value[top + 1][left], value[top + 1][left + 1], is_relu,
+                      PooledTo<T>{params.dst + at, params.argmax == nullptr ? nullptr : params.argmax + at}, n - c0);
+        });
+      });
+    }
+    if (!act_in_tile(params.act.act)) {
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t c = 0; c < cols; ++c) activate_row(params.act, params.dst + pixel(r, c), n);
+      }
+    }
+  }
+}
+
+template <class T, class A>
+void put_output(const Plan<T, A>& p, const ConvParams<T>& params, int64_t t0, int64_t count, int64_t j, int64_t n,
+                const T* m) {
+  (params.pool ? pool_output<T, A> : transform_output<T, A>)(p, params, t0, count, j, n, m);
+}
+
 // ---- the schedules
 // ----------------------------------------------------------------------------------------------------
 
@@ -303,7 +349,7 @@ void run_blocked(const Context& ctx, const Plan<T, A>& p, const ConvParams<T>& p
     for (int64_t j = 0; j < p.n; j += p.columns) {
       const int64_t n = min64(p.columns, p.n - j);
       for (int64_t point = 0; point < Plan<T, A>::kPoints; ++point) multiply(p, u, point, count, j, n, b.v, b.m);
-      transform_output(p, params, t0, count, j, n, b.m);
+      put_output(p, params, t0, count, j, n, b.m);
     }
   });
 }
@@ -330,8 +376,7 @@ void run_staged(const Context& ctx, const Plan<T, A>& p, const ConvParams<T>& pa
     });
     parallel_for(ctx, groups * steps, [&](int64_t task, int) {
       const int64_t t = task % groups * kTiles, j = task / groups * column_step;
-      transform_output(p, params, t0 + t, min64(kTiles, count - t), j, min64(column_step, p.n - j),
-                       b.m + t * p.ld_m + j);
+      put_output(p, params, t0 + t, min64(kTiles, count - t), j, min64(column_step, p.n - j), b.m + t * p.ld_m + j);
     });
   }
 }
@@ -412,7 +457,7 @@ double cost(const ConvShape& s, ConvPass pass) {
 
 template <class T, class P>
 ConvCandidate<T> candidate(const char* name) {
-  return {name, can_run<P>, cost<P>, workspace<T, P>, run<T, P>, prepared_bytes<T, P>, prepare<T, P>, false};
+  return {name, can_run<P>, cost<P>, workspace<T, P>, run<T, P>, prepared_bytes<T, P>, prepare<T, P>, false, true};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cpu/lanes.h"
+#include "kernels/cpu/max_inl.h"
 #include "kernels/cpu/pool_windows.h"
 #include "kernels/cpu/simd.h"
 
@@ -22,18 +23,16 @@ struct PoolOut {
   }
 };
 
-// NaN wins over everything, as in PyTorch and NumPy.
 template <class T>
 struct MaxAcc {
   using Real = T;
   Vec<T> m;
   LAMELLA_INLINE void begin(IVec<T>) { m = Vec<T>(-static_cast<T>(__builtin_inf())); }
-  LAMELLA_INLINE void add(Vec<T> v, IVec<T>) { m = select(is_nan(m), m, max(m, v)); }
+  LAMELLA_INLINE void add(Vec<T> v, IVec<T>) { m = max_or_nan(m, v); }
   LAMELLA_INLINE void end_row() {}
   LAMELLA_INLINE void finish(const PoolOut<T>& out, int64_t at, int64_t lanes) const { out.put(m, at, lanes); }
 };
 
-// Ties go to the first tap; of several NaN the last is taken, as in PyTorch.
 template <class T, class Index>
 struct ArgMaxAcc {
   using Real = T;
@@ -43,11 +42,7 @@ struct ArgMaxAcc {
     m = Vec<T>(-static_cast<T>(__builtin_inf()));
     where = tap;
   }
-  LAMELLA_INLINE void add(Vec<T> v, IVec<T> tap) {
-    const Mask<T> take = gt(v, m) | is_nan(v);
-    m = select(take, v, m);
-    where = select(take, tap, where);
-  }
+  LAMELLA_INLINE void add(Vec<T> v, IVec<T> tap) { take_larger(v, tap, m, where); }
   LAMELLA_INLINE void end_row() {}
   LAMELLA_INLINE void finish(const PoolOut<T>& out, int64_t at, int64_t lanes) const {
     out.put(m, at, lanes);
