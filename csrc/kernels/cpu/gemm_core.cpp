@@ -13,10 +13,10 @@ constexpr int64_t kNC = 2048;
 
 template <class T>
 LAMELLA_INLINE void macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc,
-                          const GemmEpilogue<T>& e) {
+                          const GemmEpilogue<T>& e, T* pack) {
   constexpr int64_t W = Vec<T>::W;
   TileOut<T> out = tile_out(c, ldc, e);
-  const bool wide = a.mr <= GemmTile<T>::kWideMR && b.panel == kGemmNR<T>;
+  const bool wide = a.mr <= GemmTile<T>::kWideMR && b.panel == kGemmNR<T> && pack == nullptr;
   const int64_t step = wide ? 2 * kGemmNR<T> : kGemmNR<T>, b_step = wide ? 2 * b.panel : b.panel;
   const bool row_a = a.rs != 1;
   const int64_t sa = row_a ? a.rs : a.cs;
@@ -27,13 +27,27 @@ LAMELLA_INLINE void macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, c
     const bool tail = width % W != 0;
     const TileFn<T>* fn = row_a ? gemm_row_tiles(pb, vectors, tail) : gemm_column_tiles(pb, vectors, tail);
     out.n = width;
-    const T* pa = a.a;
-    for (int64_t i = 0; i < m; i += a.mr, pa += a.panel) {
+    const T *pa = a.a, *panel = pb;
+    int64_t ld = b.ld, i = 0;
+    const auto tile = [&](const TileFn<T>* with) __attribute__((always_inline)) {
       const int64_t rows = min64(a.mr, m - i);
       out.c = c + i * out.ldc + j;
-      fn[rows - 1](kc, pa, sa, pb, b.ld, out);
+      with[rows - 1](kc, pa, sa, panel, ld, out);
       if (out.flags & kTilePass) gemm_activate(rows, width, out.c, out.ldc, out.act);
+      i += a.mr;
+      pa += a.panel;
+    };
+    if (pack != nullptr) {
+      out.packed = pack + j * kc;
+      if (width == kGemmNR<T>) {
+        tile(row_a ? gemm_packing_row_tiles(pb) : gemm_packing_column_tiles(pb));
+      } else {
+        gemm_pack_b(kc, width, pb, ld, 1, out.packed);
+      }
+      panel = out.packed;
+      ld = kGemmNR<T>;
     }
+    while (i < m) tile(fn);
     out.bias = offset(out.bias, step);
   }
 }
@@ -60,7 +74,9 @@ GemmPlan make_plan(const GemmParams<T>& p, bool prepacked) {
   plan.cs_a = p.k == 1 && plan.rs_a != 1 ? 1 : p.cs_a;
   const bool a_plain = plan.rs_a == 1 || plan.cs_a == 1;
   const bool b_rows = p.cs_b == 1 || p.n == 1, b_columns = p.rs_b == 1;
-  plan.pack_a = !a_plain || (p.n >= 256 && p.m >= 4 * kGemmMR<T> && p.k >= 64);
+  // Rows at a multiple of 2 KiB fall into the same two sets of L1.
+  const bool crowded = plan.rs_a == 1 || plan.rs_a * static_cast<int64_t>(sizeof(T)) % 2048 == 0 || p.n >= 768;
+  plan.pack_a = !a_plain || (crowded && p.n >= 256 && p.m >= 4 * kGemmMR<T> && p.k >= 64);
   plan.pack_b = !b_rows || (p.m >= 4 * kGemmMR<T> && p.k * p.n >= 65536);
   plan.nc = plan.pack_b ? min64(round_up(p.n, kGemmNR<T>), kNC) : p.n;
   if (prepacked) {
@@ -87,10 +103,11 @@ int64_t range_elements(const GemmParams<T>& p, const GemmPlan& plan) {
   return plan.pack_a ? gemm_pack_a_size<T>(min64(p.m, GemmTile<T>::kMC) + kGemmMR<T>, 1, plan.kc) : 0;
 }
 
-// One k block of rows [i0, i1) and columns [j, j + n). b: that block of B, its first column being column j.
+// One k block of rows [i0, i1) and columns [j, j + n). b: that block of B, its first column being column j. pack_b: see
+// gemm_macro.
 template <class T>
 void k_block(const GemmParams<T>& p, const GemmPlan& plan, int64_t i0, int64_t i1, int64_t j, int64_t n, int64_t p0,
-             const GemmB<T>& b, T* pack_a) {
+             GemmB<T> b, T* pack_a, T* pack_b = nullptr) {
   const int64_t kc = min64(plan.kc, p.k - p0);
   GemmEpilogue<T> e = gemm_epilogue(p, p0 == 0, p0 + kc >= p.k);
   e.bias = offset(e.bias, j);
@@ -103,7 +120,9 @@ void k_block(const GemmParams<T>& p, const GemmPlan& plan, int64_t i0, int64_t i
       gemm_pack_a(mc, kc, a, plan.rs_a, plan.cs_a, cut.mr, pack_a);
       panels = gemm_packed_a(pack_a, cut.mr, kc);
     }
-    macro(mc, n, kc, panels, b, p.c + i * p.ldc + j, p.ldc, e);
+    macro(mc, n, kc, panels, b, p.c + i * p.ldc + j, p.ldc, e, pack_b);
+    if (pack_b != nullptr) b = gemm_packed_b(static_cast<const T*>(pack_b), kc);
+    pack_b = nullptr;
   }
 }
 
@@ -182,8 +201,13 @@ void alone(const GemmParams<T>& p, const GemmPlan& plan, T* workspace) {
     int64_t p0 = 0;
     do {  // once even when k is 0: C is still to be written
       const int64_t kc = min64(plan.kc, p.k - p0);
-      gemm_pack_b(kc, n, p.b + p0 * p.rs_b + j * p.cs_b, p.rs_b, p.cs_b, pack_b);
-      k_block(p, plan, 0, p.m, j, n, p0, gemm_packed_b(pack_b, kc), workspace);
+      const T* b = p.b + p0 * p.rs_b + j * p.cs_b;
+      if (p.cs_b == 1) {
+        k_block(p, plan, 0, p.m, j, n, p0, gemm_plain_b(b, p.rs_b), workspace, pack_b);
+      } else {
+        gemm_pack_b(kc, n, b, p.rs_b, p.cs_b, pack_b);
+        k_block(p, plan, 0, p.m, j, n, p0, gemm_packed_b(static_cast<const T*>(pack_b), kc), workspace);
+      }
       p0 += plan.kc;
     } while (p0 < p.k);
   }
@@ -218,8 +242,8 @@ void serial_prepacked(const GemmParams<T>& p, const T* packed, int64_t begin, in
 
 #define LAMELLA_GEMM(T)                                                                                                \
   void gemm_macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc,           \
-                  const GemmEpilogue<T>& e) {                                                                          \
-    macro(m, n, kc, a, b, c, ldc, e);                                                                                  \
+                  const GemmEpilogue<T>& e, T* pack) {                                                                 \
+    macro(m, n, kc, a, b, c, ldc, e, pack);                                                                            \
   }                                                                                                                    \
   GemmPlan gemm_plan(const GemmParams<T>& params, bool prepacked) { return make_plan(params, prepacked); }             \
   int64_t gemm_range_elements(const GemmParams<T>& params, const GemmPlan& plan) {                                     \

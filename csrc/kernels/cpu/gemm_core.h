@@ -139,9 +139,10 @@ constexpr int64_t gemm_pack_b_size(int64_t n, int64_t kc) {
   void gemm_pack_a(int64_t m, int64_t kc, const T* a, int64_t rs, int64_t cs, int64_t mr, T* ap);                     \
   /* Column panels [p][kGemmNR] of kc x n elements b[p*rs + j*cs]; missing columns of the last panel become zeros. */ \
   void gemm_pack_b(int64_t kc, int64_t n, const T* b, int64_t rs, int64_t cs, T* bp);                                 \
-  /* C (m x n) from one k block of kc steps (kc may be 0). */                                                         \
+  /* C (m x n) from one k block of kc steps (kc may be 0). pack, or nullptr: B stands where it is (gemm_plain_b), and \
+     is left there as gemm_pack_b would leave it, on the way. */                                                      \
   void gemm_macro(int64_t m, int64_t n, int64_t kc, const GemmA<T>& a, const GemmB<T>& b, T* c, int64_t ldc,          \
-                  const GemmEpilogue<T>& e);                                                                          \
+                  const GemmEpilogue<T>& e, T* pack = nullptr);                                                       \
   /* The whole of params on this thread, batch included. workspace: gemm_serial_workspace(params) bytes, 64-byte      \
      aligned. */                                                                                                      \
   size_t gemm_serial_workspace(const GemmParams<T>& params);                                                          \

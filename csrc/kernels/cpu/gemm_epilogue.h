@@ -34,6 +34,7 @@ struct TileOut {
   T alpha, beta, slope;
   const T* bias;
   Activation act;
+  T* packed = nullptr;  // where a packing tile puts the panel of B that it reads
 };
 
 namespace {

@@ -10,14 +10,23 @@ namespace lamella::LAMELLA_NS {
 namespace {
 
 // a: row i, step p at a[i*sa + p] (RowA) or a[i + p*sa]. b: step p at b[p*ldb], NV vectors. Tail: the last vector holds
-// less than W columns.
-template <class T, int MR, int NV, bool RowA, bool Tail>
+// less than W columns. Pack: out.packed gets the NV vectors of every step, one after the other.
+template <class T, int MR, int NV, bool RowA, bool Tail, bool Pack = false>
 void micro_tile(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, const TileOut<T>& out) {
   using V = Vec<T>;
   constexpr int W = V::W;
   const int64_t last = out.n - (NV - 1) * W;
   V acc[MR][NV];
   unroll<MR>(LAMELLA_UNROLLED(i) { unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = V::zero(); }); });
+  // Its stores would wait for lines that are not in the cache.
+  if (kc >= 128) {
+    const T* row = out.c;
+#pragma GCC unroll 1
+    for (int i = 0; i < MR; ++i, row += out.ldc) {
+      unroll<NV>(LAMELLA_UNROLLED(j) { __builtin_prefetch(row + j.value * W, 1); });
+    }
+  }
+  [[maybe_unused]] T* packed = out.packed;
   // Rows are addressed from every fourth one, in ways the compiler may not merge: one base register and MR multiples of
   // sa would not fit the general registers.
   constexpr int kBases = RowA ? (MR + 3) / 4 : 1;
@@ -34,6 +43,14 @@ void micro_tile(int64_t kc, const T* a, int64_t sa, const T* b, int64_t ldb, con
       else
         row[j.value] = V::load(b + j.value * W);
     });
+    if constexpr (Pack) {
+      // The rows of B may lie far apart, where nobody else fetches them ahead.
+      unroll<NV>(LAMELLA_UNROLLED(j) {
+        __builtin_prefetch(b + 8 * ldb + j.value * W);
+        row[j.value].store(packed + j.value * W);
+      });
+      packed += NV * W;
+    }
     unroll<MR>(LAMELLA_UNROLLED(i) {
       const V x(RowA ? base[i.value / 4][i.value % 4 * sa] : base[0][i.value]);
       unroll<NV>(LAMELLA_UNROLLED(j) { acc[i.value][j.value] = fma(x, row[j.value], acc[i.value][j.value]); });
@@ -106,6 +123,16 @@ template <class T, bool RowA, int NV, bool Tail, int... I>
 struct MicroTable<T, RowA, NV, Tail, std::integer_sequence<int, I...>> {
   static constexpr TileFn<T> kFn[] = {micro_tile<T, I + 1, NV, RowA, Tail>...};
 };
+template <class T, bool RowA, class Rows>
+struct PackingTable;
+template <class T, bool RowA, int... I>
+struct PackingTable<T, RowA, std::integer_sequence<int, I...>> {
+  static constexpr TileFn<T> kFn[] = {micro_tile<T, I + 1, GemmTile<T>::kNV, RowA, false, true>...};
+};
+template <class T, bool RowA>
+LAMELLA_INLINE const TileFn<T>* packing_tiles() {
+  return PackingTable<T, RowA, std::make_integer_sequence<int, GemmTile<T>::kMR>>::kFn;
+}
 template <class T, bool RowA, int NV>
 LAMELLA_INLINE const TileFn<T>* tile_rows(bool tail) {
   using Rows = std::make_integer_sequence<int, NV <= GemmTile<T>::kNV ? GemmTile<T>::kMR : GemmTile<T>::kWideMR>;

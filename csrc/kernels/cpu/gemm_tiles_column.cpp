@@ -2,13 +2,14 @@
 
 namespace lamella::LAMELLA_NS {
 
-const TileFn<float>* gemm_column_tiles(const float*, int vectors, bool tail) {
-  return tile_functions<float, false>(vectors, tail);
-}
+#define LAMELLA_INSTANTIATE(T)                                           \
+  const TileFn<T>* gemm_column_tiles(const T*, int vectors, bool tail) { \
+    return tile_functions<T, false>(vectors, tail);                      \
+  }                                                                      \
+  const TileFn<T>* gemm_packing_column_tiles(const T*) { return packing_tiles<T, false>(); }
+LAMELLA_INSTANTIATE(float)
 #if defined(LAMELLA_ISA_PORTABLE)
-const TileFn<double>* gemm_column_tiles(const double*, int vectors, bool tail) {
-  return tile_functions<double, false>(vectors, tail);
-}
+LAMELLA_INSTANTIATE(double)
 #endif
 
 }  // namespace lamella::LAMELLA_NS

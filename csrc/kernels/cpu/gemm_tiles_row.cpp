@@ -2,13 +2,12 @@
 
 namespace lamella::LAMELLA_NS {
 
-const TileFn<float>* gemm_row_tiles(const float*, int vectors, bool tail) {
-  return tile_functions<float, true>(vectors, tail);
-}
+#define LAMELLA_INSTANTIATE(T)                                                                                         \
+  const TileFn<T>* gemm_row_tiles(const T*, int vectors, bool tail) { return tile_functions<T, true>(vectors, tail); } \
+  const TileFn<T>* gemm_packing_row_tiles(const T*) { return packing_tiles<T, true>(); }
+LAMELLA_INSTANTIATE(float)
 #if defined(LAMELLA_ISA_PORTABLE)
-const TileFn<double>* gemm_row_tiles(const double*, int vectors, bool tail) {
-  return tile_functions<double, true>(vectors, tail);
-}
+LAMELLA_INSTANTIATE(double)
 #endif
 
 }  // namespace lamella::LAMELLA_NS
