@@ -127,7 +127,7 @@ Grid make_grid(const GemmParams<T>& p, const GemmPlan& plan, int64_t n, int thre
 template <class T>
 bool pack_apart(const GemmParams<T>& p, const GemmPlan& plan, int threads) {
   return plan.path == GemmPath::kTiles && plan.pack_b && threads <= 4 &&
-         p.k * p.n * static_cast<int64_t>(sizeof(T)) <= (512ll << 10) &&
+         p.k * p.n * static_cast<int64_t>(sizeof(T)) <= (4ll << 20) &&
          max64(p.m / kGemmMR<T>, p.n / kGemmNR<T>) >= threads;
 }
 
