@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._call import as_arrays, op
 from ._function import Call, gradient, kernel
 
 __all__ = [
@@ -227,6 +228,13 @@ conv1d_transpose_backward = gradient(conv1d_transpose, "x", "weight", "bias")
 depthwise_conv2d_backward = gradient(depthwise_conv2d, "x", "weight", "bias")
 
 
+def _gradient(at: int, dy: Any, x: Any, weight: Any, out: Any, **attrs: Any) -> Any:
+    """The gradient of conv2d by input `at` alone."""
+    places = None if out is None else [out if i == at else None for i in range(2)]
+    wanted = [i == at for i in range(2)]
+    return op("conv2d", attrs).backward(as_arrays([x, weight]), None, None, as_arrays([dy]), wanted, places)[at]
+
+
 def conv2d_backward_data(
     dy: np.ndarray,
     weight: np.ndarray,
@@ -257,9 +265,8 @@ def conv2d_backward_data(
     ndarray, shape (n, h, w, c)
     """
     x = np.empty(tuple(x_shape), dtype=np.asarray(weight).dtype)  # only its shape is looked at
-    settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    dx, _, _ = conv2d_backward(dy, x, weight, **settings, algorithm=algorithm, wanted="x", out=(out, None, None))
-    return dx
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "algorithm": algorithm}
+    return _gradient(0, dy, x, weight, out, **settings)
 
 
 def conv2d_backward_weight(
@@ -296,6 +303,5 @@ def conv2d_backward_weight(
     if len(kernel) != 2 or min(kernel) < 1:
         raise ValueError(f"conv2d: kernel_size: expected a positive integer or two of them, got {kernel_size!r}")
     weight = np.empty((*kernel, _channels(x) // max(groups, 1), _channels(dy)), x.dtype)  # only its shape is looked at
-    settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    _, dw, _ = conv2d_backward(dy, x, weight, **settings, algorithm=algorithm, wanted="weight", out=(None, out, None))
-    return dw
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "algorithm": algorithm}
+    return _gradient(1, dy, x, weight, out, **settings)
