@@ -160,6 +160,14 @@ def erf_p(z):
     return mp.erf(x) / x - 1 if z > 0 else 2 / mp.sqrt(mp.pi) - 1
 
 
+exp2_q = series(lambda r: (2**r - 1) / r, lambda i: mp.log(2) ** (i + 1) / mp.factorial(i + 1), mp.mpf("0.01"))
+
+
+def tanh_over_x(z):
+    x = mp.sqrt(z)
+    return mp.tanh(x) / x if z > mp.mpf("1e-12") else 1 - z / 3
+
+
 NORMAL_TAIL_K = mp.mpf(float(np.float32(mp.sqrt(2 * mp.pi))))
 
 
@@ -199,6 +207,11 @@ FITS = {
     "erf_small": lambda d, k: fit("erf: x + x p(x^2)", erf_p, lambda z: 1 / (1 + erf_p(z)), "0", "0.88", d, k),
     "erf_large": lambda d, k: fit(
         "-log(erfc(x))", lambda a: -mp.log(mp.erfc(a)), lambda a: mp.erfc(a) / mp.erf(a), "0.93", "3.95", d, k
+    ),
+    # csrc/kernels/cpu/rnn_gates.h
+    "exp2": lambda d, k: fit("2^r: 1 + r q(r)", exp2_q, lambda r: r / 2**r, "-0.5001", "0.5001", d, k),
+    "tanh": lambda d, k: fit_rational(
+        "tanh: x P(x^2) / Q(x^2)", tanh_over_x, lambda z: 1 / tanh_over_x(z), "0", 9.02**2, d, d, k
     ),
     # csrc/kernels/cpu/gelu_inl.h
     "normal_tail": lambda d, k: fit_rational(

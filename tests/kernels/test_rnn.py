@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -262,6 +263,10 @@ def test_same_bits_for_any_number_of_threads(cell: str) -> None:
             (3, 4, 30, 410, {"bidirectional": True}),
             (1, 4, 30, 600, {"reset_after": False}),
             (1, 1, 300, 900, {}),
+            # Many steps of a row or three, in runs: the threads meet after each step.
+            (1, 150, 8, 200, {}),
+            (2, 70, 8, 161, {"reverse": True}),
+            (3, 50, 8, 130, {"reset_after": False}),
         ]:
             if "reset_after" in attrs and cell != "gru":
                 continue
@@ -272,7 +277,7 @@ def test_same_bits_for_any_number_of_threads(cell: str) -> None:
             inputs = arrays_of(x, weights, make_mask(rng, "lengths", n, t, False) if n > 1 else None)
             grads = [rng.standard_normal(o.shape).astype(np.float32) for o in op(cell, attrs).forward(inputs)[0]]
             results = []
-            for count in [1, 2, 3]:
+            for count in [1, 2, 3, 8]:
                 lamella.set_num_threads(count)
                 results.append(op(cell, attrs).forward(inputs)[0] + run_backward(cell, attrs, inputs, grads))
             for other in results[1:]:
@@ -281,3 +286,41 @@ def test_same_bits_for_any_number_of_threads(cell: str) -> None:
                         np.testing.assert_array_equal(a, b)
     finally:
         lamella.set_num_threads(threads)
+
+
+def test_same_bits_beside_another_caller() -> None:
+    # The pool serves one caller at a time: what the other asks for in steps runs on its own thread alone.
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal((1, 120, 8)).astype(np.float32)
+    inputs = arrays_of(x, [make_weights(rng, "lstm", 1, 8, 300, np.float32)], None)
+    layer = op("lstm", {})
+    want = layer.forward(inputs)[0]
+    with ThreadPoolExecutor(3) as pool:
+        for got in pool.map(lambda _: layer.forward(inputs)[0], range(30)):
+            for a, b in zip(got, want, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cell", CELLS)
+def test_saturated_gates(cell: str, dtype: Any) -> None:
+    # Weights of 0: the biases are the gates, every value with every other; a unit is a combination.
+    values = [-np.inf, -1e30, -150.0, -90.0, -9.0, -1e-30, -0.0, 1e-3, 8.9, 60.0, 150.0, 1e30, np.inf, np.nan]
+    gates = ref.GATES[cell]
+    b = np.stack([g.ravel() for g in np.meshgrid(*[values] * min(gates, 3))][:gates])
+    if gates == 4:  # o follows f
+        b = np.stack([b[0], b[1], b[2], b[1]])
+    h = b.shape[1]
+    weights = {"w_ih": np.zeros((2, gates * h)), "w_hh": np.zeros((h, gates * h)), "b_ih": b.ravel(), "b_hh": None}
+    weights["h0"] = np.full((1, h), 0.5)
+    if cell == "lstm":
+        weights["c0"] = np.full((1, h), 0.25)
+    weights = {k: v if v is None else v.astype(dtype) for k, v in weights.items()}
+    x = np.zeros((1, 2, 2), dtype)
+    with np.errstate(all="ignore"):
+        want = ref.sequence(cell, x, [weights], None)
+    got = op(cell, {}).forward(arrays_of(x, [weights], None))[0]
+    for a, b in zip(got, want, strict=True):
+        # A state is a sum of two products of gates.
+        np.testing.assert_allclose(a, b, rtol=0, atol=8 * float(np.finfo(dtype).eps))
+    assert np.nanmax(np.abs(got[0])) <= 1

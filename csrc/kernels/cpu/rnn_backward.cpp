@@ -1,6 +1,7 @@
 // Recurrent layers, backward: steps in the opposite order, each the cell's derivative and one product with the
 // transposed recurrent weights. The gates' gradients of all steps are kept, and the gradients of the input, the weights
 // and the biases are products over all of them at the end.
+#include "kernels/cpu/lockstep.h"
 #include "kernels/cpu/rnn_cells.h"
 #include "kernels/cpu/tables.h"
 
@@ -318,25 +319,23 @@ void run_block(CellBackFn<T> fn, const BackBlock<T>& k) {
 template <class T>
 void run_by_units(const Context& ctx, const RnnSplit& split, CellBackFn<T> fn, const BackBlock<T>* blocks) {
   const RnnParams<T>& p = blocks[0].b->f;
-  const auto each_range = [&](const auto& body) {
-    parallel_for(ctx, split.ranges, [&](int64_t range, int) {
-      const int64_t c0 = rnn_range_begin<T>(split, p.h, range), c1 = rnn_range_begin<T>(split, p.h, range + 1);
-      for (int i = 0; i < p.directions; ++i) body(blocks[i], c0, c1);
-    });
-  };
-  for (int i = 0; i < p.directions; ++i) start(blocks[i]);
-  for (int64_t s = p.t - 1; s >= -1; --s) {
-    each_range([&](const BackBlock<T>& k, int64_t c0, int64_t c1) {
-      if (s + 1 < p.t && passes_on(k, s + 1)) state_back(k, s + 1, c0, c1);
-      if (s >= 0) fn(k, 0, s, c0, c1);
-    });
-    if (s >= 0 && resets_before(p))
-      each_range([&](const BackBlock<T>& k, int64_t c0, int64_t c1) {
+  const int64_t parts = resets_before(p) ? 2 : 1;
+  for (int d = 0; d < p.directions; ++d) start(blocks[d]);
+  lockstep(ctx, p.t * parts + 1, split.ranges, [&](int64_t meeting, int64_t range, int) {
+    const int64_t c0 = rnn_range_begin<T>(split, p.h, range), c1 = rnn_range_begin<T>(split, p.h, range + 1);
+    const int64_t s = p.t - 1 - meeting / parts;
+    for (int d = 0; d < p.directions; ++d) {
+      const BackBlock<T>& k = blocks[d];
+      if (meeting % parts == 1) {
         reset_back(k, c0, c1);
         fn(k, 1, s, c0, c1);
-      });
-  }
-  for (int i = 0; i < p.directions; ++i) finish(blocks[i]);
+        continue;
+      }
+      if (s + 1 < p.t && passes_on(k, s + 1)) state_back(k, s + 1, c0, c1);
+      if (s >= 0) fn(k, 0, s, c0, c1);
+    }
+  });
+  for (int d = 0; d < p.directions; ++d) finish(blocks[d]);
 }
 
 // ---- the sums over all steps ---------------------------------------------------------------------------------------

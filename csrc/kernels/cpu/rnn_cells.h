@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cpu/act_inl.h"
+#include "kernels/cpu/rnn_gates.h"
 #include "kernels/cpu/rnn_inl.h"
 
 namespace lamella::LAMELLA_NS {
@@ -44,8 +45,8 @@ LAMELLA_NOINLINE Vec<T> any_act_backward(Activation a, Vec<T> y, Vec<T> dy) {
 template <class T>
 struct StandardActs {
   LAMELLA_INLINE StandardActs(const RnnParams<T>&) {}
-  LAMELLA_INLINE Vec<T> gate(Vec<T> x) const { return vsigmoid(x); }
-  LAMELLA_INLINE Vec<T> state(Vec<T> x) const { return vtanh(x); }
+  LAMELLA_INLINE Vec<T> gate(Vec<T> x) const { return gate_sigmoid(x); }
+  LAMELLA_INLINE Vec<T> state(Vec<T> x) const { return gate_tanh(x); }
   LAMELLA_INLINE Vec<T> gate_backward(Vec<T> y, Vec<T> dy) const {
     return act_backward_from_output<Act::kSigmoid>(y, dy, dy);
   }

@@ -1,5 +1,6 @@
 // Recurrent layers, forward. The input's part of the gates is computed for some steps at a time, one product that stays
 // in L2; then each step adds the state's part and runs the cell on it, chunk of units by chunk.
+#include "kernels/cpu/lockstep.h"
 #include "kernels/cpu/rnn_cells.h"
 
 namespace lamella::LAMELLA_NS {
@@ -116,8 +117,7 @@ struct Block {
   const Weights<T>* w;
   int64_t r0, rows;
   int64_t hs, cols;  // row strides of the states and of gx
-  T* h_in;
-  T* h_out;
+  T* h[2];           // step s reads h[s % 2] and writes the other
   T* c;
   T* z;
   T* rh;
@@ -156,8 +156,8 @@ Block<T> take_block(const RnnParams<T>& p, const Plan<T>& plan, RnnArena<T>& are
   Block<T> b{};
   b.hs = plan.hs;
   b.cols = plan.cols;
-  b.h_in = arena.take(state);
-  b.h_out = arena.take(state);
+  b.h[0] = arena.take(state);
+  b.h[1] = arena.take(state);
   b.c = arena.take(p.cell == RnnCell::kLstm ? state : 0);
   b.z = arena.take(before ? state : 0);
   b.rh = arena.take(before ? state : 0);
@@ -186,12 +186,12 @@ void store_state(const Block<T>& b, const T* from, T* to) {
 }
 template <class T>
 void start(const Block<T>& b) {
-  load_state(b, b.d->h0, b.h_in);
+  load_state(b, b.d->h0, b.h[0]);
   if (b.c != nullptr) load_state(b, b.d->c0, b.c);
 }
 template <class T>
 void finish(const Block<T>& b) {
-  store_state(b, b.h_in, b.d->hn);
+  store_state(b, b.h[b.p->t % 2], b.d->hn);
   if (b.c != nullptr) store_state(b, b.c, b.d->cn);
 }
 
@@ -232,6 +232,35 @@ void input_gates(const Block<T>& b, const XRows<T>& x, int64_t steps, int64_t c0
   }
 }
 
+// Rows lie pages apart, which the hardware does not fetch ahead: the lines that the cell is going to read and write
+// some rows later.
+constexpr int64_t kRowsAhead = 4;
+template <class T>
+LAMELLA_INLINE void fetch_lines(const T* p, int64_t n, bool write) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < n; i += kLine) {
+    if (write)
+      __builtin_prefetch(p + i, 1);
+    else
+      __builtin_prefetch(p + i, 0);
+  }
+}
+template <class T>
+LAMELLA_INLINE void fetch_row(const Block<T>& b, int64_t place, int64_t t, const CellRow<T>& row, const T* x, int64_t r,
+                              int64_t q, int64_t chunks, const PartWeights<T>& w) {
+  const RnnParams<T>& p = *b.p;
+  const int64_t n = b.r0 + r, u = q * kRnnUnits<T>, units = chunks * kRnnUnits<T>;
+  const int64_t in = rnn_row(p, n + kRowsAhead, t) - rnn_row(p, n, t);
+  const int64_t out = rnn_row(p, n + kRowsAhead, place) - rnn_row(p, n, place);
+  if (w.hh.ldb == 0) fetch_lines(x + kRowsAhead * b.cols + q * w.chunk, chunks * w.chunk, false);
+  if (row.y != nullptr) fetch_lines(row.y + out * b.d->ldy + u, units, true);
+  if (row.gates != nullptr) {
+    const int64_t gates = rnn_saved_gates(p);
+    for (int64_t g = 0; g < gates; ++g) fetch_lines(row.gates + (in * gates + g) * p.h + u, units, true);
+  }
+  if (row.cells != nullptr) fetch_lines(row.cells + in * p.h + u, units, true);
+}
+
 // Step s (the i-th of its run) of one part, for chunks [c0, c1). rec: scratch for the product.
 template <class T, class Cell, class Acts>
 void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t c1, int64_t at_once, T* rec) {
@@ -248,7 +277,9 @@ void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t
 
   RnnProduct<T> product = w.hh;
   if (s == 0 && d.h0 == nullptr) product.k = 0;  // no state yet: zeros
-  const T* operand = part == 0 ? b.h_in : b.rh;
+  T* const h_in = b.h[s % 2];
+  T* const h_out = b.h[1 - s % 2];
+  const T* operand = part == 0 ? h_in : b.rh;
   const int64_t stride = plain || !any ? c1 - c0 : at_once, groups = ceil_div(c1 - c0, stride);
   for (int64_t group = 0; group < groups; ++group) {
     // To and fro: a step begins with the weights that the one before has used last, which L2 still holds.
@@ -258,8 +289,8 @@ void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t
     for (int64_t r = 0; r < b.rows; ++r) {
       const int64_t n = b.r0 + r, out = rnn_row(p, n, place), in = rnn_row(p, n, t);
       CellRow<T> row{};
-      row.h_in = b.h_in + r * b.hs;
-      row.h = b.h_out + r * b.hs;
+      row.h_in = h_in + r * b.hs;
+      row.h = h_out + r * b.hs;
       if (b.c != nullptr) row.c = b.c + r * b.hs;
       if (b.z != nullptr) row.z = b.z + r * b.hs, row.rh = b.rh + r * b.hs;
       if (d.y != nullptr) row.y = d.y + out * d.ldy;
@@ -274,6 +305,7 @@ void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t
       }
       const T* x = b.gx + (i * b.rows + r) * b.cols + w.at;
       const T* h = rec + r * ld;
+      if (r + kRowsAhead < b.rows) fetch_row(b, place, t, row, x, r, q, end - q, w);
       for (int64_t k = q; k < end; ++k, h += w.chunk)
         Cell::run(acts, part, row, x + k * w.chunk, h, w.gate, k * U, least(U, p.h - k * U));
     }
@@ -299,14 +331,7 @@ StepFn<T> step_fn(const RnnParams<T>& p) {
 }
 
 template <class T>
-void swap_states(Block<T>& b) {
-  T* h = b.h_in;
-  b.h_in = b.h_out;
-  b.h_out = h;
-}
-
-template <class T>
-void run_block(const Plan<T>& plan, StepFn<T> fn, Block<T>& b, T* rec) {
+void run_block(const Plan<T>& plan, StepFn<T> fn, const Block<T>& b, T* rec) {
   const RnnParams<T>& p = *b.p;
   const int64_t chunks = rnn_chunks<T>(p.h);
   start(b);
@@ -315,42 +340,35 @@ void run_block(const Plan<T>& plan, StepFn<T> fn, Block<T>& b, T* rec) {
     const XRows<T> x = x_rows(b, s0, steps);
     if (x.gathered) gather_x(b, s0, steps);
     input_gates(b, x, steps, 0, chunks);
-    for (int64_t i = 0; i < steps; ++i) {
+    for (int64_t i = 0; i < steps; ++i)
       for (int part = 0; part < b.w->parts; ++part) fn(b, part, s0 + i, i, 0, chunks, plan.chunks_at_once(), rec);
-      swap_states(b);
-    }
   }
   finish(b);
 }
 
-// All rows at once, each step split by units among the threads.
+// All rows at once, each step split by units among the threads. They meet after each part of a step.
 template <class T>
-void run_by_units(const Context& ctx, const RnnParams<T>& p, const Plan<T>& plan, StepFn<T> fn, Block<T>* blocks,
+void run_by_units(const Context& ctx, const RnnParams<T>& p, const Plan<T>& plan, StepFn<T> fn, const Block<T>* blocks,
                   T* rec) {
   const RnnSplit& split = plan.split;
   const int64_t dirs = p.directions, parts = blocks[0].w->parts;
-  const auto each_range = [&](const auto& body) {
-    parallel_for(ctx, split.ranges, [&](int64_t range, int thread) {
-      const int64_t c0 = rnn_range_begin<T>(split, p.h, range), c1 = rnn_range_begin<T>(split, p.h, range + 1);
-      for (int64_t i = 0; i < dirs; ++i) body(blocks[i], c0, c1, rec + thread * plan.rec);
-    });
-  };
-  for (int64_t i = 0; i < dirs; ++i) start(blocks[i]);
+  for (int64_t d = 0; d < dirs; ++d) start(blocks[d]);
   for (int64_t s0 = 0; s0 < p.t; s0 += plan.steps) {
     const int64_t steps = least(plan.steps, p.t - s0);
-    for (int64_t i = 0; i < dirs; ++i)
-      if (x_rows(blocks[i], s0, steps).gathered) gather_x(blocks[i], s0, steps);
-    for (int64_t i = 0; i < steps; ++i) {
-      for (int part = 0; part < parts; ++part)
-        each_range([&](const Block<T>& b, int64_t c0, int64_t c1, T* scratch) {
-          // A range's input gates concern nobody else, so they need no meeting of their own.
-          if (i == 0 && part == 0) input_gates(b, x_rows(b, s0, steps), steps, c0, c1);
-          fn(b, part, s0 + i, i, c0, c1, plan.chunks_at_once(), scratch);
-        });
-      for (int64_t j = 0; j < dirs; ++j) swap_states(blocks[j]);
-    }
+    for (int64_t d = 0; d < dirs; ++d)
+      if (x_rows(blocks[d], s0, steps).gathered) gather_x(blocks[d], s0, steps);
+    lockstep(ctx, steps * parts, split.ranges, [&](int64_t meeting, int64_t range, int thread) {
+      const int64_t c0 = rnn_range_begin<T>(split, p.h, range), c1 = rnn_range_begin<T>(split, p.h, range + 1);
+      const int64_t i = meeting / parts;
+      for (int64_t d = 0; d < dirs; ++d) {
+        const Block<T>& b = blocks[d];
+        // A range's input gates concern nobody else, so they need no meeting of their own.
+        if (meeting == 0) input_gates(b, x_rows(b, s0, steps), steps, c0, c1);
+        fn(b, static_cast<int>(meeting % parts), s0 + i, i, c0, c1, plan.chunks_at_once(), rec + thread * plan.rec);
+      }
+    });
   }
-  for (int64_t i = 0; i < dirs; ++i) finish(blocks[i]);
+  for (int64_t d = 0; d < dirs; ++d) finish(blocks[d]);
 }
 
 // Workspace: weights (or, plain, the bias) of the directions, then one block per thread (per direction when split by
@@ -382,7 +400,7 @@ void pack(const Context& ctx, const RnnParams<T>& p, const RnnDirection<T>& d, T
   const int64_t chunks = rnn_chunks<T>(p.h);
   // Hand out no less than some 20 us of copying at a time.
   const int64_t bytes = rnn_gates(p.cell) * kRnnUnits<T> * (p.in + p.h) * static_cast<int64_t>(sizeof(T));
-  parallel_range(ctx, chunks, most(1, 400000 / most(1, bytes)),
+  parallel_range(ctx, chunks, most(4, 800000 / most(1, bytes)),
                  [&](int64_t c0, int64_t c1, int) { pack_chunks(p, d, c0, c1, packed); });
 }
 
@@ -428,8 +446,8 @@ void forward(const Context& ctx, const RnnParams<T>& p) {
   }
   parallel_for(team, plan.split.blocks * p.directions, [&](int64_t task, int thread) {
     const int64_t r0 = task / p.directions * plan.split.rows;
-    Block<T> b = block(thread, task % p.directions, r0, least(plan.split.rows, p.n - r0));
-    run_block(plan, fn, b, layout.rec + thread * plan.rec);
+    run_block(plan, fn, block(thread, task % p.directions, r0, least(plan.split.rows, p.n - r0)),
+              layout.rec + thread * plan.rec);
   });
 }
 

@@ -7,7 +7,9 @@
 #pragma once
 
 #include "kernels/cpu/gemm_core.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/lockstep.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/unroll_inl.h"
 #include "kernels/rnn.h"
 
 namespace lamella::LAMELLA_NS {
@@ -112,6 +114,16 @@ template <class T>
 constexpr int64_t rnn_packed_matrix(int64_t k, int64_t h, int64_t gates) {
   return line_up(rnn_chunks<T>(h) * gates * kRnnUnits<T> * k);
 }
+// P neighbouring panels side by side: a run of memory that the hardware fetches ahead, which 2 vectors a row are not.
+template <class T, int P>
+LAMELLA_INLINE void rnn_pack_panels(int64_t kc, const T* src, int64_t ld, T* dst, int64_t panel) {
+  constexpr int W = Vec<T>::W;
+  for (int64_t p = 0; p < kc; ++p, src += ld, dst += kRnnUnits<T>)
+    unroll<P>(LAMELLA_UNROLLED(i) {
+      for (int64_t j = 0; j < kRnnUnits<T>; j += W)
+        Vec<T>::load(src + i.value * kRnnUnits<T> + j).store(dst + i.value * panel + j);
+    });
+}
 template <class T>
 LAMELLA_INLINE void rnn_pack_matrix(int64_t k, int64_t h, int64_t gates, const T* src, int64_t ld, int64_t c0,
                                     int64_t c1, T* dst) {
@@ -119,17 +131,21 @@ LAMELLA_INLINE void rnn_pack_matrix(int64_t k, int64_t h, int64_t gates, const T
   const int64_t kc_max = gemm_kc<T>(k), width = rnn_chunks<T>(h) * gates * U;
   for (int64_t p0 = 0; p0 < k; p0 += kc_max) {
     const int64_t kc = least(kc_max, k - p0);
-    for (int64_t q = c0; q < c1; ++q)
-      for (int64_t g = 0; g < gates; ++g)
-        gemm_pack_b(kc, least(U, h - q * U), src + p0 * ld + g * h + q * U, ld, 1,
-                    dst + p0 * width + (q * gates + g) * U * kc);
+    for (int64_t g = 0; g < gates; ++g) {
+      const T* from = src + p0 * ld + g * h;
+      T* to = dst + p0 * width + g * U * kc;
+      int64_t q = c0;
+      for (; q + 4 <= c1 && (q + 4) * U <= h; q += 4)
+        rnn_pack_panels<T, 4>(kc, from + q * U, ld, to + q * gates * U * kc, gates * U * kc);
+      for (; q < c1; ++q) gemm_pack_b(kc, least(U, h - q * U), from + q * U, ld, 1, to + q * gates * U * kc);
+    }
   }
 }
 
 // ---- splitting the work --------------------------------------------------------------------------------------------
 
 // Rows of the batch are independent: each task takes some through all of time, with no waiting (blocks). When there are
-// too few of them for the threads, and weights so many that a step is worth a hand-off, each step is split by units.
+// too few of them for the threads, and weights so many that a step is worth a meeting, each step is split by units.
 struct RnnSplit {
   bool units = false;
   int64_t rows = 0;    // per block
@@ -156,12 +172,12 @@ LAMELLA_INLINE RnnSplit rnn_split(const RnnParams<T>& p, int threads) {
   s.blocks = s.rows > 0 ? ceil_div(p.n, s.rows) : 0;
   if (s.threads == 1 || p.n == 0) return s;
 
-  const double hand_off = 1500.0;
+  const int64_t ranges = least(least(s.threads, rnn_chunks<T>(p.h)), kLockstepRanges);
+  const double meeting = 200.0 + 50.0 * static_cast<double>(ranges);
   const auto step = [&](double rows) { return rows * per_row > stream ? rows * per_row : stream; };
   const double by_rows =
       step(static_cast<double>(s.rows)) * static_cast<double>(ceil_div(s.blocks * p.directions, s.threads));
-  const int64_t ranges = least(s.threads, rnn_chunks<T>(p.h));
-  const double by_units = step(static_cast<double>(p.n)) * p.directions / static_cast<double>(ranges) + hand_off;
+  const double by_units = step(static_cast<double>(p.n)) * p.directions / static_cast<double>(ranges) + meeting;
   if (by_units < by_rows) {
     s.units = true;
     s.ranges = ranges;
