@@ -172,6 +172,18 @@ def test_winograd_weight_in_blocks(n, size, c, oc):
     assert strided.check_weight("winograd_stride2")
 
 
+@pytest.mark.parametrize(("n", "size", "c", "oc"), [(1, 14, 150, 70), (2, 7, 65, 97), (1, 3, 64, 33), (3, 9, 300, 40)])
+def test_winograd_of_few_tiles(n, size, c, oc):
+    """Large weights are transformed in blocks, by the task that needs them."""
+    case = Case(0, n, (size, size + 1), c, (3, 3), oc, padding="same")
+    for algorithm in ("winograd2", "winograd4"):
+        assert case.check_forward(algorithm)
+        assert case.check_data(algorithm)
+    strided = Case(0, n, (2 * size, 2 * size + 1), c, (3, 3), oc, stride=(2, 2), padding="same")
+    assert strided.check_forward("winograd_stride2")
+    assert strided.check_data("winograd_stride2")
+
+
 @pytest.mark.parametrize("algorithm", ["winograd4", "winograd2", "winograd_stride2"])
 @pytest.mark.parametrize("low", [-1.0, 0.0])  # also all positive, as after ReLU: large means cancel in the transforms
 @pytest.mark.parametrize(

@@ -436,6 +436,21 @@ def test_prepared_weights(algorithm: str, name: str, dtype: Any) -> None:
     np.testing.assert_array_equal(plan.run(inputs[:1])[0], second)
 
 
+@pytest.mark.parametrize("c", [40, 150])
+@pytest.mark.parametrize("algorithm", ["winograd2", "winograd4", "winograd_stride2"])
+def test_prepared_weights_of_few_tiles(algorithm: str, c: int) -> None:
+    """Such are taken some output channels at a time, over several blocks of input channels."""
+    attrs = {"padding": "same", "stride": 2 if algorithm == "winograd_stride2" else 1, "algorithm": algorithm}
+    inputs = operands("conv2d", (9, 6), (3, 3), c, 70, n=1, dtype=np.float32)
+    plan = plan_of("conv2d", attrs, inputs)
+    assert plan.prepared_bytes > 0
+    np.testing.assert_array_equal(plan.run(inputs[:1])[0], op("conv2d", attrs).forward(inputs)[0][0])
+    # Weights that are read faster than their transforms are left as they are.
+    large = operands("conv2d", (5, 4), (3, 3), 260, 510, n=1, dtype=np.float32)
+    if algorithm != "winograd2":
+        assert plan_of("conv2d", attrs, large).prepared_bytes == 0
+
+
 @pytest.mark.parametrize("name", ["conv1d", "conv1d_transpose"])
 def test_prepared_weights_1d(name: str) -> None:
     for attrs in [{"stride": 2, "padding": "same"}, {"dilation": 2, "groups": 2}, {"padding": [3, 1]}]:
