@@ -188,7 +188,7 @@ struct Plan {
 template <class T>
 Plan make_plan(const ConvShape& s) {
   Plan p;
-  constexpr int64_t kTaskBytes = 256 << 10, kTaskProducts = 400'000;
+  constexpr int64_t kTaskBytes = 256 << 10, kTaskProducts = 100'000;
   p.rows = max64(1, min64(s.oh, kTaskBytes / max64(1, s.ow * s.oc * static_cast<int64_t>(sizeof(T)))));
   // Few images: each is shared out, as far as that is worth a hand-off.
   if (s.n < 4) p.rows = min64(p.rows, ceil_div(kTaskProducts, max64(1, s.ow * s.oc * s.kh * s.kw * s.c)));
