@@ -1,23 +1,12 @@
 // Recurrent layers, backward: steps in the opposite order, each the cell's derivative and one product with the
-// transposed recurrent weights. The gates' gradients of all steps are kept, and the gradients of the input, the weights
-// and the biases are products over all of them at the end.
+// transposed recurrent weights. After a run of steps, the gradients of the input, the weights and the biases are taken
+// from the gates' gradients of the run, which the next run overwrites.
 #include "kernels/cpu/lockstep.h"
 #include "kernels/cpu/rnn_cells.h"
-#include "kernels/cpu/tables.h"
+#include "kernels/cpu/rnn_sums.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
-
-// Gates per row of what is kept of the gates' gradients: those of GRU's n differ between input and state when the reset
-// gate comes between.
-template <class T>
-constexpr int64_t kept_gates(const RnnParams<T>& p) {
-  return rnn_saved_gates(p);
-}
-template <class T>
-constexpr bool resets_before(const RnnParams<T>& p) {
-  return p.cell == RnnCell::kGru && !p.reset_after;
-}
 
 // Rows [r0, r0 + rows) of one direction on their way back.
 template <class T>
@@ -30,17 +19,30 @@ struct BackBlock {
   RnnProduct<T> back_n;  // GRU, reset before: of n
   T* dh;
   T* dc;
-  T* dg[2];  // of this step and the one after it
+  T* dg[2];  // GRU: the product's operand, of this step and the one after it; others take what is kept
   T* dn;
   T* drh;
-  T* keep;     // gates' gradients of all steps, kept_gates()*h per row
-  T* h_keep;   // the state before each step, h per row
-  T* rh_keep;  // r * that
+  RnnKept<T> kept;
 };
 
-// The cell of step s, for units of chunks [c0, c1).
+// The product's operand at step s, the i-th of its run.
+template <class T>
+LAMELLA_INLINE T* operand(const BackBlock<T>& k, int64_t s, int64_t i) {
+  return k.dg[0] != nullptr ? k.dg[s & 1] : k.kept.gates + (i * k.b->f.n + k.r0) * k.gs;
+}
+
+// Rows lie pages apart, which the hardware does not fetch ahead: what the cell is going to read some rows later.
+constexpr int64_t kRowsAhead = 3;
+template <class T>
+LAMELLA_INLINE void fetch_ahead(const T* p, int64_t row_stride, int64_t n) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  if (p == nullptr) return;
+  for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(p + kRowsAhead * row_stride + i);
+}
+
+// The cell of step s, the i-th of its run, for units of chunks [c0, c1).
 template <class T, class Cell, class Acts>
-void cell_back(const BackBlock<T>& k, int part, int64_t s, int64_t c0, int64_t c1) {
+void cell_back(const BackBlock<T>& k, int part, int64_t s, int64_t i, int64_t c0, int64_t c1) {
   const RnnParams<T>& p = k.b->f;
   const RnnDirection<T>& d = p.dir[k.direction];
   const RnnGradients<T>& g = k.b->grad[k.direction];
@@ -49,37 +51,39 @@ void cell_back(const BackBlock<T>& k, int part, int64_t s, int64_t c0, int64_t c
   const int64_t t = rnn_time(p, d, s), place = rnn_place(p, d, s);
   const int64_t t_prev = s > 0 ? rnn_time(p, d, s - 1) : 0, place_prev = s > 0 ? rnn_place(p, d, s - 1) : 0;
   const bool last_part = part == 1 || !resets_before(p);
+  T* const dg = operand(k, s, i);
   for (int64_t r = 0; r < k.rows; ++r) {
     const int64_t n = k.r0 + r, at = rnn_row(p, n, t);
     const T* h_prev = s > 0 ? (d.states == nullptr ? nullptr : d.states + rnn_row(p, n, place_prev) * d.ld_states)
                             : (d.h0 == nullptr ? nullptr : d.h0 + n * h);
     const bool active = rnn_active(p, n, t);
+    const int64_t kept = i * p.n + n;
     CellGradRow<T> row{};
     row.hidden = h;
     row.dh = k.dh + r * k.hs;
     if (k.dc != nullptr) row.dc = k.dc + r * k.hs;
-    row.dg = k.dg[s & 1] + r * k.gs;
+    row.dg = dg + r * k.gs;
     if (k.dn != nullptr) row.dn = k.dn + r * k.hs, row.drh = k.drh + r * k.hs;
-    if (k.keep != nullptr) row.dg_keep = k.keep + at * kept_gates(p) * h;
-    if (k.rh_keep != nullptr) row.rh_keep = k.rh_keep + at * h;
+    if (k.dg[0] != nullptr) row.dg_keep = k.kept.gates + kept * kept_gates(p) * h;
+    if (k.kept.rh != nullptr) row.rh_keep = k.kept.rh + kept * h;
     if (g.dy != nullptr && (active || !p.zero_masked)) row.dy = g.dy + rnn_row(p, n, place) * g.ldy;
-    if (k.h_keep != nullptr && last_part)
+    if (k.kept.h != nullptr && last_part)
       each_vec<T>(
-          units, LAMELLA_PER_VEC(i, v) { v.store(load_or_zero(v, h_prev, u + i), k.h_keep + at * h + u + i); });
+          units, LAMELLA_PER_VEC(j, v) { v.store(load_or_zero(v, h_prev, u + j), k.kept.h + kept * h + u + j); });
     if (!active) {
       each_vec<T>(
           units, LAMELLA_PER_VEC(j, v) {
-            const int64_t i = u + j;
+            const int64_t unit = u + j;
             const Vec<T> zero = Vec<T>::zero();
             if (part == 1) {
-              if (row.rh_keep != nullptr) v.store(zero, row.rh_keep + i);
+              if (row.rh_keep != nullptr) v.store(zero, row.rh_keep + unit);
               return;
             }
-            if (row.dy != nullptr) v.store(v.load(row.dh + i) + v.load(row.dy + i), row.dh + i);
-            for (int64_t gate = 0; gate < k.back.k; gate += h) v.store(zero, row.dg + gate + i);
-            if (row.dn != nullptr) v.store(zero, row.dn + i);
+            if (row.dy != nullptr) v.store(v.load(row.dh + unit) + v.load(row.dy + unit), row.dh + unit);
+            for (int64_t gate = 0; gate < k.back.k; gate += h) v.store(zero, row.dg + gate + unit);
+            if (row.dn != nullptr) v.store(zero, row.dn + unit);
             if (row.dg_keep != nullptr)
-              for (int64_t gate = 0; gate < kept_gates(p); ++gate) v.store(zero, row.dg_keep + gate * h + i);
+              for (int64_t gate = 0; gate < kept_gates(p); ++gate) v.store(zero, row.dg_keep + gate * h + unit);
           });
       continue;
     }
@@ -90,15 +94,27 @@ void cell_back(const BackBlock<T>& k, int part, int64_t s, int64_t c0, int64_t c
       row.c = d.cells + at * h;
       row.c_prev = s > 0 ? d.cells + rnn_row(p, n, t_prev) * h : d.c0 == nullptr ? nullptr : d.c0 + n * h;
     }
+    if (r + kRowsAhead < k.rows) {
+      const int64_t apart = rnn_row(p, n + 1, t) - at, apart_y = rnn_row(p, n + 1, place) - rnn_row(p, n, place);
+      const int64_t saved = rnn_saved_gates(p);
+      if (row.gates != nullptr)
+        for (int64_t g0 = 0; g0 < saved; ++g0) fetch_ahead(row.gates + g0 * h + u, apart * saved * h, units);
+      if (row.c != nullptr) {
+        fetch_ahead(row.c + u, apart * h, units);
+        if (s > 0) fetch_ahead(row.c_prev + u, apart * h, units);
+      }
+      if (row.dy != nullptr) fetch_ahead(row.dy + u, apart_y * g.ldy, units);
+      if (s > 0 && d.states != nullptr) fetch_ahead(h_prev + u, apart_y * d.ld_states, units);
+    }
     Cell::run(acts, part, row, u, units);
   }
 }
 
 // The products after step s, for units of chunks [c0, c1): what the step before sees of its gates.
 template <class T>
-void state_back(const BackBlock<T>& k, int64_t s, int64_t c0, int64_t c1) {
-  rnn_product(k.back, k.rows, k.dg[s & 1], k.gs, c0, c1, k.dh + c0 * kRnnUnits<T>, k.hs, static_cast<const T*>(nullptr),
-              true);
+void state_back(const BackBlock<T>& k, int64_t s, int64_t i, int64_t c0, int64_t c1) {
+  rnn_product(k.back, k.rows, operand(k, s, i), k.gs, c0, c1, k.dh + c0 * kRnnUnits<T>, k.hs,
+              static_cast<const T*>(nullptr), true);
 }
 template <class T>
 void reset_back(const BackBlock<T>& k, int64_t c0, int64_t c1) {
@@ -106,7 +122,7 @@ void reset_back(const BackBlock<T>& k, int64_t c0, int64_t c1) {
 }
 
 template <class T>
-using CellBackFn = void (*)(const BackBlock<T>&, int, int64_t, int64_t, int64_t);
+using CellBackFn = void (*)(const BackBlock<T>&, int, int64_t, int64_t, int64_t, int64_t);
 template <class T>
 CellBackFn<T> cell_back_fn(const RnnParams<T>& p) {
   using S = StandardActs<T>;
@@ -129,22 +145,26 @@ CellBackFn<T> cell_back_fn(const RnnParams<T>& p) {
 template <class T>
 struct BackPlan {
   RnnSplit split;
-  bool keep, keep_h, before;
-  int64_t hs, gs, back_gates;  // gates in `back`
+  bool own_operand, before, keep_h, keep_x, ordered;
+  int64_t hs, gs, back_gates, steps, rows;  // back_gates: in `back`; rows: of a run
 
   BackPlan(const RnnBackwardParams<T>& b, int threads) : split(rnn_split(b.f, threads)) {
     const RnnParams<T>& p = b.f;
     before = resets_before(p);
+    own_operand = p.cell == RnnCell::kGru;
     hs = rnn_chunks<T>(p.h) * kRnnUnits<T>;
     back_gates = before ? 2 : rnn_gates(p.cell);
-    gs = line_up(back_gates * p.h);
-    keep = b.dx != nullptr;
-    keep_h = false;
+    gs = own_operand ? line_up(back_gates * p.h) : back_gates * p.h;
+    steps = rnn_run_steps(p);
+    rows = steps * p.n;
+    keep_h = keep_x = false;
+    ordered = true;
     for (int i = 0; i < p.directions; ++i) {
-      const RnnGradients<T>& g = b.grad[i];
-      keep = keep || g.dw_ih != nullptr || g.dw_hh != nullptr || g.db_ih != nullptr || g.db_hh != nullptr;
-      keep_h = keep_h || g.dw_hh != nullptr;
+      ordered = ordered && rows_in_order(p, p.dir[i]);
+      keep_h = keep_h || b.grad[i].dw_hh != nullptr;
+      keep_x = keep_x || b.grad[i].dw_ih != nullptr;
     }
+    keep_x = keep_x && !ordered;
   }
 };
 
@@ -155,107 +175,51 @@ BackBlock<T> take_back_block(const RnnParams<T>& p, const BackPlan<T>& plan, Rnn
   k.hs = plan.hs;
   k.gs = plan.gs;
   k.dh = arena.take(state);
-  k.dg[0] = arena.take(gates);
-  k.dg[1] = arena.take(gates);
+  if (plan.own_operand) k.dg[0] = arena.take(gates), k.dg[1] = arena.take(gates);
   if (p.cell == RnnCell::kLstm) k.dc = arena.take(state);
   if (plan.before) k.dn = arena.take(state), k.drh = arena.take(state);
   return k;
-}
-
-// Calls f(product) for every product over all steps.
-template <class T, class F>
-void each_product(const RnnBackwardParams<T>& b, T* const (&keep)[2], T* const (&h_keep)[2], T* const (&rh_keep)[2],
-                  const F& f) {
-  const RnnParams<T>& p = b.f;
-  const int64_t h = p.h, gates = rnn_gates(p.cell), rows = p.n * p.t, ldg = kept_gates(p) * h;
-  for (int i = 0; i < p.directions; ++i) {
-    const RnnGradients<T>& g = b.grad[i];
-    if (b.dx != nullptr) {
-      GemmParams<T> dx;
-      dx.m = rows;
-      dx.n = p.in;
-      dx.k = gates * h;
-      dx.a = keep[i];
-      dx.rs_a = ldg;
-      dx.b = p.dir[i].w_ih;
-      dx.rs_b = 1;
-      dx.cs_b = gates * h;
-      dx.c = b.dx;
-      dx.ldc = p.in;
-      dx.beta = i == 0 ? T(0) : T(1);
-      f(dx);
-    }
-    GemmParams<T> dw;
-    dw.n = gates * h;
-    dw.k = rows;
-    dw.rs_a = 1;
-    dw.rs_b = ldg;
-    dw.b = keep[i];
-    dw.ldc = gates * h;
-    if (g.dw_ih != nullptr) {
-      dw.m = p.in;
-      dw.a = p.x;
-      dw.cs_a = p.in;
-      dw.c = g.dw_ih;
-      f(dw);
-    }
-    if (g.dw_hh == nullptr) continue;
-    dw.m = h;
-    dw.a = h_keep[i];
-    dw.cs_a = h;
-    dw.c = g.dw_hh;
-    if (p.cell != RnnCell::kGru) {
-      f(dw);
-      continue;
-    }
-    dw.n = 2 * h;
-    f(dw);
-    dw.n = h;
-    dw.c = g.dw_hh + 2 * h;
-    if (p.reset_after) {
-      dw.b = keep[i] + 3 * h;
-    } else {
-      dw.a = rh_keep[i];
-      dw.b = keep[i] + 2 * h;
-    }
-    f(dw);
-  }
 }
 
 template <class T>
 struct BackLayout {
   T* back[2];
   T* back_n[2];
-  T* keep[2];
-  T* h_keep[2];
-  T* rh_keep[2];
-  RnnArena<T> blocks;  // later the products' workspace
+  T* back_x[2];  // w_ih^T
+  RnnKept<T> kept[2];
+  T* dx;
+  RnnArena<T> blocks, products;
   int64_t block_size, size;
 
-  BackLayout(const RnnBackwardParams<T>& b, const BackPlan<T>& plan, int threads, T* base) : blocks{nullptr} {
+  BackLayout(const RnnBackwardParams<T>& b, const BackPlan<T>& plan, int threads, T* base)
+      : blocks{nullptr}, products{nullptr} {
     const RnnParams<T>& p = b.f;
-    const int64_t rows = p.n * p.t;
     RnnArena<T> arena{base};
     const auto wanted = [&](bool yes, int64_t elements) { return yes ? arena.take(elements) : nullptr; };
     for (int i = 0; i < 2; ++i) {
       const bool used = i < p.directions;
       back[i] = wanted(used, rnn_packed_matrix<T>(plan.back_gates * p.h, p.h, 1));
       back_n[i] = wanted(used && plan.before, rnn_packed_matrix<T>(p.h, p.h, 1));
-      keep[i] = wanted(used && plan.keep, rows * kept_gates(p) * p.h);
-      h_keep[i] = wanted(used && plan.keep_h, rows * p.h);
-      rh_keep[i] = wanted(used && plan.keep_h && plan.before, rows * p.h);
+      back_x[i] = wanted(used && b.dx != nullptr, rnn_packed_matrix<T>(rnn_gates(p.cell) * p.h, p.in, 1));
+      kept[i].gates = wanted(used, plan.rows * kept_gates(p) * p.h);
+      kept[i].h = wanted(used && plan.keep_h, plan.rows * p.h);
+      kept[i].rh = wanted(used && plan.keep_h && plan.before, plan.rows * p.h);
+      kept[i].x = wanted(used && plan.keep_x, plan.rows * p.in);
     }
+    dx = wanted(b.dx != nullptr, plan.rows * p.in);
     RnnArena<T> one{nullptr};
     take_back_block(p, plan, one);
     block_size = one.used;
-    int64_t shared = block_size * (plan.split.units ? p.directions : plan.split.threads);
+    blocks.base = arena.take(block_size * plan.split.blocks * p.directions);
+    int64_t most_bytes = 0;
     GemmKernels<T> gemm;
     fill(gemm);
-    each_product(b, keep, h_keep, rh_keep, [&](const GemmParams<T>& product) {
-      const size_t bytes = gemm.gemm_workspace(product, threads);
-      shared = most(shared, static_cast<int64_t>((bytes + sizeof(T) - 1) / sizeof(T)));
-    });
-    blocks.base = arena.take(shared);
+    for (int i = 0; i < p.directions; ++i)
+      for (const int64_t rows : {plan.rows, p.t % plan.steps * p.n})
+        each_product(b, i, kept[i], 0, rows, true, [&](const GemmParams<T>& product) {
+          most_bytes = most(most_bytes, static_cast<int64_t>(gemm.gemm_workspace(product, threads)));
+        });
+    products.base = arena.take(most_bytes / static_cast<int64_t>(sizeof(T)) + 16);
     size = arena.used;
   }
 };
@@ -298,104 +262,82 @@ bool passes_on(const BackBlock<T>& k, int64_t s) {
   return s > 0 || k.b->grad[k.direction].dh0 != nullptr;
 }
 
+// Steps [s0, s1) of a run.
+struct Run {
+  int64_t s0, s1;
+  bool first, last;
+};
+
 template <class T>
-void run_block(CellBackFn<T> fn, const BackBlock<T>& k) {
+void gather_x(const BackBlock<T>& k, const Run& run) {
+  const RnnParams<T>& p = k.b->f;
+  for (int64_t s = run.s0; s < run.s1; ++s)
+    for (int64_t n = k.r0; n < k.r0 + k.rows; ++n) {
+      const T* from = p.x + rnn_row(p, n, rnn_time(p, p.dir[k.direction], s)) * p.in;
+      T* to = k.kept.x + ((s - run.s0) * p.n + n) * p.in;
+      each_vec<T>(
+          p.in, LAMELLA_PER_VEC(j, v) { v.store(v.load(from + j), to + j); });
+    }
+}
+
+template <class T>
+void run_block(CellBackFn<T> fn, const BackBlock<T>& k, const Run& run) {
   const RnnParams<T>& p = k.b->f;
   const int64_t chunks = rnn_chunks<T>(p.h);
-  start(k);
-  for (int64_t s = p.t - 1; s >= 0; --s) {
-    fn(k, 0, s, 0, chunks);
+  if (run.first) start(k);
+  if (k.kept.x != nullptr) gather_x(k, run);
+  for (int64_t s = run.s1 - 1; s >= run.s0; --s) {
+    fn(k, 0, s, s - run.s0, 0, chunks);
     if (resets_before(p)) {
       reset_back(k, 0, chunks);
-      fn(k, 1, s, 0, chunks);
+      fn(k, 1, s, s - run.s0, 0, chunks);
     }
-    if (passes_on(k, s)) state_back(k, s, 0, chunks);
+    if (passes_on(k, s)) state_back(k, s, s - run.s0, 0, chunks);
   }
-  finish(k);
+  if (run.last) finish(k);
 }
 
 // A unit's own gradients are enough for its cell, the product needs everybody's: one meeting per step (and one more
 // where the GRU resets before its product).
 template <class T>
-void run_by_units(const Context& ctx, const RnnSplit& split, CellBackFn<T> fn, const BackBlock<T>* blocks) {
+void run_by_units(const Context& ctx, const RnnSplit& split, CellBackFn<T> fn, const BackBlock<T>* blocks,
+                  const Run& run) {
   const RnnParams<T>& p = blocks[0].b->f;
   const int64_t parts = resets_before(p) ? 2 : 1;
-  for (int d = 0; d < p.directions; ++d) start(blocks[d]);
-  lockstep(ctx, p.t * parts + 1, split.ranges, [&](int64_t meeting, int64_t range, int) {
+  for (int d = 0; d < p.directions; ++d) {
+    if (run.first) start(blocks[d]);
+    if (blocks[d].kept.x != nullptr) gather_x(blocks[d], run);
+  }
+  lockstep(ctx, (run.s1 - run.s0) * parts + 1, split.ranges, [&](int64_t meeting, int64_t range, int) {
     const int64_t c0 = rnn_range_begin<T>(split, p.h, range), c1 = rnn_range_begin<T>(split, p.h, range + 1);
-    const int64_t s = p.t - 1 - meeting / parts;
+    const int64_t i = run.s1 - run.s0 - 1 - meeting / parts, s = run.s0 + i;
     for (int d = 0; d < p.directions; ++d) {
       const BackBlock<T>& k = blocks[d];
       if (meeting % parts == 1) {
         reset_back(k, c0, c1);
-        fn(k, 1, s, c0, c1);
+        fn(k, 1, s, i, c0, c1);
         continue;
       }
-      if (s + 1 < p.t && passes_on(k, s + 1)) state_back(k, s + 1, c0, c1);
-      if (s >= 0) fn(k, 0, s, c0, c1);
+      if (s + 1 < run.s1 && passes_on(k, s + 1)) state_back(k, s + 1, i + 1, c0, c1);
+      if (i >= 0) fn(k, 0, s, i, c0, c1);
     }
   });
-  for (int d = 0; d < p.directions; ++d) finish(blocks[d]);
+  if (run.last)
+    for (int d = 0; d < p.directions; ++d) finish(blocks[d]);
 }
 
-// ---- the sums over all steps ---------------------------------------------------------------------------------------
-
-// out[j] = sum of column j: runs of 64 rows summed in order, and the runs' sums in order. A run stays in L2 while its
-// columns are summed, some vectors side by side.
+// dst[k x n] packed for the product with w^T: row j of w holds column j at w + j*ld.
 template <class T>
-void sum_columns(const Context& ctx, const T* a, int64_t rows, int64_t lda, int64_t n, T* out) {
-  constexpr int64_t kRun = 64, kWide = 4 * Vec<T>::W;
-  // A chunk of columns is some 20 us of reading from L3.
-  const int64_t step = ceil_div(100000, most(1, rows)) * kWide;
-  parallel_range(ctx, n, step, [&](int64_t j0, int64_t j1, int) {
-    for (int64_t j = j0; j < j1; ++j) out[j] = T(0);
-    for (int64_t r0 = 0; r0 < rows; r0 += kRun) {
-      const int64_t end = least(rows, r0 + kRun);
-      int64_t j = j0;
-      for (; j + kWide <= j1; j += kWide) {
-        Vec<T> sum[4] = {Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero(), Vec<T>::zero()};
-        for (int64_t r = r0; r < end; ++r)
-          for (int v = 0; v < 4; ++v) sum[v] = sum[v] + Vec<T>::load(a + r * lda + j + v * Vec<T>::W);
-        for (int v = 0; v < 4; ++v) {
-          T* to = out + j + v * Vec<T>::W;
-          (Vec<T>::load(to) + sum[v]).store(to);
-        }
-      }
-      each_vec<T>(
-          j1 - j, LAMELLA_PER_VEC(i, v) {
-            Vec<T> sum = Vec<T>::zero();
-            for (int64_t r = r0; r < end; ++r) sum = sum + v.load(a + r * lda + j + i);
-            v.store(v.load(out + j + i) + sum, out + j + i);
-          });
+void pack_transposed(const Context& ctx, int64_t k, int64_t n, const T* w, int64_t ld, T* dst) {
+  constexpr int64_t U = kRnnUnits<T>;
+  const int64_t kc_max = gemm_kc<T>(k), width = rnn_chunks<T>(n) * U;
+  const int64_t step = most(1, 25000 / most(1, k));  // panels that take some 20 us
+  parallel_range(ctx, rnn_chunks<T>(n), step, [&](int64_t c0, int64_t c1, int) {
+    for (int64_t p0 = 0; p0 < k; p0 += kc_max) {
+      const int64_t kc = least(kc_max, k - p0);
+      gemm_pack_b(kc, least(c1 * U, n) - c0 * U, w + c0 * U * ld + p0, 1, ld, dst + p0 * width + c0 * U * kc);
     }
   });
-}
-
-template <class T>
-void copy(const T* from, int64_t n, T* to) {
-  each_vec<T>(
-      n, LAMELLA_PER_VEC(i, v) { v.store(v.load(from + i), to + i); });
-}
-
-template <class T>
-void bias_gradients(const Context& ctx, const RnnParams<T>& p, const T* keep, T* ih, T* hh) {
-  const int64_t h = p.h, gates = rnn_gates(p.cell), ldg = kept_gates(p) * h, rows = p.n * p.t;
-  const bool differ = kept_gates(p) != gates;  // in their last gate
-  const int64_t same = (differ ? gates - 1 : gates) * h;
-  if (ih != nullptr) sum_columns(ctx, keep, rows, ldg, gates * h, ih);
-  if (hh == nullptr) return;
-  if (ih != nullptr)
-    copy(ih, same, hh);
-  else
-    sum_columns(ctx, keep, rows, ldg, same, hh);
-  if (differ) sum_columns(ctx, keep + gates * h, rows, ldg, h, hh + same);
-}
-
-// dst[k x units] packed for the product with w^T: w holds unit u's gates [first, first + k) at w + u*ld.
-template <class T>
-void pack_transposed(int64_t k, int64_t h, const T* w, int64_t ld, T* dst) {
-  const int64_t kc_max = gemm_kc<T>(k), width = rnn_chunks<T>(h) * kRnnUnits<T>;
-  for (int64_t p0 = 0; p0 < k; p0 += kc_max) gemm_pack_b(least(kc_max, k - p0), h, w + p0, 1, ld, dst + p0 * width);
 }
 
 template <class T>
@@ -408,50 +350,59 @@ void backward(const Context& ctx, const RnnBackwardParams<T>& b) {
   const RnnParams<T>& p = b.f;
   const BackPlan<T> plan(b, ctx.threads);
   const BackLayout<T> layout(b, plan, ctx.threads, static_cast<T*>(ctx.workspace));
+  const int64_t gates = rnn_gates(p.cell), ld = gates * p.h;
   Context team = ctx;
   team.threads = plan.split.threads;
-  const int64_t ld = rnn_gates(p.cell) * p.h;
-  const auto block = [&](int64_t slot, int direction, int64_t r0, int64_t rows) {
-    RnnArena<T> arena{layout.blocks.base + slot * layout.block_size};
-    BackBlock<T> k = take_back_block(p, plan, arena);
-    k.b = &b;
-    k.direction = direction;
-    k.r0 = r0;
-    k.rows = rows;
-    k.back = {layout.back[direction], 0, plan.back_gates * p.h, p.h, 1};
-    k.back_n = {layout.back_n[direction], 0, p.h, p.h, 1};
-    k.keep = layout.keep[direction];
-    k.h_keep = layout.h_keep[direction];
-    k.rh_keep = layout.rh_keep[direction];
-    return k;
-  };
-  if (p.n > 0 && p.h > 0) {
-    for (int i = 0; i < p.directions; ++i) {
-      if (p.t > 1 || b.grad[i].dh0 != nullptr)
-        pack_transposed(plan.back_gates * p.h, p.h, p.dir[i].w_hh, ld, layout.back[i]);
-      if (plan.before) pack_transposed(p.h, p.h, p.dir[i].w_hh + 2 * p.h, ld, layout.back_n[i]);
-    }
-    const CellBackFn<T> fn = cell_back_fn(p);
-    if (plan.split.units) {
-      BackBlock<T> blocks[2] = {block(0, 0, 0, p.n), {}};
-      if (p.directions == 2) blocks[1] = block(1, 1, 0, p.n);
-      run_by_units(team, plan.split, fn, blocks);
-    } else {
-      parallel_for(team, plan.split.blocks * p.directions, [&](int64_t task, int thread) {
-        const int64_t r0 = task / p.directions * plan.split.rows;
-        run_block(fn, block(thread, static_cast<int>(task % p.directions), r0, least(plan.split.rows, p.n - r0)));
-      });
-    }
-  }
+  Context products = ctx;
+  products.workspace = layout.products.base;
+  products.workspace_bytes =
+      ctx.workspace_bytes - static_cast<size_t>(layout.products.base - static_cast<T*>(ctx.workspace)) * sizeof(T);
   GemmKernels<T> gemm;
   fill(gemm);
-  Context products = ctx;
-  products.workspace = layout.blocks.base;
-  products.workspace_bytes =
-      ctx.workspace_bytes - static_cast<size_t>(layout.blocks.base - static_cast<T*>(ctx.workspace)) * sizeof(T);
-  each_product(b, layout.keep, layout.h_keep, layout.rh_keep,
-               [&](const GemmParams<T>& product) { gemm.gemm(products, product); });
-  for (int i = 0; i < p.directions; ++i) bias_gradients(team, p, layout.keep[i], b.grad[i].db_ih, b.grad[i].db_hh);
+
+  const auto block = [&](int64_t task) {
+    RnnArena<T> arena{layout.blocks.base + task * layout.block_size};
+    BackBlock<T> k = take_back_block(p, plan, arena);
+    k.b = &b;
+    k.direction = static_cast<int>(task % p.directions);
+    k.r0 = task / p.directions * plan.split.rows;
+    k.rows = least(plan.split.rows, p.n - k.r0);
+    k.back = {layout.back[k.direction], 0, plan.back_gates * p.h, p.h, 1};
+    k.back_n = {layout.back_n[k.direction], 0, p.h, p.h, 1};
+    k.kept = layout.kept[k.direction];
+    return k;
+  };
+  for (int i = 0; i < p.directions && p.n > 0; ++i) {
+    const RnnDirection<T>& d = p.dir[i];
+    if (p.t > 1 || b.grad[i].dh0 != nullptr)
+      pack_transposed(team, plan.back_gates * p.h, p.h, d.w_hh, ld, layout.back[i]);
+    if (plan.before) pack_transposed(team, p.h, p.h, d.w_hh + 2 * p.h, ld, layout.back_n[i]);
+    if (b.dx != nullptr) pack_transposed(team, ld, p.in, d.w_ih, ld, layout.back_x[i]);
+  }
+  const CellBackFn<T> fn = cell_back_fn(p);
+  Run run{0, p.n > 0 ? p.t : 0, true, false};
+  do {  // once even without steps: the sums are still to be written
+    run.s0 = most(0, run.s1 - plan.steps);
+    run.last = run.s0 == 0;
+    if (plan.split.units) {
+      const BackBlock<T> blocks[2] = {block(0), block(p.directions - 1)};
+      run_by_units(team, plan.split, fn, blocks, run);
+    } else {
+      parallel_for(team, plan.split.blocks * p.directions, [&](int64_t task, int) { run_block(fn, block(task), run); });
+    }
+    const int64_t rows = (run.s1 - run.s0) * p.n;
+    for (int i = 0; i < p.directions; ++i) {
+      const RnnKept<T>& kept = layout.kept[i];
+      if (b.dx != nullptr)
+        input_gradients(team, b, i, RnnProduct<T>{layout.back_x[i], 0, ld, p.in, 1}, kept.gates, run.s0, run.s1,
+                        layout.dx);
+      each_product(b, i, kept, run.s0, rows, !run.first,
+                   [&](const GemmParams<T>& product) { gemm.gemm(products, product); });
+      bias_gradients(team, p, kept.gates, rows, !run.first, run.last, b.grad[i].db_ih, b.grad[i].db_hh);
+    }
+    run.s1 = run.s0;
+    run.first = false;
+  } while (run.s1 > 0);
 }
 
 }  // namespace
