@@ -5,7 +5,6 @@
 #include <new>
 
 #include "base/aligned_memory.h"
-#include "base/fingerprint.h"
 #include "graph/passes.h"
 
 namespace lamella {
@@ -459,10 +458,11 @@ TensorView Plan::input_buffer(int i) {
 }
 
 void Plan::refresh_prepared() {
+  const auto fingerprint = [&](const TensorView& v) {
+    return exec_.kernels<float>().fingerprint.fingerprint(exec_.context(), v.data, v.spec().bytes());
+  };
   uint64_t sources = 0;
-  for (const TensorView& v : setup_sources_) {
-    sources = sources * 31 + fingerprint(exec_.context(), v.data, v.spec().bytes());
-  }
+  for (const TensorView& v : setup_sources_) sources = sources * 31 + fingerprint(v);
   if (!is_set_up_ || sources != setup_fingerprint_) {
     for (const Step& s : setup_) s.op->forward(exec_, {s.in, s.out, s.saved, {}});
     setup_fingerprint_ = sources;
@@ -473,7 +473,7 @@ void Plan::refresh_prepared() {
     uint64_t now = 0;
     for (size_t k = 0; k < s.in.size(); ++k) {
       if ((s.prepared_from >> k & 1) == 0) continue;
-      now = now * 31 + fingerprint(exec_.context(), s.in[k].data, s.in[k].spec().bytes());
+      now = now * 31 + fingerprint(s.in[k]);
     }
     if (s.is_prepared && now == s.prepared_fingerprint) continue;
     s.op->prepare(exec_, s.in, s.prepared);

@@ -6,6 +6,7 @@
 #include "kernels/conv.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
+#include "kernels/fingerprint.h"
 #include "kernels/gather.h"
 #include "kernels/gemm.h"
 #include "kernels/loss.h"
@@ -38,6 +39,7 @@ struct KernelTable {
   EmbeddingKernels<T> embedding;
   ResampleKernels<T> resample;
   GatherKernels<T> gather;
+  FingerprintKernels<T> fingerprint;
 };
 
 // The CPU's tables for the active ISA level (float64 is always the portable level). See kernels/cpu_dispatch.cpp.

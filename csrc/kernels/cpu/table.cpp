@@ -21,6 +21,7 @@ void fill_all(KernelTable<T>& t) {
   fill(t.embedding);
   fill(t.resample);
   fill(t.gather);
+  fill(t.fingerprint);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ void fill(RandomKernels<float>&);
 void fill(EmbeddingKernels<float>&);
 void fill(ResampleKernels<float>&);
 void fill(GatherKernels<float>&);
+void fill(FingerprintKernels<float>&);
 
 #if defined(LAMELLA_ISA_PORTABLE)
 void fill(GemmKernels<double>&);
@@ -38,6 +39,7 @@ void fill(RandomKernels<double>&);
 void fill(EmbeddingKernels<double>&);
 void fill(ResampleKernels<double>&);
 void fill(GatherKernels<double>&);
+void fill(FingerprintKernels<double>&);
 #endif
 
 }  // namespace lamella::LAMELLA_NS
