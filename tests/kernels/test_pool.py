@@ -252,3 +252,16 @@ def test_bits_do_not_depend_on_threads(c: int) -> None:
         lamella.set_num_threads(before)
     for one, two in zip(*results, strict=True):
         assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize("pool", [K.max_pool2d, K.avg_pool2d])
+def test_large_outputs_are_those_of_single_images(pool: Any) -> None:
+    # From 16 MiB on results are written around the cache.
+    x = np.random.default_rng(0).standard_normal((8, 96, 97, 64), dtype=np.float32)
+    name = pool.__name__
+    grad = np.random.default_rng(1).standard_normal((8, 95, 96, 64), dtype=np.float32)
+    attrs = {"window": [2, 2], "stride": [1, 1]}
+    y, (dx,) = pool(x, 2, stride=1), run_backward(name, attrs, [x], [grad])
+    for i in range(8):
+        assert y[i : i + 1].tobytes() == pool(x[i : i + 1], 2, stride=1).tobytes()
+        assert dx[i : i + 1].tobytes() == run_backward(name, attrs, [x[i : i + 1]], [grad[i : i + 1]])[0].tobytes()

@@ -255,7 +255,23 @@ def test_strided_input_and_out():
     assert K.argmax(x, 1, out=index) is index
 
 
-@pytest.mark.parametrize("shape", [(1_000_000,), (50_000, 20), (20, 50_000), (100, 700, 15)])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 500, 4203), (3, 333, 2101), (2, 30_000, 37)])
+def test_columns_of_large_arrays(shape, dtype):
+    # 8 MiB and more are read in longer runs.
+    x = data(shape, dtype, 4)
+    x[-1, -1, -1], x[0, 200, 5] = np.inf, np.nan
+    x64 = x.astype(np.float64 if dtype == np.float32 else np.longdouble)
+    with np.errstate(invalid="ignore"):
+        total, magnitude = x64.sum(1), np.abs(x64).sum(1)
+    finite = np.isfinite(magnitude)
+    got = K.sum(x, 1)
+    assert (np.abs(got[finite] - total[finite]) <= 12 * eps(dtype) * magnitude[finite]).all()
+    np.testing.assert_array_equal(got[~finite], total[~finite].astype(dtype))
+    np.testing.assert_array_equal(K.max(x, 1), x.max(1))
+
+
+@pytest.mark.parametrize("shape", [(1_000_000,), (50_000, 20), (20, 50_000), (100, 700, 15), (500, 4200)])
 def test_threads_give_the_same_bits(shape):
     x = data(shape, np.float32, 3)
     before = lamella.get_num_threads()

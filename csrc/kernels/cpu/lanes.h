@@ -7,9 +7,9 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
-// Outputs larger than this are written around the cache where their alignment allows it: they would push out what is in
-// it and could not stay themselves, and the read of each line before it is written is saved.
-constexpr int64_t kStreamBytes = int64_t{1} << 25;
+// Outputs from this size on are written around the cache where their alignment allows it: they would push out what is
+// in it, of their operands too, and could not stay themselves; and the read of each line before it is written is saved.
+constexpr int64_t kStreamBytes = int64_t{16} << 20;
 
 // To be called by every thread that used Vec::stream, at the end of its chunk: streaming stores are not ordered by the
 // pool's own release/acquire.

@@ -2,15 +2,13 @@
 // compiled once; each f is one small loop over contiguous memory, called through a pointer.
 #pragma once
 
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/elementwise.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
-
-// Outputs beyond this do not stay in the caches, so they are written around them: no read for ownership.
-constexpr int64_t kStreamBytes = int64_t{16} << 20;
 
 // n elements; operand k is read at in[k][i & mask[k]]: mask -1 walks, mask 0 stays on kSplat equal values.
 template <class T>
@@ -110,13 +108,6 @@ LAMELLA_NOINLINE void map_loop_stream(int64_t n, const void* const* in, const in
 template <class T, int N, int Unroll, class F>
 LAMELLA_INLINE Map<T> make_map(double ns, const F&) {
   return {&map_loop<T, N, Unroll, F>, &map_loop_stream<T, N, Unroll, F>, N, ns};
-}
-
-// Makes streamed stores visible before the end of the parallel region is.
-LAMELLA_INLINE void stream_fence() {
-#if defined(LAMELLA_ISA_AVX2) || defined(LAMELLA_ISA_AVX512)
-  _mm_sfence();
-#endif
 }
 
 constexpr int64_t kBlock = 1024;      // elements of a block that broadcast operands are expanded to

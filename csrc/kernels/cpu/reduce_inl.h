@@ -102,6 +102,7 @@ struct MinOf {
 
 constexpr int64_t kReduceBuffer = 4096;  // elements that a computed source gives at a time
 constexpr int64_t kReduceCols = 512;     // columns accumulated together: eight rows of them fill the buffer
+constexpr int64_t kFarBytes = 8 << 20;   // arrays from this size on are likely to come from memory
 constexpr int64_t kRowBlock = 4096;      // contiguous elements of one partial result
 constexpr int64_t kColBlock = 32768;     // elements of one partial row
 constexpr int kStripVecs = 8;            // vectors of columns that are accumulated in registers
@@ -111,6 +112,8 @@ struct ArraySource {
   const T* x;
   static constexpr double kNs = 0.2;
   static constexpr bool kDirect = true;
+  // From memory, rows are read in longer runs; their sums still stay in L1.
+  static constexpr int64_t kFarCols = 16384 / sizeof(T);
   LAMELLA_INLINE const T* get(int64_t begin, int64_t, T*) const { return x + begin; }
 };
 template <class T>
@@ -120,6 +123,7 @@ struct MapSource {
   const T* scalars;
   static constexpr double kNs = 0.6;
   static constexpr bool kDirect = false;
+  static constexpr int64_t kFarCols = kReduceCols;
   LAMELLA_INLINE const T* get(int64_t begin, int64_t n, T* buffer) const {
     walk->run(fn, begin, begin + n, buffer, scalars);
     return buffer;
@@ -205,8 +209,9 @@ LAMELLA_INLINE void reduce_strip(const T* p, int64_t ld, int64_t rows, int64_t l
 }
 
 // acc[j] = acc[j] op (the `rows` rows of p at j). Rows of up to eight vectors are walked one after the other with
-// accumulators in registers; wider ones are taken eight at a time, in a tree.
-template <class Op, class T>
+// accumulators in registers; wider ones are taken eight at a time, in a tree. kFar: the next eight are asked for, as
+// the prefetchers of the hardware follow eight short runs badly.
+template <class Op, bool kFar = false, class T>
 LAMELLA_NOINLINE void reduce_rows(const T* p, int64_t ld, int64_t rows, int64_t cols, T* acc) {
   using V = Vec<T>;
   constexpr int W = V::W;
@@ -235,6 +240,8 @@ LAMELLA_NOINLINE void reduce_rows(const T* p, int64_t ld, int64_t rows, int64_t 
   const auto at = [](const T* q, int64_t lanes) { return Op::lift(V::load(q, lanes)); };
   for (; r + 8 <= rows; r += 8, p += 8 * ld) {
     const auto tree = [&](const T* q, int64_t lanes) {
+      if constexpr (kFar)
+        for (int u = 8; u < 16; ++u) __builtin_prefetch(q + u * ld, 0, 2);
       const V a = Op::combine(at(q, lanes), at(q + ld, lanes));
       const V b = Op::combine(at(q + 2 * ld, lanes), at(q + 3 * ld, lanes));
       const V c = Op::combine(at(q + 4 * ld, lanes), at(q + 5 * ld, lanes));
@@ -273,8 +280,8 @@ struct ReducePlan {
   int64_t outputs = 1;   // product of kept_dims
   int64_t segments = 1;  // product of reduced_dims
   // Last reduced: `blocks` partial results per output, each of `group` segments or of one `piece` of a segment.
-  // Last kept: `blocks` partial rows per output row, each of `group` rows; `col_blocks` pieces of a row.
-  int64_t blocks = 1, group = 1, piece = 0, pieces = 1, col_blocks = 1;
+  // Last kept: `blocks` partial rows per output row, each of `group` rows.
+  int64_t blocks = 1, group = 1, piece = 0, pieces = 1;
   bool empty = false;
 
   explicit ReducePlan(const ReduceDims& d) {
@@ -314,7 +321,6 @@ struct ReducePlan {
       group = kColBlock / width;
       if (group > segments) group = segments;
       blocks = (segments + group - 1) / group;
-      col_blocks = (inner + kReduceCols - 1) / kReduceCols;
     } else if (inner > kRowBlock) {
       piece = kRowBlock;
       pieces = (inner + piece - 1) / piece;
@@ -347,8 +353,8 @@ size_t reduce_workspace_bytes(const ReduceDims& d) {
 // Partial row `b` of output row `o`, columns [col, col + cols).
 template <class Op, class T, class Source>
 LAMELLA_INLINE void column_block(const ReducePlan& plan, const Source& source, int64_t o, int64_t b, int64_t col,
-                                 int64_t cols, T* buffer, T* to) {
-  alignas(64) T acc[kReduceCols];
+                                 int64_t cols, bool far, T* buffer, T* to) {
+  alignas(64) T acc[Source::kFarCols];
   const int64_t base = plan.kept_offset(o) + col;
   int64_t row = b * plan.group;
   const int64_t end = row + plan.group < plan.segments ? row + plan.group : plan.segments;
@@ -370,7 +376,8 @@ LAMELLA_INLINE void column_block(const ReducePlan& plan, const Source& source, i
       for (int64_t r = 0; r < run; r += step) {
         const int64_t rows = step < run - r ? step : run - r;
         const T* p = source.get(begin + r * plan.inner, rows * cols, buffer);
-        reduce_rows<Op>(p, whole ? width : plan.inner, rows / fold, width, acc);
+        const auto add = far ? reduce_rows<Op, true, T> : reduce_rows<Op, false, T>;
+        add(p, whole ? width : plan.inner, rows / fold, width, acc);
         const int64_t rest = rows % fold;
         if (rest > 0) reduce_rows<Op>(p + (rows - rest) * cols, 0, 1, rest * cols, acc);
       }
@@ -431,28 +438,32 @@ LAMELLA_NOINLINE void reduce_all(const Context& ctx, const ReduceDims& dims, con
   const double ns = Source::kNs * (sizeof(T) / 4);
 
   if (plan.last_kept) {
-    const int64_t cols_max = plan.inner < kReduceCols ? plan.inner : kReduceCols;
+    const bool far = Source::kDirect && plan.outputs * plan.segments * plan.inner * int64_t{sizeof(T)} >= kFarBytes;
+    const int64_t tile = far ? Source::kFarCols : kReduceCols;
+    const int64_t cols_max = plan.inner < tile ? plan.inner : tile;
+    const int64_t col_blocks = (plan.inner + tile - 1) / tile;
     const int64_t work = plan.group * cols_max;
-    const int64_t tasks = plan.outputs * plan.blocks * plan.col_blocks;
+    const int64_t tasks = plan.outputs * plan.blocks * col_blocks;
     parallel_range(ctx, tasks, (grain(ns) + work - 1) / work, [&](int64_t begin, int64_t end, int) {
       alignas(64) T buffer[Source::kDirect ? 1 : kReduceBuffer];
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t c = t % plan.col_blocks, b = t / plan.col_blocks % plan.blocks;
-        const int64_t o = t / plan.col_blocks / plan.blocks;
-        const int64_t col = c * kReduceCols;
-        const int64_t cols = plan.inner - col < kReduceCols ? plan.inner - col : kReduceCols;
+        const int64_t c = t % col_blocks, b = t / col_blocks % plan.blocks;
+        const int64_t o = t / col_blocks / plan.blocks;
+        const int64_t col = c * tile;
+        const int64_t cols = plan.inner - col < tile ? plan.inner - col : tile;
         T* to = partial + (o * plan.blocks + b) * plan.inner + col;
-        column_block<Op>(plan, source, o, b, col, cols, buffer, to);
+        column_block<Op>(plan, source, o, b, col, cols, far, buffer, to);
         if (single)
           for (int64_t j = 0; j < cols; ++j) to[j] = finish(to[j]);
       }
     });
     if (single) return;
-    const int64_t combine = plan.blocks * cols_max;
+    const int64_t pieces = (plan.inner + kReduceCols - 1) / kReduceCols;
+    const int64_t combine = plan.blocks * (cols_max < kReduceCols ? cols_max : kReduceCols);
     const int64_t step = (grain(ns) + combine - 1) / combine;
-    parallel_range(ctx, plan.outputs * plan.col_blocks, step, [&](int64_t begin, int64_t end, int) {
+    parallel_range(ctx, plan.outputs * pieces, step, [&](int64_t begin, int64_t end, int) {
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t o = t / plan.col_blocks, col = t % plan.col_blocks * kReduceCols;
+        const int64_t o = t / pieces, col = t % pieces * kReduceCols;
         const int64_t cols = plan.inner - col < kReduceCols ? plan.inner - col : kReduceCols;
         T* p = partial + o * plan.blocks * plan.inner + col;
         for (int64_t s = 1; s < plan.blocks; s *= 2)

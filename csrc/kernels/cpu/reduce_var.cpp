@@ -246,7 +246,7 @@ void var(const Context& ctx, const VarParams<T>& p) {
   T* w = static_cast<T*>(ctx.workspace);
   const MomentArrays<T> all{w, w + total, w + 2 * total};
   const auto from = [&](int64_t i) { return MomentArrays<T>{all.mean + i, all.rest + i, all.square + i}; };
-  const int64_t tiles = plan.last_kept ? plan.col_blocks : 1;
+  const int64_t tiles = plan.last_kept ? (plan.inner + kReduceCols - 1) / kReduceCols : 1;
   const auto tile_cols = [&](int64_t col) { return width - col < kReduceCols ? width - col : kReduceCols; };
 
   const int64_t work = plan.piece > 0 ? plan.piece : plan.group * (plan.last_kept ? tile_cols(0) : plan.inner);
