@@ -33,12 +33,6 @@ LAMELLA_INLINE T* operand(const BackBlock<T>& k, int64_t s, int64_t i) {
 
 // Rows lie pages apart, which the hardware does not fetch ahead: what the cell is going to read some rows later.
 constexpr int64_t kRowsAhead = 3;
-template <class T>
-LAMELLA_INLINE void fetch_ahead(const T* p, int64_t row_stride, int64_t n) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  if (p == nullptr) return;
-  for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(p + kRowsAhead * row_stride + i);
-}
 
 // The cell of step s, the i-th of its run, for units of chunks [c0, c1).
 template <class T, class Cell, class Acts>
@@ -98,13 +92,14 @@ void cell_back(const BackBlock<T>& k, int part, int64_t s, int64_t i, int64_t c0
       const int64_t apart = rnn_row(p, n + 1, t) - at, apart_y = rnn_row(p, n + 1, place) - rnn_row(p, n, place);
       const int64_t saved = rnn_saved_gates(p);
       if (row.gates != nullptr)
-        for (int64_t g0 = 0; g0 < saved; ++g0) fetch_ahead(row.gates + g0 * h + u, apart * saved * h, units);
+        for (int64_t g0 = 0; g0 < saved; ++g0)
+          rnn_fetch(row.gates + g0 * h + u + kRowsAhead * apart * saved * h, units);
       if (row.c != nullptr) {
-        fetch_ahead(row.c + u, apart * h, units);
-        if (s > 0) fetch_ahead(row.c_prev + u, apart * h, units);
+        rnn_fetch(row.c + u + kRowsAhead * apart * h, units);
+        if (s > 0) rnn_fetch(row.c_prev + u + kRowsAhead * apart * h, units);
       }
-      if (row.dy != nullptr) fetch_ahead(row.dy + u, apart_y * g.ldy, units);
-      if (s > 0 && d.states != nullptr) fetch_ahead(h_prev + u, apart_y * d.ld_states, units);
+      if (row.dy != nullptr) rnn_fetch(row.dy + u + kRowsAhead * apart_y * g.ldy, units);
+      if (s > 0 && d.states != nullptr) rnn_fetch(h_prev + u + kRowsAhead * apart_y * d.ld_states, units);
     }
     Cell::run(acts, part, row, u, units);
   }
@@ -318,7 +313,10 @@ void run_by_units(const Context& ctx, const RnnSplit& split, CellBackFn<T> fn, c
         fn(k, 1, s, i, c0, c1);
         continue;
       }
-      if (s + 1 < run.s1 && passes_on(k, s + 1)) state_back(k, s + 1, i + 1, c0, c1);
+      if (s + 1 < run.s1 && passes_on(k, s + 1)) {
+        if (k.rows * k.gs <= kRnnFetch<T>) rnn_fetch(operand(k, s + 1, i + 1), k.rows * k.gs);
+        state_back(k, s + 1, i + 1, c0, c1);
+      }
       if (i >= 0) fn(k, 0, s, i, c0, c1);
     }
   });

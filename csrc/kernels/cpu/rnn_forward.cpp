@@ -117,6 +117,7 @@ struct Block {
   const Weights<T>* w;
   int64_t r0, rows;
   int64_t hs, cols;  // row strides of the states and of gx
+  int64_t steps;     // of a run
   T* h[2];           // step s reads h[s % 2] and writes the other
   T* c;
   T* z;
@@ -156,6 +157,7 @@ Block<T> take_block(const RnnParams<T>& p, const Plan<T>& plan, RnnArena<T>& are
   Block<T> b{};
   b.hs = plan.hs;
   b.cols = plan.cols;
+  b.steps = plan.steps;
   b.h[0] = arena.take(state);
   b.h[1] = arena.take(state);
   b.c = arena.take(p.cell == RnnCell::kLstm ? state : 0);
@@ -236,29 +238,28 @@ void input_gates(const Block<T>& b, const XRows<T>& x, int64_t steps, int64_t c0
 // some rows later.
 constexpr int64_t kRowsAhead = 4;
 template <class T>
-LAMELLA_INLINE void fetch_lines(const T* p, int64_t n, bool write) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  for (int64_t i = 0; i < n; i += kLine) {
-    if (write)
-      __builtin_prefetch(p + i, 1);
-    else
-      __builtin_prefetch(p + i, 0);
-  }
-}
-template <class T>
 LAMELLA_INLINE void fetch_row(const Block<T>& b, int64_t place, int64_t t, const CellRow<T>& row, const T* x, int64_t r,
                               int64_t q, int64_t chunks, const PartWeights<T>& w) {
   const RnnParams<T>& p = *b.p;
   const int64_t n = b.r0 + r, u = q * kRnnUnits<T>, units = chunks * kRnnUnits<T>;
   const int64_t in = rnn_row(p, n + kRowsAhead, t) - rnn_row(p, n, t);
   const int64_t out = rnn_row(p, n + kRowsAhead, place) - rnn_row(p, n, place);
-  if (w.hh.ldb == 0) fetch_lines(x + kRowsAhead * b.cols + q * w.chunk, chunks * w.chunk, false);
-  if (row.y != nullptr) fetch_lines(row.y + out * b.d->ldy + u, units, true);
+  if (w.hh.ldb == 0) rnn_fetch(x + kRowsAhead * b.cols + q * w.chunk, chunks * w.chunk);
+  if (row.y != nullptr) rnn_fetch<true>(row.y + out * b.d->ldy + u, units);
   if (row.gates != nullptr) {
     const int64_t gates = rnn_saved_gates(p);
-    for (int64_t g = 0; g < gates; ++g) fetch_lines(row.gates + (in * gates + g) * p.h + u, units, true);
+    for (int64_t g = 0; g < gates; ++g) rnn_fetch<true>(row.gates + (in * gates + g) * p.h + u, units);
   }
-  if (row.cells != nullptr) fetch_lines(row.cells + in * p.h + u, units, true);
+  if (row.cells != nullptr) rnn_fetch<true>(row.cells + in * p.h + u, units);
+}
+
+// The row's input at the same step of the next run, a share with each chunk.
+template <class T>
+LAMELLA_INLINE void fetch_input(const Block<T>& b, int64_t s, int64_t n, int64_t q, int64_t chunks) {
+  const RnnParams<T>& p = *b.p;
+  if (s + b.steps >= p.t) return;
+  const int64_t share = ceil_div(p.in, rnn_chunks<T>(p.h)), at = q * share;
+  rnn_fetch(p.x + rnn_row(p, n, rnn_time(p, *b.d, s + b.steps)) * p.in + at, least(chunks * share, p.in - at));
 }
 
 // Step s (the i-th of its run) of one part, for chunks [c0, c1). rec: scratch for the product.
@@ -305,6 +306,7 @@ void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t
       }
       const T* x = b.gx + (i * b.rows + r) * b.cols + w.at;
       const T* h = rec + r * ld;
+      if (part == 0 && b.rows > 1) fetch_input(b, s, n, q, end - q);
       if (r + kRowsAhead < b.rows) fetch_row(b, place, t, row, x, r, q, end - q, w);
       for (int64_t k = q; k < end; ++k, h += w.chunk)
         Cell::run(acts, part, row, x + k * w.chunk, h, w.gate, k * U, least(U, p.h - k * U));
@@ -362,6 +364,7 @@ void run_by_units(const Context& ctx, const RnnParams<T>& p, const Plan<T>& plan
       const int64_t i = meeting / parts;
       for (int64_t d = 0; d < dirs; ++d) {
         const Block<T>& b = blocks[d];
+        if (b.rows * b.hs <= kRnnFetch<T>) rnn_fetch(b.h[(s0 + i) % 2], b.rows * b.hs);
         // A range's input gates concern nobody else, so they need no meeting of their own.
         if (meeting == 0) input_gates(b, x_rows(b, s0, steps), steps, c0, c1);
         fn(b, static_cast<int>(meeting % parts), s0 + i, i, c0, c1, plan.chunks_at_once(), rec + thread * plan.rec);
@@ -398,9 +401,9 @@ struct Layout {
 template <class T>
 void pack(const Context& ctx, const RnnParams<T>& p, const RnnDirection<T>& d, T* packed) {
   const int64_t chunks = rnn_chunks<T>(p.h);
-  // Hand out no less than some 20 us of copying at a time.
+  // Some 10 us of copying at a time, and no less than the panels that are packed side by side.
   const int64_t bytes = rnn_gates(p.cell) * kRnnUnits<T> * (p.in + p.h) * static_cast<int64_t>(sizeof(T));
-  parallel_range(ctx, chunks, most(4, 800000 / most(1, bytes)),
+  parallel_range(ctx, chunks, 4 * most(1, 200000 / most(1, 4 * bytes)),
                  [&](int64_t c0, int64_t c1, int) { pack_chunks(p, d, c0, c1, packed); });
 }
 

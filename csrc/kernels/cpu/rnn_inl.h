@@ -192,6 +192,16 @@ LAMELLA_INLINE int64_t rnn_range_begin(const RnnSplit& s, int64_t h, int64_t r) 
   return rnn_chunks<T>(h) * r / s.ranges;
 }
 
+// Asks for the lines of n elements, to be read or written.
+template <bool kWrite = false, class T>
+LAMELLA_INLINE void rnn_fetch(const T* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(p + i, kWrite ? 1 : 0);
+}
+// Split by units, half of a state comes from another core's cache: its lines are asked for at once, up to so many
+// elements, instead of one after the other as the product comes to them.
+template <class T>
+inline constexpr int64_t kRnnFetch = 8192 / sizeof(T);
+
 // A bump allocator over the workspace; with no base it only counts.
 template <class T>
 struct RnnArena {
