@@ -50,14 +50,14 @@ int64_t packed_size(const RnnParams<T>& p) {
 }
 
 template <class T>
-void pack_chunks(const RnnParams<T>& p, const RnnDirection<T>& d, int64_t c0, int64_t c1, T* packed) {
+void pack_chunks(const RnnParams<T>& p, const RnnDirection<T>& d, bool with_ih, int64_t c0, int64_t c1, T* packed) {
   constexpr int64_t U = kRnnUnits<T>;
   const int64_t ld = rnn_gates(p.cell) * p.h;
   RnnPart part[2];
   const int parts = rnn_parts(p, part);
   for (int i = 0; i < parts; ++i) {
     const int64_t gates = part[i].gates, first = part[i].first * p.h;
-    rnn_pack_matrix(p.in, p.h, gates, d.w_ih + first, ld, c0, c1, packed);
+    if (with_ih) rnn_pack_matrix(p.in, p.h, gates, d.w_ih + first, ld, c0, c1, packed);
     packed += rnn_packed_matrix<T>(p.in, p.h, gates);
     rnn_pack_matrix(p.h, p.h, gates, d.w_hh + first, ld, c0, c1, packed);
     packed += rnn_packed_matrix<T>(p.h, p.h, gates);
@@ -70,7 +70,7 @@ void pack_chunks(const RnnParams<T>& p, const RnnDirection<T>& d, int64_t c0, in
 }
 
 template <class T>
-Weights<T> packed_weights(const RnnParams<T>& p, const T* packed) {
+Weights<T> packed_weights(const RnnParams<T>& p, const RnnDirection<T>& d, bool with_ih, const T* packed) {
   constexpr int64_t U = kRnnUnits<T>;
   RnnPart part[2];
   Weights<T> w;
@@ -83,6 +83,7 @@ Weights<T> packed_weights(const RnnParams<T>& p, const T* packed) {
     const T* bias = hh + rnn_packed_matrix<T>(p.h, p.h, gates);
     packed = bias + packed_bias(p, gates);
     w.part[i] = {{ih, 0, p.in, p.h, gates}, {hh, 0, p.h, p.h, gates}, bias, at, U, gates * U};
+    if (!with_ih) w.part[i].ih = {d.w_ih + part[i].first * p.h, rnn_gates(p.cell) * p.h, p.in, p.h, gates, true};
     at += rnn_chunks<T>(p.h) * gates * U;
   }
   return w;
@@ -131,6 +132,7 @@ template <class T>
 struct Plan {
   RnnSplit split;
   bool plain;     // weights where they stand
+  bool packs_ih;  // the input's, too: few rows do not pay for it
   int64_t steps;  // a run of steps whose input gates are computed at once
   int64_t hs, cols, rec;
 
@@ -139,6 +141,7 @@ struct Plan {
     const int64_t gates = rnn_gates(p.cell);
     plain = p.t <= 1;
     for (int i = 0; i < p.directions; ++i) plain = plain && p.dir[i].packed == nullptr;
+    packs_ih = p.n * p.t > 64;
     hs = rnn_chunks<T>(p.h) * U;
     cols = line_up(plain ? gates * p.h : gates * hs);
     rec = line_up(split.rows * (plain ? gates * p.h : chunks_at_once() * gates * U));
@@ -399,12 +402,12 @@ struct Layout {
 };
 
 template <class T>
-void pack(const Context& ctx, const RnnParams<T>& p, const RnnDirection<T>& d, T* packed) {
+void pack(const Context& ctx, const RnnParams<T>& p, const RnnDirection<T>& d, bool with_ih, T* packed) {
   const int64_t chunks = rnn_chunks<T>(p.h);
   // Some 10 us of copying at a time, and no less than the panels that are packed side by side.
   const int64_t bytes = rnn_gates(p.cell) * kRnnUnits<T> * (p.in + p.h) * static_cast<int64_t>(sizeof(T));
   parallel_range(ctx, chunks, 4 * most(1, 200000 / most(1, 4 * bytes)),
-                 [&](int64_t c0, int64_t c1, int) { pack_chunks(p, d, c0, c1, packed); });
+                 [&](int64_t c0, int64_t c1, int) { pack_chunks(p, d, with_ih, c0, c1, packed); });
 }
 
 template <class T>
@@ -424,8 +427,9 @@ void forward(const Context& ctx, const RnnParams<T>& p) {
     if (plan.plain) {
       weights[i] = plain_weights(p, d, layout.weights[i]);
     } else {
-      if (d.packed == nullptr) pack(team, p, d, layout.weights[i]);
-      weights[i] = packed_weights(p, d.packed != nullptr ? d.packed : static_cast<const T*>(layout.weights[i]));
+      if (d.packed == nullptr) pack(team, p, d, plan.packs_ih, layout.weights[i]);
+      weights[i] = packed_weights(p, d, plan.packs_ih || d.packed != nullptr,
+                                  d.packed != nullptr ? d.packed : static_cast<const T*>(layout.weights[i]));
     }
   }
   const StepFn<T> fn = step_fn(p);
@@ -459,7 +463,7 @@ void forward(const Context& ctx, const RnnParams<T>& p) {
 #define LAMELLA_RNN(T)                                                                                       \
   int64_t rnn_packed_size(const RnnParams<T>& p) { return packed_size(p); }                                  \
   void rnn_pack(const Context& ctx, const RnnParams<T>& p, int direction, T* packed) {                       \
-    pack(ctx, p, p.dir[direction], packed);                                                                  \
+    pack(ctx, p, p.dir[direction], true, packed);                                                            \
   }                                                                                                          \
   size_t rnn_forward_workspace(const RnnParams<T>& p, int threads) { return forward_workspace(p, threads); } \
   void rnn_forward(const Context& ctx, const RnnParams<T>& p) { forward(ctx, p); }

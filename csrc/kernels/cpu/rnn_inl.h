@@ -77,6 +77,7 @@ struct RnnProduct {
   const T* b;
   int64_t ldb;  // 0: packed
   int64_t k, h, gates;
+  bool chunked = false;  // plain, but C and bias as if packed
 };
 template <class T>
 LAMELLA_INLINE void rnn_product(const RnnProduct<T>& w, int64_t m, const T* a, int64_t lda, int64_t c0, int64_t c1,
@@ -101,6 +102,11 @@ LAMELLA_INLINE void rnn_product(const RnnProduct<T>& w, int64_t m, const T* a, i
       if (c1 * U > w.h)
         for (int64_t g = 0; g < w.gates; ++g)
           columns(w.h % U, gemm_packed_b(b + (whole + g) * U * kc, kc), (whole + g) * U);
+    } else if (w.chunked) {
+      for (int64_t q = c0; q < c1; ++q)
+        for (int64_t g = 0; g < w.gates; ++g)
+          columns(least(U, w.h - q * U), gemm_plain_b(w.b + p0 * w.ldb + g * w.h + q * U, w.ldb),
+                  ((q - c0) * w.gates + g) * U);
     } else {
       for (int64_t g = 0; g < w.gates; ++g)
         columns(least(c1 * U, w.h) - c0 * U, gemm_plain_b(w.b + p0 * w.ldb + g * w.h + c0 * U, w.ldb), g * w.h);
