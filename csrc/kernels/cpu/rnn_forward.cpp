@@ -144,12 +144,14 @@ struct Plan {
     packs_ih = p.n * p.t > 64;
     hs = rnn_chunks<T>(p.h) * U;
     cols = line_up(plain ? gates * p.h : gates * hs);
-    rec = line_up(split.rows * (plain ? gates * p.h : chunks_at_once() * gates * U));
+    at_once = split.rows <= 2 || gates == 1 ? 4 : 1;
+    rec = line_up(split.rows * (plain ? gates * p.h : at_once * gates * U));
     const int64_t fit = int64_t{131072} / static_cast<int64_t>(sizeof(T)) / cols;
     steps = most(1, least(p.t, ceil_div(most(64, least(fit, 512)), most(1, split.rows))));
   }
-  // One chunk for many rows; for few, a product wide enough to keep the multipliers busy.
-  int64_t chunks_at_once() const { return split.rows <= 2 ? 4 : 1; }
+  // Four panels, some of a row's work being the same for any number of them, and one chunk at least; for few rows, a
+  // product wide enough to keep the multipliers busy.
+  int64_t at_once;
   int64_t rows_of_x() const { return split.rows * steps; }
 };
 
@@ -237,33 +239,69 @@ void input_gates(const Block<T>& b, const XRows<T>& x, int64_t steps, int64_t c0
   }
 }
 
-// Rows lie pages apart, which the hardware does not fetch ahead: the lines that the cell is going to read and write
-// some rows later.
+// Rows of a batch lie pages apart, which the hardware does not fetch ahead: the lines that the cell is going to read
+// and write some rows later.
 constexpr int64_t kRowsAhead = 4;
-template <class T>
-LAMELLA_INLINE void fetch_row(const Block<T>& b, int64_t place, int64_t t, const CellRow<T>& row, const T* x, int64_t r,
-                              int64_t q, int64_t chunks, const PartWeights<T>& w) {
-  const RnnParams<T>& p = *b.p;
-  const int64_t n = b.r0 + r, u = q * kRnnUnits<T>, units = chunks * kRnnUnits<T>;
-  const int64_t in = rnn_row(p, n + kRowsAhead, t) - rnn_row(p, n, t);
-  const int64_t out = rnn_row(p, n + kRowsAhead, place) - rnn_row(p, n, place);
-  if (w.hh.ldb == 0) rnn_fetch(x + kRowsAhead * b.cols + q * w.chunk, chunks * w.chunk);
-  if (row.y != nullptr) rnn_fetch<true>(row.y + out * b.d->ldy + u, units);
-  if (row.gates != nullptr) {
-    const int64_t gates = rnn_saved_gates(p);
-    for (int64_t g = 0; g < gates; ++g) rnn_fetch<true>(row.gates + (in * gates + g) * p.h + u, units);
-  }
-  if (row.cells != nullptr) rnn_fetch<true>(row.cells + in * p.h + u, units);
-}
 
-// The row's input at the same step of the next run, a share with each chunk.
+// The rows of a block at one step, one after the other.
 template <class T>
-LAMELLA_INLINE void fetch_input(const Block<T>& b, int64_t s, int64_t n, int64_t q, int64_t chunks) {
-  const RnnParams<T>& p = *b.p;
-  if (s + b.steps >= p.t) return;
-  const int64_t share = ceil_div(p.in, rnn_chunks<T>(p.h)), at = q * share;
-  rnn_fetch(p.x + rnn_row(p, n, rnn_time(p, *b.d, s + b.steps)) * p.in + at, least(chunks * share, p.in - at));
-}
+struct Rows {
+  CellRow<T> row;
+  const T* x;                                     // gates from the input
+  const T* later;                                 // the input at the same step of the next run, or nullptr
+  int64_t hs, cols, y, states, gates, cells, in;  // what lies between two rows
+
+  Rows(const Block<T>& b, const PartWeights<T>& w, int64_t s, int64_t i) : row{}, later(nullptr) {
+    const RnnParams<T>& p = *b.p;
+    const RnnDirection<T>& d = *b.d;
+    const int64_t t = rnn_time(p, d, s), out_row = rnn_row(p, b.r0, rnn_place(p, d, s)), in_row = rnn_row(p, b.r0, t);
+    const int64_t apart = p.time_major ? 1 : p.t;
+    hs = b.hs;
+    cols = b.cols;
+    y = apart * d.ldy;
+    states = apart * d.ld_states;
+    gates = apart * rnn_saved_gates(p) * p.h;
+    cells = apart * p.h;
+    in = apart * p.in;
+    x = b.gx + i * b.rows * b.cols + w.at;
+    row.h_in = b.h[s % 2];
+    row.h = b.h[1 - s % 2];
+    row.c = b.c;
+    row.z = b.z;
+    row.rh = b.rh;
+    if (d.y != nullptr) row.y = d.y + out_row * d.ldy;
+    if (d.states != nullptr && d.states != d.y) row.states = d.states + out_row * d.ld_states;
+    if (d.gates != nullptr) row.gates = d.gates + in_row * rnn_saved_gates(p) * p.h;
+    if (d.cells != nullptr) row.cells = d.cells + in_row * p.h;
+    row.hidden = p.h;
+    if (d.b_hh != nullptr) row.b_hn = d.b_hh + 2 * p.h;
+    if (b.rows > 1 && s + b.steps < p.t) later = p.x + rnn_row(p, b.r0, rnn_time(p, d, s + b.steps)) * p.in;
+  }
+  LAMELLA_INLINE void next() {
+    const auto advance = [](auto*& at, int64_t by) __attribute__((always_inline)) {
+      if (at != nullptr) at += by;
+    };
+    row.h_in += hs;
+    row.h += hs;
+    advance(row.c, hs);
+    advance(row.z, hs);
+    advance(row.rh, hs);
+    advance(row.y, y);
+    advance(row.states, states);
+    advance(row.gates, gates);
+    advance(row.cells, cells);
+    advance(later, in);
+    x += cols;
+  }
+  // For units [u, u + n), whose gates stand at [at, at + width) of x.
+  LAMELLA_INLINE void fetch(const RnnParams<T>& p, int64_t u, int64_t n, int64_t at, int64_t width) const {
+    rnn_fetch(x + kRowsAhead * cols + at, width);
+    if (row.y != nullptr) rnn_fetch<true>(row.y + kRowsAhead * y + u, n);
+    if (row.gates != nullptr)
+      for (int64_t g = 0; g < rnn_saved_gates(p); ++g) rnn_fetch<true>(row.gates + kRowsAhead * gates + g * p.h + u, n);
+    if (row.cells != nullptr) rnn_fetch<true>(row.cells + kRowsAhead * cells + u, n);
+  }
+};
 
 // Step s (the i-th of its run) of one part, for chunks [c0, c1). rec: scratch for the product.
 template <class T, class Cell, class Acts>
@@ -273,7 +311,7 @@ void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t
   const RnnDirection<T>& d = *b.d;
   const PartWeights<T>& w = b.w->part[part];
   const Acts acts(p);
-  const int64_t t = rnn_time(p, d, s), place = rnn_place(p, d, s);
+  const int64_t t = rnn_time(p, d, s);
   const bool plain = w.hh.ldb != 0;
   const bool masks = p.mask != nullptr || p.lengths64 != nullptr || p.lengths32 != nullptr;
   bool any = !masks;
@@ -281,38 +319,27 @@ void step(const Block<T>& b, int part, int64_t s, int64_t i, int64_t c0, int64_t
 
   RnnProduct<T> product = w.hh;
   if (s == 0 && d.h0 == nullptr) product.k = 0;  // no state yet: zeros
-  T* const h_in = b.h[s % 2];
-  T* const h_out = b.h[1 - s % 2];
-  const T* operand = part == 0 ? h_in : b.rh;
+  const T* operand = part == 0 ? b.h[s % 2] : b.rh;
   const int64_t stride = plain || !any ? c1 - c0 : at_once, groups = ceil_div(c1 - c0, stride);
+  const int64_t share = ceil_div(p.in, rnn_chunks<T>(p.h));  // of the next run's input, to be fetched with each chunk
   for (int64_t group = 0; group < groups; ++group) {
     // To and fro: a step begins with the weights that the one before has used last, which L2 still holds.
     const int64_t q = c0 + (s % 2 == 0 ? group : groups - 1 - group) * stride, end = least(c1, q + stride);
     const int64_t ld = plain ? w.hh.gates * p.h : (end - q) * w.chunk;
     if (any) rnn_product(product, b.rows, operand, b.hs, q, end, rec, ld, static_cast<const T*>(nullptr));
-    for (int64_t r = 0; r < b.rows; ++r) {
-      const int64_t n = b.r0 + r, out = rnn_row(p, n, place), in = rnn_row(p, n, t);
-      CellRow<T> row{};
-      row.h_in = h_in + r * b.hs;
-      row.h = h_out + r * b.hs;
-      if (b.c != nullptr) row.c = b.c + r * b.hs;
-      if (b.z != nullptr) row.z = b.z + r * b.hs, row.rh = b.rh + r * b.hs;
-      if (d.y != nullptr) row.y = d.y + out * d.ldy;
-      if (d.states != nullptr && d.states != d.y) row.states = d.states + out * d.ld_states;
-      if (d.gates != nullptr) row.gates = d.gates + in * rnn_saved_gates(p) * p.h;
-      if (d.cells != nullptr) row.cells = d.cells + in * p.h;
-      row.hidden = p.h;
-      if (d.b_hh != nullptr) row.b_hn = d.b_hh + 2 * p.h;
-      if (masks && !rnn_active(p, n, t)) {
-        if (part == b.w->parts - 1) masked_cell(row, p.zero_masked, q * U, least(end * U, p.h) - q * U);
+    const T* rec_row = rec;
+    Rows<T> rows(b, w, s, i);
+    for (int64_t r = 0; r < b.rows; ++r, rows.next(), rec_row += ld) {
+      if (masks && !rnn_active(p, b.r0 + r, t)) {
+        if (part == b.w->parts - 1) masked_cell(rows.row, p.zero_masked, q * U, least(end * U, p.h) - q * U);
         continue;
       }
-      const T* x = b.gx + (i * b.rows + r) * b.cols + w.at;
-      const T* h = rec + r * ld;
-      if (part == 0 && b.rows > 1) fetch_input(b, s, n, q, end - q);
-      if (r + kRowsAhead < b.rows) fetch_row(b, place, t, row, x, r, q, end - q, w);
+      if (!plain && r + kRowsAhead < b.rows) rows.fetch(p, q * U, (end - q) * U, q * w.chunk, (end - q) * w.chunk);
+      if (part == 0 && rows.later != nullptr)
+        rnn_fetch(rows.later + q * share, least((end - q) * share, p.in - q * share));
+      const T* h = rec_row;
       for (int64_t k = q; k < end; ++k, h += w.chunk)
-        Cell::run(acts, part, row, x + k * w.chunk, h, w.gate, k * U, least(U, p.h - k * U));
+        Cell::run(acts, part, rows.row, rows.x + k * w.chunk, h, w.gate, k * U, least(U, p.h - k * U));
     }
   }
 }
@@ -346,7 +373,7 @@ void run_block(const Plan<T>& plan, StepFn<T> fn, const Block<T>& b, T* rec) {
     if (x.gathered) gather_x(b, s0, steps);
     input_gates(b, x, steps, 0, chunks);
     for (int64_t i = 0; i < steps; ++i)
-      for (int part = 0; part < b.w->parts; ++part) fn(b, part, s0 + i, i, 0, chunks, plan.chunks_at_once(), rec);
+      for (int part = 0; part < b.w->parts; ++part) fn(b, part, s0 + i, i, 0, chunks, plan.at_once, rec);
   }
   finish(b);
 }
@@ -370,7 +397,7 @@ void run_by_units(const Context& ctx, const RnnParams<T>& p, const Plan<T>& plan
         if (b.rows * b.hs <= kRnnFetch<T>) rnn_fetch(b.h[(s0 + i) % 2], b.rows * b.hs);
         // A range's input gates concern nobody else, so they need no meeting of their own.
         if (meeting == 0) input_gates(b, x_rows(b, s0, steps), steps, c0, c1);
-        fn(b, static_cast<int>(meeting % parts), s0 + i, i, c0, c1, plan.chunks_at_once(), rec + thread * plan.rec);
+        fn(b, static_cast<int>(meeting % parts), s0 + i, i, c0, c1, plan.at_once, rec + thread * plan.rec);
       }
     });
   }
