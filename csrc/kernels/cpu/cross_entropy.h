@@ -5,6 +5,7 @@
 #include "kernels/cpu/loss_result.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/cpu/transpose_inl.h"
 #include "kernels/cpu/vmath.h"
 
 namespace lamella::LAMELLA_NS {
@@ -77,17 +78,34 @@ struct LossRows {
   alignas(64) T top[kLossRows], total[kLossRows], scale[kLossRows], log_total[kLossRows];
   alignas(64) T log_p[kLossRows];  // of the label
 };
+
+// Rows of so few classes lie side by side from the start: lane r of column c is x[r, c].
+constexpr int64_t kNarrowClasses = 16;
+
+// dst[c * ldd + r] = src[r * lds + c] of at most 16 x 16.
+template <class T>
+LAMELLA_INLINE void turn(int64_t rows, int64_t cols, const T* src, int64_t lds, T* dst, int64_t ldd) {
+  constexpr int64_t W = Vec<T>::W;
+  for (int64_t r = 0; r < rows; r += W)
+    for (int64_t c = 0; c < cols; c += W)
+      transpose_tile(rows - r < W ? rows - r : W, cols - c < W ? cols - c : W, src + r * lds + c, lds,
+                     dst + c * ldd + r, ldd);
+}
+// Of x (rows, n); lanes without a row are 0.
+template <class T>
+LAMELLA_INLINE void read_columns(int64_t rows, int64_t n, const T* x, T* columns) {
+  if (rows < kLossRows)
+    for (int64_t i = 0; i < n * kLossRows; i += Vec<T>::W) Vec<T>::zero().store(columns + i);
+  turn(rows, n, x, n, columns, kLossRows);
+}
+
 // Wide rows are done one by one: each is in L1 when it is read again.
 LAMELLA_INLINE int64_t loss_rows(int64_t classes) { return classes <= 256 ? kLossRows : 1; }
 
 // First of all rows' passes: `at` is the row's lane.
-template <ClassScores S, bool kDense, class T>
+template <ClassScores S, class T>
 LAMELLA_INLINE void row_total(const CrossEntropyRow<T>& row, int64_t n, int64_t at, LossRows<T>& rows) {
   const T* x = row.x;
-  rows.top[at] = 0;
-  rows.total[at] = 1;
-  rows.log_p[at] = 0;
-  if (row.ignored) return;
   if constexpr (S == ClassScores::kLogits) {
     const Vec<T> top(rows.top[at] = row_max(x, n));
     rows.total[at] =
@@ -96,7 +114,34 @@ LAMELLA_INLINE void row_total(const CrossEntropyRow<T>& row, int64_t n, int64_t 
   if constexpr (S == ClassScores::kProbs) {
     rows.total[at] = static_cast<T>(sum_vecs<T>(0, n, [&](int64_t i, auto step) { return load(x + i, step); }));
   }
-  if constexpr (!kDense) rows.log_p[at] = x[row.label];
+}
+
+// Likewise for `count` rows of at most kNarrowClasses from x on, side by side.
+template <ClassScores S, class T>
+LAMELLA_INLINE void narrow_totals(const T* x, int64_t count, int64_t n, LossRows<T>& rows) {
+  alignas(64) T columns[kNarrowClasses * kLossRows];
+  if constexpr (S != ClassScores::kLogProbs) read_columns(count, n, x, columns);
+  for (int64_t i = 0; i < count; i += Vec<T>::W) {
+    const auto column = [&](int64_t c) { return Vec<T>::load(columns + c * kLossRows + i); };
+    Vec<T> top(static_cast<T>(-__builtin_inf())), total = Vec<T>::zero();
+    if constexpr (S == ClassScores::kLogits) {
+      for (int64_t c = 0; c < n; ++c) top = max(column(c), top);
+      for (int64_t c = 0; c < n; ++c) total = total + vexp(column(c) - top);
+    }
+    if constexpr (S == ClassScores::kProbs) {
+      for (int64_t c = 0; c < n; ++c) total = total + column(c);
+    }
+    top.store(rows.top + i);
+    total.store(rows.total + i);
+  }
+}
+
+// The score of the label; nothing of rows that are ignored.
+template <ClassScores S, bool kDense, class T>
+LAMELLA_INLINE void take_label(const CrossEntropyRow<T>& row, int64_t at, LossRows<T>& rows) {
+  if (row.ignored || S != ClassScores::kLogits) rows.top[at] = 0;
+  if (row.ignored || S == ClassScores::kLogProbs) rows.total[at] = 1;
+  rows.log_p[at] = kDense || row.ignored ? T(0) : row.x[row.label];
 }
 
 // All lanes at once: from totals and scores to their logarithms.
@@ -190,6 +235,46 @@ LAMELLA_INLINE void row_grad(const CrossEntropyCall<T>& call, const CrossEntropy
   }
 }
 
+// row_grad from logits and labels for `count` rows of at most kNarrowClasses from `first` on, side by side. seed(r)
+// multiplies row r.
+template <bool kClassWeight, class T, class Seed>
+LAMELLA_INLINE void narrow_grad(const CrossEntropyCall<T>& call, const CrossEntropyGradParams<T>& g, int64_t first,
+                                int64_t count, const Seed& seed) {
+  using V = Vec<T>;
+  const CrossEntropyParams<T>& p = call.p;
+  const int64_t n = p.classes;
+  alignas(64) T columns[kNarrowClasses * kLossRows];
+  alignas(64) T top[kLossRows] = {}, scale[kLossRows] = {}, factor[kLossRows] = {}, seeds[kLossRows] = {};
+  read_columns(count, n, p.x + first * n, columns);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t r = first + i;
+    const CrossEntropyRow<T> row(p, r);
+    const double all =
+        static_cast<double>(call.keep * row.label_weight) + static_cast<double>(call.smooth) * call.class_weights;
+    top[i] = p.stats[2 * r];
+    scale[i] = p.stats[2 * r + 1];
+    seeds[i] = seed(r, row);
+    factor[i] = static_cast<T>(all) * seeds[i];
+  }
+  for (int64_t i = 0; i < count; i += V::W) {
+    const V t = V::load(top + i), s = V::load(scale + i), f = V::load(factor + i), d = V::load(seeds + i);
+    for (int64_t c = 0; c < n; ++c) {
+      T* const column = columns + c * kLossRows + i;
+      const V weight(kClassWeight ? call.smooth * p.class_weight[c] : call.smooth);
+      fnma(weight, d, vexp(V::load(column) - t) * s * f).store(column);
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const CrossEntropyRow<T> row(p, first + i);
+    if (!row.ignored) columns[row.label * kLossRows + i] -= call.keep * row.label_weight * seeds[i];
+  }
+  turn(n, count, columns, kLossRows, g.grad + first * n, n);
+  for (int64_t i = 0; p.has_ignore && i < count; ++i) {
+    const CrossEntropyRow<T> row(p, first + i);
+    if (row.ignored) std::memset(g.grad + (first + i) * n, 0, static_cast<size_t>(n) * sizeof(T));
+  }
+}
+
 template <class T>
 LAMELLA_INLINE int64_t cross_entropy_step(const CrossEntropyParams<T>& p) {
   const int64_t step = grain(1.5) / (p.classes > 0 ? p.classes : 1);
@@ -213,7 +298,12 @@ void cross_entropy_rows(const Context& ctx, const CrossEntropyParams<T>& p) {
     const int64_t most = loss_rows(p.classes);
     for (int64_t first = begin; first < end; first += most) {
       const int64_t count = end - first < most ? end - first : most;
-      for (int64_t i = 0; i < count; ++i) row_total<S, kDense>(CrossEntropyRow<T>(p, first + i), p.classes, i, rows);
+      if (p.classes <= kNarrowClasses) narrow_totals<S>(p.x + first * p.classes, count, p.classes, rows);
+      for (int64_t i = 0; i < count; ++i) {
+        const CrossEntropyRow<T> row(p, first + i);
+        if (p.classes > kNarrowClasses && !row.ignored) row_total<S>(row, p.classes, i, rows);
+        take_label<S, kDense>(row, i, rows);
+      }
       finish_totals<S>(call, count, rows);
       for (int64_t i = 0; i < count; ++i) {
         const int64_t r = first + i;
@@ -242,7 +332,17 @@ void cross_entropy_grad_rows(const Context& ctx, const CrossEntropyGradParams<T>
   const CrossEntropyParams<T>& p = g.forward;
   const CrossEntropyCall<T> call(p);
   const T common = loss_seed(g.seed);
+  const auto seed_of = [&](int64_t r, const CrossEntropyRow<T>& row) {
+    return (g.seed.reduction == Reduction::kNone ? g.seed.grad[r] : common) * row.sample_weight;
+  };
   parallel_range(ctx, p.rows, cross_entropy_step(p), [&](int64_t begin, int64_t end, int) {
+    if constexpr (S == ClassScores::kLogits && !kDense) {
+      if (p.classes <= kNarrowClasses) {
+        for (int64_t r = begin; r < end; r += kLossRows)
+          narrow_grad<kClassWeight>(call, g, r, end - r < kLossRows ? end - r : kLossRows, seed_of);
+        return;
+      }
+    }
     for (int64_t r = begin; r < end; ++r) {
       const CrossEntropyRow<T> row(p, r);
       T* grad = g.grad + r * p.classes;
@@ -250,8 +350,7 @@ void cross_entropy_grad_rows(const Context& ctx, const CrossEntropyGradParams<T>
         std::memset(grad, 0, static_cast<size_t>(p.classes) * sizeof(T));
         continue;
       }
-      const T seed = (g.seed.reduction == Reduction::kNone ? g.seed.grad[r] : common) * row.sample_weight;
-      row_grad<S, kDense, kClassWeight>(call, row, p.stats ? p.stats + 2 * r : nullptr, seed, grad);
+      row_grad<S, kDense, kClassWeight>(call, row, p.stats ? p.stats + 2 * r : nullptr, seed_of(r, row), grad);
     }
   });
 }

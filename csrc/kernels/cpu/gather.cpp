@@ -8,12 +8,26 @@
 namespace lamella::LAMELLA_NS {
 namespace {
 
+// Rows of so few bytes that a call of memcpy would cost more than the copy.
+template <int64_t kBytes>
+void copy_rows(const GatherRowsParams& p, int64_t begin, int64_t end) {
+  const auto* src = static_cast<const unsigned char*>(p.src);
+  auto* dst = static_cast<unsigned char*>(p.dst);
+  for (int64_t r = begin; r < end; ++r)
+    std::memcpy(dst + r * kBytes, src + (p.indices ? p.indices[r] : p.first + r) * kBytes, kBytes);
+}
+
 void gather_rows(const Context& ctx, const GatherRowsParams& p) {
   const auto* src = static_cast<const unsigned char*>(p.src);
   // About 10 GB/s per core for scattered rows: tasks of some 20 us.
   const int64_t bytes = p.row_bytes > 0 ? p.row_bytes : 1;
   const int64_t step = 200000 / bytes > 0 ? 200000 / bytes : 1;
   parallel_range(ctx, p.rows, step, [&](int64_t begin, int64_t end, int) {
+    if (!p.u8_to_float) {
+      if (p.row_bytes == 4) return copy_rows<4>(p, begin, end);
+      if (p.row_bytes == 8) return copy_rows<8>(p, begin, end);
+      if (p.row_bytes == 16) return copy_rows<16>(p, begin, end);
+    }
     for (int64_t r = begin; r < end; ++r) {
       const unsigned char* from = src + (p.indices ? p.indices[r] : p.first + r) * p.row_bytes;
       if (p.u8_to_float) {
