@@ -10,26 +10,37 @@ namespace {
 
 // Arrays that a call works on, kept alive while the GIL is released.
 struct SampleArrays {
-  std::vector<py::array> keep;
+  std::vector<py::object> keep;
   Samples samples;
+
+  const TensorView& add(py::handle h, const char* argument) {
+    TensorView view;
+    if (quick_view(h, view)) {
+      keep.push_back(py::reinterpret_borrow<py::object>(h));
+    } else {
+      const py::array a = dense(h, "plan", argument);
+      view = view_of(a, "plan", argument);
+      keep.push_back(a);
+    }
+    return samples.arrays.emplace_back(view);
+  }
 };
 
 SampleArrays samples_of(const Plan& plan, const py::sequence& data, const py::object& order, int64_t begin,
                         int64_t steps) {
   SampleArrays s;
-  for (py::handle h : data) {
-    s.keep.push_back(dense(h, "plan", "data"));
-    s.samples.arrays.push_back(view_of(s.keep.back(), "plan", "data"));
-  }
-  if (order.is_none()) {
-    s.samples.rows =
-        s.samples.arrays.empty() || s.samples.arrays[0].shape.rank() == 0 ? 0 : s.samples.arrays[0].shape[0];
-  } else {
-    s.keep.push_back(dense(order, "plan", "order"));
-    const TensorView v = view_of(s.keep.back(), "plan", "order");
+  s.keep.reserve(4);
+  s.samples.arrays.reserve(4);
+  if (!order.is_none()) {
+    const TensorView v = s.add(order, "order");
     if (v.dtype != DType::kI64 || v.shape.rank() != 1) fail_type("plan", "order", "a vector of int64", v.spec().str());
     s.samples.order = v.as<int64_t>();
     s.samples.rows = v.shape[0];
+    s.samples.arrays.clear();
+  }
+  for (py::handle h : data) s.add(h, "data");
+  if (order.is_none() && !s.samples.arrays.empty() && s.samples.arrays[0].shape.rank() > 0) {
+    s.samples.rows = s.samples.arrays[0].shape[0];
   }
   check_samples(plan, s.samples, begin, steps);
   return s;
@@ -69,36 +80,62 @@ py::list run(Plan& plan, const py::sequence& inputs) {
   return outputs;
 }
 
-py::tuple train(Plan& plan, const py::sequence& data, const py::object& order, int64_t begin, int64_t steps,
-                Optimizer& optimizer, const py::sequence& params, const py::sequence& states, int64_t first_step,
-                const py::array_t<double, py::array::c_style | py::array::forcecast>& learning_rates,
-                const py::object& lr_scales, const py::object& weight_decays) {
-  if (plan.gradients().empty()) fail_value("plan", "train", "a plan compiled for training", "one for inference");
-  check_scalars(plan);
-  if (learning_rates.size() != steps) {
-    fail_value("plan", "learning_rates", std::to_string(steps) + " numbers", std::to_string(learning_rates.size()));
-  }
-  const SampleArrays s = samples_of(plan, data, order, begin, steps);
-  std::vector<ParamSlot> slots = to_slots(optimizer, params, params, states, lr_scales, weight_decays);
-  if (slots.size() != plan.gradients().size()) {
-    fail_value("plan", "params", std::to_string(plan.gradients().size()) + " arrays", std::to_string(slots.size()));
-  }
-  for (size_t i = 0; i < slots.size(); ++i) {
-    if (slots[i].value.data != plan.gradients()[i].value.data) {
-      fail_value("plan", "params", "the arrays of plan.parameters, in that order",
-                 "another array at " + std::to_string(i));
+// A plan with the optimizer and the arrays that its training steps change, which are looked at once.
+class Trainer {
+ public:
+  Trainer(std::shared_ptr<Plan> plan, std::shared_ptr<Optimizer> optimizer, const py::sequence& params,
+          const py::sequence& states)
+      : plan_(std::move(plan)), optimizer_(std::move(optimizer)) {
+    const auto& gradients = plan_->gradients();
+    if (gradients.empty()) fail_value("plan", "Trainer", "a plan compiled for training", "one for inference");
+    check_scalars(*plan_);
+    slots_ = to_slots(*optimizer_, params, params, states, py::none(), py::none());
+    if (slots_.size() != gradients.size()) {
+      fail_value("plan", "params", std::to_string(gradients.size()) + " arrays", std::to_string(slots_.size()));
     }
-    slots[i].grad = plan.gradients()[i].grad;
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      if (slots_[i].value.data != gradients[i].value.data) {
+        fail_value("plan", "params", "the arrays of plan.parameters, in that order",
+                   "another array at " + std::to_string(i));
+      }
+      slots_[i].grad = gradients[i].grad;
+    }
+    for (py::handle p : params) keep_.push_back(py::reinterpret_borrow<py::object>(p));
+    for (py::handle arrays : states)
+      for (py::handle a : arrays) keep_.push_back(py::reinterpret_borrow<py::object>(a));
   }
-  StepTotals totals;
-  {
-    ReleaseGil release;
-    const auto lock = plan.lock();
-    train_steps(plan, s.samples, begin, steps, optimizer, slots, first_step,
-                {learning_rates.data(), static_cast<size_t>(steps)}, totals);
+
+  py::tuple run(const py::sequence& data, const py::object& order, int64_t begin, int64_t steps, int64_t first_step,
+                const py::object& learning_rates) {
+    using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+    const SampleArrays s = samples_of(*plan_, data, order, begin, steps);
+    double constant = 0;
+    Doubles listed;
+    std::span<const double> rates(&constant, 1);
+    if (PyFloat_Check(learning_rates.ptr())) {
+      constant = PyFloat_AS_DOUBLE(learning_rates.ptr());
+    } else {
+      listed = learning_rates.cast<Doubles>();
+      if (listed.size() != steps) {
+        fail_value("plan", "learning_rates", std::to_string(steps) + " numbers", std::to_string(listed.size()));
+      }
+      rates = {listed.data(), static_cast<size_t>(steps)};
+    }
+    StepTotals totals;
+    {
+      ReleaseGil release;
+      const auto lock = plan_->lock();
+      train_steps(*plan_, s.samples, begin, steps, *optimizer_, slots_, first_step, rates, totals);
+    }
+    return totals_tuple(totals);
   }
-  return totals_tuple(totals);
-}
+
+ private:
+  std::shared_ptr<Plan> plan_;
+  std::shared_ptr<Optimizer> optimizer_;
+  std::vector<ParamSlot> slots_;
+  std::vector<py::object> keep_;
+};
 
 }  // namespace
 
@@ -142,10 +179,6 @@ void bind_plan(py::module_& m) {
             return l;
           },
           "Copies of the gradients that the last run left, one per entry of `parameters`.")
-      .def("train", &train, py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"), py::arg("optimizer"),
-           py::arg("params"), py::arg("states"), py::arg("first_step"), py::arg("learning_rates"),
-           py::arg("lr_scales") = py::none(), py::arg("weight_decays") = py::none(),
-           "Run training steps; returns (sums of results, samples, first step with a NaN or infinite loss or -1).")
       .def(
           "evaluate",
           [](Plan& plan, const py::sequence& data, const py::object& order, int64_t begin, int64_t steps) {
@@ -186,6 +219,13 @@ void bind_plan(py::module_& m) {
           },
           py::arg("data"), py::arg("begin"), py::arg("steps"), py::arg("outputs"),
           "Write the results for rows [begin, begin + steps * batch) into `outputs`, arrays for all rows.");
+  py::class_<Trainer>(m, "Trainer", "A plan with the optimizer and the arrays that its training steps change.")
+      .def(py::init<std::shared_ptr<Plan>, std::shared_ptr<Optimizer>, const py::sequence&, const py::sequence&>(),
+           py::arg("plan"), py::arg("optimizer"), py::arg("params"), py::arg("states"))
+      .def("run", &Trainer::run, py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"),
+           py::arg("first_step"), py::arg("learning_rates"),
+           "Run training steps; returns (sums of results, samples, first step with a NaN or infinite loss or -1).\n"
+           "learning_rates: one per step, or a float for all.");
 }
 
 }  // namespace lamella::python

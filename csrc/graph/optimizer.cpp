@@ -19,6 +19,8 @@ void check_range(const std::string& op, const char* name, double v, double least
   fail_value(op, name, bound, std::to_string(v));
 }
 
+bool alike(const TensorView& a, const TensorView& b) { return a.dtype == b.dtype && a.shape == b.shape; }
+
 // Nadam's momentum at a step (Dozat 2016).
 double nadam_momentum(double beta1, double decay, int64_t step) {
   return beta1 * (1.0 - 0.5 * std::pow(0.96, static_cast<double>(step) * decay));
@@ -194,6 +196,7 @@ Json Optimizer::hyper() const {
 void Optimizer::set_hyper(const std::string& name, const Json& value) { set(read(Json::Object{{name, value}}, h_)); }
 
 void Optimizer::set_learning_rate(double lr) {
+  if (lr == h_.learning_rate) return;
   check_range("optimizer " + name_, "learning_rate", lr, 0, kHuge);
   h_.learning_rate = lr;
 }
@@ -314,12 +317,12 @@ void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step
   if (params.empty()) return;
   const DType dtype = params[0].value.dtype;
   for (const ParamSlot& s : params) {
-    check_same_dtype("optimizer", "parameter", s.value.spec(), dtype);
-    if (!(s.grad.spec() == s.value.spec())) {
+    if (s.value.dtype != dtype) check_same_dtype("optimizer", "parameter", s.value.spec(), dtype);
+    if (!alike(s.grad, s.value)) {
       fail_value("optimizer", "gradient", s.value.spec().str(), s.grad.spec().str());
     }
     for (size_t k = 0; k < slots_.size(); ++k) {
-      if (!(s.state[k].spec() == s.value.spec())) {
+      if (!alike(s.state[k], s.value)) {
         fail_value("optimizer", "state '" + slots_[k].name + "'", s.value.spec().str(), s.state[k].spec().str());
       }
     }

@@ -76,21 +76,24 @@ void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int6
   for (size_t i = 0; i < specs.size(); ++i) {
     const TensorView& a = samples.arrays[i];
     TensorSpec row = a.spec(), want = specs[i];
-    const std::string argument = "data " + std::to_string(i);
-    if (row.shape.rank() == 0 || row.shape.rank() != want.shape.rank()) {
-      fail_value("plan", argument, "rows like " + want.str(), a.spec().str());
-    }
+    const auto refuse = [&] {
+      fail_value("plan", "data " + std::to_string(i), "rows like " + want.str(), a.spec().str());
+    };
+    if (row.shape.rank() == 0 || row.shape.rank() != want.shape.rank()) refuse();
     row.shape[0] = want.shape[0];
     if (row.dtype == DType::kU8 && want.dtype == DType::kF32) row.dtype = DType::kF32;
-    if (!(row == want)) fail_value("plan", argument, "rows like " + want.str(), a.spec().str());
+    if (!(row == want)) refuse();
     if (samples.order == nullptr && a.shape[0] != samples.rows) {
-      fail_value("plan", argument, std::to_string(samples.rows) + " rows", std::to_string(a.shape[0]));
+      fail_value("plan", "data " + std::to_string(i), std::to_string(samples.rows) + " rows",
+                 std::to_string(a.shape[0]));
     }
-    for (int64_t r = begin; samples.order != nullptr && r < end; ++r) {
-      if (samples.order[r] < 0 || samples.order[r] >= a.shape[0]) {
-        fail_value("plan", "order", "row numbers in [0, " + std::to_string(a.shape[0]) + ")",
-                   std::to_string(samples.order[r]));
-      }
+  }
+  if (samples.order == nullptr || samples.arrays.empty()) return;
+  int64_t rows = samples.arrays[0].shape[0];
+  for (const TensorView& a : samples.arrays) rows = std::min(rows, a.shape[0]);
+  for (int64_t r = begin; r < end; ++r) {
+    if (samples.order[r] < 0 || samples.order[r] >= rows) {
+      fail_value("plan", "order", "row numbers in [0, " + std::to_string(rows) + ")", std::to_string(samples.order[r]));
     }
   }
 }
@@ -103,7 +106,7 @@ void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t step
   for (int64_t s = 0; s < steps; ++s) {
     feeder.run(begin + s * batch_of(plan));
     add_results(plan, s, totals);
-    optimizer.set_learning_rate(learning_rates[static_cast<size_t>(s)]);
+    optimizer.set_learning_rate(learning_rates[learning_rates.size() == 1 ? 0 : static_cast<size_t>(s)]);
     optimizer.step(plan.exec(), slots, first_step + s);
   }
 }

@@ -27,7 +27,8 @@ struct StepTotals {
 // `steps` steps from `begin` exist.
 void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int64_t steps);
 
-// Runs `steps` steps from row `begin`; each takes as many rows as the plan's inputs have. learning_rates: one per step.
+// Runs `steps` steps from row `begin`; each takes as many rows as the plan's inputs have. learning_rates: one per step,
+// or one for all.
 // `first_step` counts optimizer steps from 1. slots: one per plan.gradients(), in that order.
 void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
                  std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,

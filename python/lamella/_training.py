@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,15 @@ class _Step:
         self.plan, self.params = plan, params
         self.arrays = [p._data for p in params]  # for as long as the parameters have these: see step_for
         self.by_row = all(s[:1] == (batch,) for _, s in plan.results)  # whether results have a row per sample
+        self._trainer: Any = None
+        self._optimizer: Any = None  # that of the trainer
+
+    def trainer(self, optimizer: Any) -> Any:
+        """The plan with this optimizer."""
+        if self._optimizer is not optimizer._native:
+            self._trainer = _cpu.Trainer(self.plan, optimizer._native, self.arrays, optimizer.states(self.params))
+            self._optimizer = optimizer._native
+        return self._trainer
 
 
 class _Parts:
@@ -39,6 +49,10 @@ class _Parts:
         self.trainable = [p for _, p, trainable in named if trainable]
         self.frozen = tuple(getattr(m, "_trainable", True) for m in model.modules())
 
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return any(p._rg for p in self.trainable)
+
 
 class Engine:
     """Runs a compiled model; keeps its plans until weights or settings are replaced."""
@@ -46,13 +60,15 @@ class Engine:
     def __init__(self, model: Any) -> None:
         self.model = model
         self._steps: dict[Any, _Step | None] = {}
+        self._recent: dict[str, tuple[Any, ...]] = {}  # the last step of each mode and what it depends on
         self._known_parts: _Parts | None = None
         self.metrics: list[metrics.Metric] = []
         self._metric_outputs: list[tuple[metrics.Metric, int, bool]] = []  # metric, output it looks at, weighted
         self._masks: list[Any] = []  # of the outputs of the last forward
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_steps": {}, "_known_parts": None}  # a copy of the model makes its own plans
+        # A copy of the model makes its own plans.
+        return {**self.__dict__, "_steps": {}, "_recent": {}, "_known_parts": None}
 
     # -- forward, loss and metrics, on tensors or symbols --
 
@@ -130,10 +146,15 @@ class Engine:
 
     def step_for(self, data: Data, batch: int, mode: str) -> _Step | None:
         """The plan for batches of this size; None where the model cannot be traced. mode: train, evaluate, predict."""
-        parts = self._parts()
+        parts, signature = self._parts(), data.signature()
         # Freezing layers or replacing arrays makes another plan.
-        state = (parts.frozen, tuple([p._rg for p in parts.weights])) if mode == "train" else None
-        key = (mode, batch, state, tuple([id(p._data) for p in parts.weights]), data.signature())
+        arrays = [p._data for p in parts.weights]
+        trained = [p._rg for p in parts.weights] if mode == "train" else None
+        recent = self._recent.get(mode)
+        if recent is not None and recent[:4] == (parts, batch, signature, trained) and all(map(is_, recent[4], arrays)):
+            return recent[5]  # type: ignore[no-any-return]
+        state = None if trained is None else (parts.frozen, tuple(trained))
+        key = (mode, batch, state, tuple([id(a) for a in arrays]), signature)
         if key not in self._steps:
             if len(self._steps) > 64:  # many shapes: variable-length batches
                 self._steps.clear()
@@ -141,7 +162,9 @@ class Engine:
                 self._steps[key] = self._trace(data, batch, mode)
             except NotTraceable:
                 self._steps[key] = None
-        return self._steps[key]
+        step = self._steps[key]
+        self._recent[mode] = parts, batch, signature, trained, arrays, step
+        return step
 
     def _trace(self, data: Data, batch: int, mode: str) -> _Step:
         model = self.model
@@ -182,17 +205,16 @@ class Engine:
     def train(self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int) -> tuple[float, int, int]:
         """Train on `steps` batches; returns (loss summed over samples, samples, first bad step or -1)."""
         optimizer = self.model.optimizer
-        if not any([p._rg for p in self._parts().trainable]):
+        if not self._parts().trains():
             if order is not None:
                 data, begin = data.take(order[begin : begin + steps * batch]), 0
             return self.evaluate(data, begin, steps, batch)
         step = self.step_for(data, batch, "train")
         if step is None:
             return self._eager(data, order, begin, steps, batch, True)
-        totals, samples, bad = step.plan.train(
-            data.arrays, order, begin, steps, optimizer._native, step.arrays,
-            optimizer.states(step.params), optimizer.iterations + 1, optimizer.rates(steps),
-        )  # fmt: skip
+        totals, samples, bad = step.trainer(optimizer).run(
+            data.arrays, order, begin, steps, optimizer.iterations + 1, optimizer.rates(steps)
+        )
         optimizer.iterations += steps
         return self._count(totals), samples, bad
 

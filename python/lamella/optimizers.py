@@ -70,8 +70,6 @@ class Optimizer:
         self.iterations = 0
         self.learning_rate = learning_rate
         self._states: dict[int, tuple[Any, list[np.ndarray]]] = {}
-        self._last_states: tuple[Any, list[list[np.ndarray]]] | None = None
-        self._constant_rates: np.ndarray | None = None
 
     @classmethod
     def _unknown(cls, argument: str) -> TypeError:
@@ -99,20 +97,15 @@ class Optimizer:
 
     lr = learning_rate
 
-    def rates(self, steps: int) -> np.ndarray:
-        """The learning rates of the next `steps` steps."""
+    def rates(self, steps: int) -> Any:
+        """The learning rates of the next `steps` steps: one number where all have the same."""
         rate = self._learning_rate
         if not callable(rate):
-            known = self._constant_rates
-            if known is None or len(known) != steps or known[0] != rate:
-                known = self._constant_rates = np.full(steps, rate)
-            return known
+            return rate
         return np.array([float(rate(self.iterations + i)) for i in range(steps)])
 
     def states(self, params: Sequence[Any]) -> list[list[np.ndarray]]:
         """The state arrays of each parameter, made at first use."""
-        if self._last_states is not None and self._last_states[0] is params:
-            return self._last_states[1]
         out = []
         for p in params:
             known = self._states.get(id(p))
@@ -120,11 +113,10 @@ class Optimizer:
                 known = (p, [np.full(p.shape, initial, p.dtype) for _, initial in self._native.slots])
                 self._states[id(p)] = known
             out.append(known[1])
-        self._last_states = params, out
         return out
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_states": list(self._states.values()), "_last_states": None}
+        return {**self.__dict__, "_states": list(self._states.values())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # In a copy the parameters are other objects.
@@ -136,7 +128,7 @@ class Optimizer:
         params = [v for _, v in pairs]
         grads = [np.ascontiguousarray(as_array(g)) for g, _ in pairs]
         self._native.step([p._data for p in params], grads, self.states(params), self.iterations + 1,
-                          lr=float(self.rates(1)[0]))  # fmt: skip
+                          lr=float(np.ravel(self.rates(1))[0]))  # fmt: skip
         self.iterations += 1
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any]) -> None:
