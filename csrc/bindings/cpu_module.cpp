@@ -81,6 +81,7 @@ PYBIND11_MODULE(_cpu, m) {
   num_threads();
   bind_config(m);
   bind_op(m);
+  bind_shortcuts(m);
   bind_graph(m);
   bind_optimizer(m);
   bind_plan(m);

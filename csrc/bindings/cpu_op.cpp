@@ -247,46 +247,8 @@ class PyOp {
     return py::make_tuple(call.out.list(), call.saved.list());
   }
 
-  // The output of an op that has one, for arrays that need no conversion; None where anything is out of the ordinary:
-  // `forward` then does it or says what is wrong.
   py::object direct(const py::tuple& inputs, const py::object& out) const {
-    constexpr size_t kMost = 8;
-    const size_t n = inputs.size();
-    if (n > kMost) return py::none();
-    TensorView in[kMost];
-    TensorSpec specs[kMost];
-    int64_t bytes = 0;
-    for (size_t i = 0; i < n; ++i) {
-      const py::handle h = PyTuple_GET_ITEM(inputs.ptr(), static_cast<py::ssize_t>(i));
-      specs[i] = absent_spec();
-      if (h.is_none()) {
-        in[i] = {nullptr, specs[i].dtype, specs[i].shape};
-        continue;
-      }
-      if (!quick_view(h, in[i])) return py::none();
-      specs[i] = in[i].spec();
-      bytes += specs[i].bytes();
-    }
-    const Signature sig = infer_checked(*op_, {specs, n}, false);
-    if (sig.outputs.size() != 1) return py::none();
-    TensorView result;
-    py::object array = out;
-    if (out.is_none()) {
-      array = empty_array(sig.outputs[0]);
-      quick_view(array, result);
-    } else {
-      if (!quick_view(out, result) || !py::reinterpret_borrow<py::array>(out).writeable()) return py::none();
-      if (!(result.spec() == sig.outputs[0])) return py::none();
-      for (size_t i = 0; i < n; ++i)
-        if (overlap(result, in[i])) return py::none();
-    }
-    Exec& exec = thread_exec();
-    exec.training = false;
-    {
-      MaybeReleaseGil release(bytes + sig.outputs[0].bytes());
-      op_->forward(exec, {{in, n}, {&result, 1}, {}, {}});
-    }
-    return array;
+    return run_direct(*op_, PySequence_Fast_ITEMS(inputs.ptr()), inputs.size(), out);
   }
 
   py::tuple record(const py::sequence& inputs) const {
@@ -410,6 +372,45 @@ class PyOp {
 Exec& thread_exec() {
   thread_local Exec exec(&global_generator());
   return exec;
+}
+
+py::object run_direct(const Op& op, PyObject* const* inputs, size_t n, py::handle out) {
+  constexpr size_t kMost = 8;
+  if (n > kMost) return py::none();
+  TensorView in[kMost];
+  TensorSpec specs[kMost];
+  int64_t bytes = 0;
+  for (size_t i = 0; i < n; ++i) {
+    specs[i] = absent_spec();
+    if (inputs[i] == Py_None) {
+      in[i] = {nullptr, specs[i].dtype, specs[i].shape};
+      continue;
+    }
+    if (!quick_view(inputs[i], in[i])) return py::none();
+    specs[i] = in[i].spec();
+    bytes += specs[i].bytes();
+  }
+  const Signature sig = infer_checked(op, {specs, n}, false);
+  if (sig.outputs.size() != 1) return py::none();
+  TensorView result;
+  py::object array;
+  if (out.is_none()) {
+    array = empty_array(sig.outputs[0]);
+    quick_view(array, result);
+  } else {
+    if (!quick_view(out, result) || !py::reinterpret_borrow<py::array>(out).writeable()) return py::none();
+    if (!(result.spec() == sig.outputs[0])) return py::none();
+    for (size_t i = 0; i < n; ++i)
+      if (overlap(result, in[i])) return py::none();
+    array = py::reinterpret_borrow<py::object>(out);
+  }
+  Exec& exec = thread_exec();
+  exec.training = false;
+  {
+    MaybeReleaseGil release(bytes + sig.outputs[0].bytes());
+    op.forward(exec, {{in, n}, {&result, 1}, {}, {}});
+  }
+  return array;
 }
 
 OpPtr op_of(py::handle h) { return h.cast<PyOp&>().op(); }

@@ -43,8 +43,13 @@ def run_arrays(
     name: str, attrs: dict[str, Any], arrays: list[np.ndarray | None], out: Any, training: bool, several: bool
 ) -> Any:
     """Run an op's forward; a single output comes bare unless `several`. `out` is an array, or a list of them."""
+    run_op = op(name, attrs)
+    if not (training or several):
+        result = run_op.direct(tuple(arrays), out)
+        if result is not None:
+            return result
     given = None if out is None else (list(out) if isinstance(out, (list, tuple)) else [out])
-    outputs, _ = op(name, attrs).forward(arrays, training, given)
+    outputs, _ = run_op.forward(arrays, training, given)
     return outputs if several or len(outputs) != 1 else outputs[0]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from .. import _cpu
 from ._call import as_arrays, op, run_arrays, run_backward
 
 MAYBE = "np.ndarray | None"  # annotations, as strings
@@ -154,22 +155,17 @@ def kernel(
         return lambda function: kernel(function, several=several, in_place=in_place, forward=forward)
     described = build
 
-    shortcuts: dict[Any, Any] = {}
+    shortcuts = _cpu.Shortcuts()
+    shortcut = shortcuts.call
 
     def function(*args: Any, out: Any = None, **kwargs: Any) -> Any:
-        try:
-            key = tuple([ndarray if type(a) is ndarray else a for a in args]), *kwargs.items()
-            known = shortcuts.get(key, "unknown")
-        except TypeError:  # arrays by name, lists
-            known = None
-        if known is not None and known != "unknown":
-            direct, order = known
-            result = direct(tuple([None if i is None else args[i] for i in order]), out)
-            if result is not None:
-                return result
+        result = shortcut(args, kwargs, out)
+        if result is not None and result is not NotImplemented:
+            return result
         call = described(*args, **kwargs)
-        if known == "unknown" and len(shortcuts) < 256:
-            shortcuts[key] = None if several else _shortcut(described, args, kwargs)
+        if result is NotImplemented:
+            known = None if several else _shortcut(described, args, kwargs)
+            shortcuts.learn(args, kwargs, *(known or (None, None)))
         if forward is not None:
             call = forward(call)
         return run_arrays(call.name, call.attrs, call.arrays(), out, call.training, several)
@@ -198,24 +194,26 @@ class _Blind:
 
 
 def _shortcut(build: Callable[..., Call], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """(the op as a function, which arguments it takes) for calls with these settings, whatever the arrays are.
+    """(the op, which arguments it takes) for calls with these settings, whatever the arrays are.
 
     There is one if the builder does its work on objects that nothing can be learned from, and hands them on.
     """
-    blind = [_Blind() if type(a) is ndarray else a for a in args]
+    given = [*args, *kwargs.values()]
+    blind = [_Blind() if type(a) is ndarray else a for a in given]
+    n = len(args)
     try:
-        call = build(*blind, **kwargs)
+        call = build(*blind[:n], **dict(zip(kwargs, blind[n:], strict=True)))
     except Exception:
         return None
     if call.training or call.once:
         return None
     order = []
     for x in call.inputs.values():
-        at = [i for i, a in enumerate(blind) if a is x and a is not args[i]]
+        at = [i for i, a in enumerate(blind) if a is x and a is not given[i]]
         if x is not None and not at:
             return None
         order.append(at[0] if at else None)
-    return op(call.name, call.attrs).direct, order
+    return op(call.name, call.attrs), order
 
 
 def gradient(function: Any, *by: str, y: bool = False, note: str = "") -> Any:
