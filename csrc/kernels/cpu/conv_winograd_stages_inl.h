@@ -252,7 +252,10 @@ LAMELLA_NOINLINE void pool_output(const WinogradPlan<T, A>& p, const ConvParams<
 template <class T, class A>
 void put_output(const WinogradPlan<T, A>& p, const ConvParams<T>& params, int64_t t0, int64_t count, int64_t j,
                 int64_t n, const T* m) {
-  (params.pool ? pool_output<T, A> : transform_output<T, A>)(p, params, t0, count, j, n, m);
+  if constexpr (!requires { A::kMiddleFirst; }) {  // that is a gradient, which is never pooled
+    if (params.pool) return pool_output(p, params, t0, count, j, n, m);
+  }
+  transform_output(p, params, t0, count, j, n, m);
 }
 
 }  // namespace
