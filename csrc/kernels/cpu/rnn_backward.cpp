@@ -195,7 +195,7 @@ struct BackLayout {
       const bool used = i < p.directions;
       back[i] = wanted(used, rnn_packed_matrix<T>(plan.back_gates * p.h, p.h, 1));
       back_n[i] = wanted(used && plan.before, rnn_packed_matrix<T>(p.h, p.h, 1));
-      back_x[i] = wanted(used && b.dx != nullptr, rnn_packed_matrix<T>(rnn_gates(p.cell) * p.h, p.in, 1));
+      back_x[i] = wanted(used && packs_back_x(b), rnn_packed_matrix<T>(rnn_gates(p.cell) * p.h, p.in, 1));
       kept[i].gates = wanted(used, plan.rows * kept_gates(p) * p.h);
       kept[i].h = wanted(used && plan.keep_h, plan.rows * p.h);
       kept[i].rh = wanted(used && plan.keep_h && plan.before, plan.rows * p.h);
@@ -209,11 +209,12 @@ struct BackLayout {
     int64_t most_bytes = 0;
     GemmKernels<T> gemm;
     fill(gemm);
+    const auto count = [&](const GemmParams<T>& product) {
+      most_bytes = most(most_bytes, static_cast<int64_t>(gemm.gemm_workspace(product, threads)));
+    };
+    if (b.dx != nullptr && !packs_back_x(b)) count(input_product<T>(p, p.dir[0], nullptr, plan.rows, nullptr));
     for (int i = 0; i < p.directions; ++i)
-      for (const int64_t rows : {plan.rows, p.t % plan.steps * p.n})
-        each_product(b, i, kept[i], 0, rows, true, [&](const GemmParams<T>& product) {
-          most_bytes = most(most_bytes, static_cast<int64_t>(gemm.gemm_workspace(product, threads)));
-        });
+      for (const int64_t rows : {plan.rows, p.t % plan.steps * p.n}) each_product(b, i, kept[i], 0, rows, true, count);
     products.base = arena.take(most_bytes / static_cast<int64_t>(sizeof(T)) + 16);
     size = arena.used;
   }
@@ -375,7 +376,7 @@ void backward(const Context& ctx, const RnnBackwardParams<T>& b) {
     if (p.t > 1 || b.grad[i].dh0 != nullptr)
       pack_transposed(team, plan.back_gates * p.h, p.h, d.w_hh, ld, layout.back[i]);
     if (plan.before) pack_transposed(team, p.h, p.h, d.w_hh + 2 * p.h, ld, layout.back_n[i]);
-    if (b.dx != nullptr) pack_transposed(team, ld, p.in, d.w_ih, ld, layout.back_x[i]);
+    if (packs_back_x(b)) pack_transposed(team, ld, p.in, d.w_ih, ld, layout.back_x[i]);
   }
   const CellBackFn<T> fn = cell_back_fn(p);
   Run run{0, p.n > 0 ? p.t : 0, true, false};
@@ -392,8 +393,8 @@ void backward(const Context& ctx, const RnnBackwardParams<T>& b) {
     for (int i = 0; i < p.directions; ++i) {
       const RnnKept<T>& kept = layout.kept[i];
       if (b.dx != nullptr)
-        input_gradients(team, b, i, RnnProduct<T>{layout.back_x[i], 0, ld, p.in, 1}, kept.gates, run.s0, run.s1,
-                        layout.dx);
+        input_gradients(team, products, b, i, RnnProduct<T>{layout.back_x[i], 0, ld, p.in, 1}, kept.gates, run.s0,
+                        run.s1, layout.dx);
       each_product(b, i, kept, run.s0, rows, !run.first,
                    [&](const GemmParams<T>& product) { gemm.gemm(products, product); });
       bias_gradients(team, p, kept.gates, rows, !run.first, run.last, b.grad[i].db_ih, b.grad[i].db_hh);

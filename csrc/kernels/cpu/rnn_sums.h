@@ -132,26 +132,57 @@ void bias_gradients(const Context& ctx, const RnnParams<T>& p, const T* gates, i
   if (differ) sum_columns(ctx, gates + count * h, rows, ldg, h, add, hh + same);
 }
 
-// dx of the steps [s0, s1). back: w_ih^T, packed. scratch: room for the run's rows of dx. Of two directions, the one
-// that comes to a step first stores and the other adds.
+// Whether w_ih^T is packed for dx: for a step or a few it is read once or twice, where it stands.
 template <class T>
-void input_gradients(const Context& ctx, const RnnBackwardParams<T>& b, int direction, const RnnProduct<T>& back,
-                     const T* gates, int64_t s0, int64_t s1, T* scratch) {
+constexpr bool packs_back_x(const RnnBackwardParams<T>& b) {
+  return b.dx != nullptr && b.f.n * b.f.t > 16;
+}
+// dx of `rows` rows of gates' gradients, with w_ih where it stands.
+template <class T>
+GemmParams<T> input_product(const RnnParams<T>& p, const RnnDirection<T>& d, const T* gates, int64_t rows, T* c) {
+  const int64_t width = rnn_gates(p.cell) * p.h;
+  GemmParams<T> dx;
+  dx.m = rows;
+  dx.n = p.in;
+  dx.k = width;
+  dx.a = gates;
+  dx.rs_a = kept_gates(p) * p.h;
+  dx.b = d.w_ih;
+  dx.rs_b = 1;
+  dx.cs_b = width;
+  dx.c = c;
+  dx.ldc = p.in;
+  return dx;
+}
+
+// dx of the steps [s0, s1). back: w_ih^T, packed, or else the products' context does it. scratch: room for the run's
+// rows of dx. Of two directions, the one that comes to a step first stores and the other adds.
+template <class T>
+void input_gradients(const Context& ctx, const Context& products, const RnnBackwardParams<T>& b, int direction,
+                     const RnnProduct<T>& back, const T* gates, int64_t s0, int64_t s1, T* scratch) {
   const RnnParams<T>& p = b.f;
   const RnnDirection<T>& d = p.dir[direction];
   const int64_t rows = (s1 - s0) * p.n, ldg = kept_gates(p) * p.h, run = rnn_run_steps(p);
   const bool direct = p.directions == 1 && rows_in_order(p, d);
+  T* const to = direct ? b.dx + s0 * p.n * p.in : scratch;
+  if (!packs_back_x(b)) {
+    GemmKernels<T> gemm;
+    fill(gemm);
+    gemm.gemm(products, input_product(p, d, gates, rows, to));
+  }
   const auto turn = [&](int64_t s) { return (p.t - 1 - s) / run; };
   parallel_range(ctx, rows, 64, [&](int64_t r0, int64_t r1, int) {
-    T* c = direct ? b.dx + (s0 * p.n + r0) * p.in : scratch + r0 * p.in;
-    rnn_product(back, r1 - r0, gates + r0 * ldg, ldg, 0, rnn_chunks<T>(p.in), c, p.in, static_cast<const T*>(nullptr));
+    const T* c = to + r0 * p.in;
+    if (packs_back_x(b))
+      rnn_product(back, r1 - r0, gates + r0 * ldg, ldg, 0, rnn_chunks<T>(p.in), to + r0 * p.in, p.in,
+                  static_cast<const T*>(nullptr));
     if (direct) return;
     for (int64_t r = r0; r < r1; ++r, c += p.in) {
       const int64_t s = s0 + r / p.n, own = turn(s), other = turn(p.t - 1 - s);
       const bool add = p.directions == 2 && (own > other || (own == other && direction == 1));
-      T* to = b.dx + rnn_row(p, r % p.n, rnn_time(p, d, s)) * p.in;
+      T* x = b.dx + rnn_row(p, r % p.n, rnn_time(p, d, s)) * p.in;
       each_vec<T>(
-          p.in, LAMELLA_PER_VEC(j, v) { v.store(add ? v.load(to + j) + v.load(c + j) : v.load(c + j), to + j); });
+          p.in, LAMELLA_PER_VEC(j, v) { v.store(add ? v.load(x + j) + v.load(c + j) : v.load(c + j), x + j); });
     }
   });
 }
