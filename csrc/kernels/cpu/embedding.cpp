@@ -32,12 +32,13 @@ void embedding(const Context& ctx, const EmbeddingParams<T>& p) {
 // how the work is cut.
 template <class T>
 struct GradSplit {
-  static constexpr int64_t kSlice = 64;  // columns
-  static constexpr int64_t kTasks = 8;   // wanted at least, where there is work for them
-  int64_t slices, parts;
-  explicit GradSplit(const EmbeddingGradParams<T>& p) : slices((p.dim + kSlice - 1) / kSlice), parts(1) {
-    // A task reads every index, at a third of a nanosecond or so, to find its rows.
-    const bool worth_it = p.index.n * p.dim > grain(0.5);
+  static constexpr int64_t kTasks = 8;  // wanted at least, where there is work for them
+  int64_t slice = 64, slices, parts = 1;
+  GradSplit(const EmbeddingGradParams<T>& p, int threads) {
+    // A task reads every index, and mispredicts whether it is one of its own: one thread does best with one task.
+    const bool worth_it = threads > 1 && p.index.n * p.dim > grain(0.5);
+    if (!worth_it) slice = p.dim;
+    slices = (p.dim + slice - 1) / slice;
     while (worth_it && parts * slices < kTasks) parts *= 2;
   }
 };
@@ -48,10 +49,10 @@ void embedding_grad(const Context& ctx, const EmbeddingGradParams<T>& p) {
   parallel_range(ctx, p.rows, rows_per_chunk<T>(p.dim), [&](int64_t begin, int64_t end, int) {
     std::memset(p.grad_table + begin * p.dim, 0, static_cast<size_t>((end - begin) * p.dim) * sizeof(T));
   });
-  const GradSplit<T> split(p);
+  const GradSplit<T> split(p, ctx.threads);
   parallel_for(ctx, split.slices * split.parts, [&](int64_t task, int) {
-    const int64_t column = task / split.parts * split.kSlice, part = task % split.parts, mask = split.parts - 1;
-    const int64_t end = column + split.kSlice < p.dim ? column + split.kSlice : p.dim;
+    const int64_t column = task / split.parts * split.slice, part = task % split.parts, mask = split.parts - 1;
+    const int64_t end = column + split.slice < p.dim ? column + split.slice : p.dim;
     for (int64_t r = 0; r < p.index.n; ++r) {
       const int64_t row = index_at(p.index, r);
       if ((row & mask) != part || (p.has_padding && row == p.padding)) continue;
