@@ -5,8 +5,8 @@
 #include "kernels/cpu/loss_result.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/cpu/softmax_exp.h"
 #include "kernels/cpu/transpose_inl.h"
-#include "kernels/cpu/vmath.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
@@ -109,7 +109,7 @@ LAMELLA_INLINE void row_total(const CrossEntropyRow<T>& row, int64_t n, int64_t 
   if constexpr (S == ClassScores::kLogits) {
     const Vec<T> top(rows.top[at] = row_max(x, n));
     rows.total[at] =
-        static_cast<T>(sum_vecs<T>(0, n, [&](int64_t i, auto step) { return vexp(load(x + i, step) - top); }));
+        static_cast<T>(sum_vecs<T>(0, n, [&](int64_t i, auto step) { return exp_below(load(x + i, step) - top); }));
   }
   if constexpr (S == ClassScores::kProbs) {
     rows.total[at] = static_cast<T>(sum_vecs<T>(0, n, [&](int64_t i, auto step) { return load(x + i, step); }));
@@ -126,7 +126,7 @@ LAMELLA_INLINE void narrow_totals(const T* x, int64_t count, int64_t n, LossRows
     Vec<T> top(static_cast<T>(-__builtin_inf())), total = Vec<T>::zero();
     if constexpr (S == ClassScores::kLogits) {
       for (int64_t c = 0; c < n; ++c) top = max(column(c), top);
-      for (int64_t c = 0; c < n; ++c) total = total + vexp(column(c) - top);
+      for (int64_t c = 0; c < n; ++c) total = total + exp_below(column(c) - top);
     }
     if constexpr (S == ClassScores::kProbs) {
       for (int64_t c = 0; c < n; ++c) total = total + column(c);
@@ -201,10 +201,9 @@ LAMELLA_INLINE void row_grad(const CrossEntropyCall<T>& call, const CrossEntropy
     // d/dx_c of sum_k q_k (lse - x_k) = p_c sum_k q_k - q_c.
     double all = static_cast<double>(label_part) + static_cast<double>(call.smooth) * call.class_weights;
     if constexpr (kDense) all = sum_vecs<T>(0, n, weight);
-    const Vec<T> top(stats[0]), factor = Vec<T>(static_cast<T>(all)) * s;
+    const Vec<T> top(stats[0]), factor = scale * (Vec<T>(static_cast<T>(all)) * s);
     for_each_vec<T>(0, n, [&](int64_t i, auto step) {
-      const Vec<T> prob = vexp(load(x + i, step) - top) * scale;
-      store(grad + i, fnma(weight(i, step), s, prob * factor), step);
+      store(grad + i, fnma(weight(i, step), s, exp_below(load(x + i, step) - top) * factor), step);
     });
     if constexpr (!kDense) grad[row.label] -= label_part * seed;
   } else if constexpr (S == ClassScores::kLogProbs) {
@@ -244,7 +243,7 @@ LAMELLA_INLINE void narrow_grad(const CrossEntropyCall<T>& call, const CrossEntr
   const CrossEntropyParams<T>& p = call.p;
   const int64_t n = p.classes;
   alignas(64) T columns[kNarrowClasses * kLossRows];
-  alignas(64) T top[kLossRows] = {}, scale[kLossRows] = {}, factor[kLossRows] = {}, seeds[kLossRows] = {};
+  alignas(64) T top[kLossRows] = {}, factor[kLossRows] = {}, seeds[kLossRows] = {};
   read_columns(count, n, p.x + first * n, columns);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t r = first + i;
@@ -252,16 +251,15 @@ LAMELLA_INLINE void narrow_grad(const CrossEntropyCall<T>& call, const CrossEntr
     const double all =
         static_cast<double>(call.keep * row.label_weight) + static_cast<double>(call.smooth) * call.class_weights;
     top[i] = p.stats[2 * r];
-    scale[i] = p.stats[2 * r + 1];
     seeds[i] = seed(r, row);
-    factor[i] = static_cast<T>(all) * seeds[i];
+    factor[i] = p.stats[2 * r + 1] * (static_cast<T>(all) * seeds[i]);
   }
   for (int64_t i = 0; i < count; i += V::W) {
-    const V t = V::load(top + i), s = V::load(scale + i), f = V::load(factor + i), d = V::load(seeds + i);
+    const V t = V::load(top + i), f = V::load(factor + i), d = V::load(seeds + i);
     for (int64_t c = 0; c < n; ++c) {
       T* const column = columns + c * kLossRows + i;
       const V weight(kClassWeight ? call.smooth * p.class_weight[c] : call.smooth);
-      fnma(weight, d, vexp(V::load(column) - t) * s * f).store(column);
+      fnma(weight, d, exp_below(V::load(column) - t) * f).store(column);
     }
   }
   for (int64_t i = 0; i < count; ++i) {

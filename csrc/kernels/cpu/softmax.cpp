@@ -2,8 +2,8 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/cpu/softmax_exp.h"
 #include "kernels/cpu/tables.h"
-#include "kernels/cpu/vmath.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
@@ -21,7 +21,7 @@ template <class T>
 LAMELLA_INLINE void softmax_row(const T* x, T* y, int64_t n) {
   const Vec<T> top(row_max(x, n));
   const double total = sum_vecs<T>(0, n, [&](int64_t i, auto step) {
-    const Vec<T> e = vexp(load(x + i, step) - top);
+    const Vec<T> e = exp_below(load(x + i, step) - top);
     store(y + i, e, step);
     return e;
   });
@@ -32,7 +32,7 @@ LAMELLA_INLINE void softmax_row(const T* x, T* y, int64_t n) {
 template <class T>
 LAMELLA_INLINE void log_softmax_row(const T* x, T* y, int64_t n) {
   const Vec<T> top(row_max(x, n));
-  const double total = sum_vecs<T>(0, n, [&](int64_t i, auto step) { return vexp(load(x + i, step) - top); });
+  const double total = sum_vecs<T>(0, n, [&](int64_t i, auto step) { return exp_below(load(x + i, step) - top); });
   const Vec<T> log_total = vlog(Vec<T>(static_cast<T>(total)));
   for_each_vec<T>(0, n, [&](int64_t i, auto step) { store(y + i, (load(x + i, step) - top) - log_total, step); });
 }
@@ -68,7 +68,7 @@ LAMELLA_INLINE void softmax_columns(const T* x, T* y, int64_t n, int64_t stride,
   const Vec<T> top = column_max(x, n, stride, step);
   Vec<T> total = Vec<T>::zero();
   for (int64_t a = 0; a < n; ++a) {
-    const Vec<T> e = vexp(load(x + a * stride, step) - top);
+    const Vec<T> e = exp_below(load(x + a * stride, step) - top);
     total = total + e;
     store(y + a * stride, e, step);
   }
@@ -80,7 +80,7 @@ template <class T, class Step>
 LAMELLA_INLINE void log_softmax_columns(const T* x, T* y, int64_t n, int64_t stride, Step step) {
   const Vec<T> top = column_max(x, n, stride, step);
   Vec<T> total = Vec<T>::zero();
-  for (int64_t a = 0; a < n; ++a) total = total + vexp(load(x + a * stride, step) - top);
+  for (int64_t a = 0; a < n; ++a) total = total + exp_below(load(x + a * stride, step) - top);
   const Vec<T> log_total = vlog(total);
   for (int64_t a = 0; a < n; ++a) store(y + a * stride, (load(x + a * stride, step) - top) - log_total, step);
 }

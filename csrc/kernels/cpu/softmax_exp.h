@@ -1,0 +1,17 @@
+// The exponential in softmax and cross-entropy, whose argument, x - max(x), is never above 0.
+#pragma once
+
+#include "kernels/cpu/vmath.h"
+
+namespace lamella::LAMELLA_NS {
+namespace {
+
+// exp(x) for x <= 0, NaN for NaN.
+template <class T>
+LAMELLA_INLINE Vec<T> exp_below(Vec<T> x) {
+  const ExpSplit<T> e = exp_split(max(Vec<T>(MathConst<T>::kExpMin), x));
+  return scale_by_pow2(exp_of_rest(e.r), e);
+}
+
+}  // namespace
+}  // namespace lamella::LAMELLA_NS
