@@ -145,7 +145,10 @@ class Engine:
         return known
 
     def step_for(self, data: Data, batch: int, mode: str) -> _Step | None:
-        """The plan for batches of this size; None where the model cannot be traced. mode: train, evaluate, predict."""
+        """The plan for batches of this size; None where the model cannot be traced, or has nothing to train.
+
+        mode: train, evaluate, predict.
+        """
         parts, signature = self._parts(), data.signature()
         # Freezing layers or replacing arrays makes another plan.
         arrays = [p._data for p in parts.weights]
@@ -153,6 +156,8 @@ class Engine:
         recent = self._recent.get(mode)
         if recent is not None and recent[:4] == (parts, batch, signature, trained) and all(map(is_, recent[4], arrays)):
             return recent[5]  # type: ignore[no-any-return]
+        if trained is not None and not parts.trains():
+            return None
         state = None if trained is None else (parts.frozen, tuple(trained))
         key = (mode, batch, state, tuple([id(a) for a in arrays]), signature)
         if key not in self._steps:
@@ -205,13 +210,13 @@ class Engine:
     def train(self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int) -> tuple[float, int, int]:
         """Train on `steps` batches; returns (loss summed over samples, samples, first bad step or -1)."""
         optimizer = self.model.optimizer
-        if not self._parts().trains():
+        step = self.step_for(data, batch, "train")
+        if step is None:
+            if self._parts().trains():
+                return self._eager(data, order, begin, steps, batch, True)
             if order is not None:
                 data, begin = data.take(order[begin : begin + steps * batch]), 0
             return self.evaluate(data, begin, steps, batch)
-        step = self.step_for(data, batch, "train")
-        if step is None:
-            return self._eager(data, order, begin, steps, batch, True)
         totals, samples, bad = step.trainer(optimizer).run(
             data.arrays, order, begin, steps, optimizer.iterations + 1, optimizer.rates(steps)
         )
