@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._call import run
+from ._call import run, run_arrays
 from ._function import Call, gradient, kernel
 
 __all__ = [
@@ -99,7 +99,8 @@ def bernoulli(
 
 def permutation(n: int, key: Key | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """The numbers 0 ... n - 1 in random order, as int64."""
-    return _fill("random_permutation", {"n": n}, key, out)
+    attrs = {"n": n} if key is None else {"n": n, "key": _signed(key)}
+    return run_arrays("random_permutation", attrs, [], out, False, False)  # type: ignore[no-any-return]
 
 
 def _noise(name: str, attrs: dict[str, Any], x: Any, key: Key | None) -> Call:
