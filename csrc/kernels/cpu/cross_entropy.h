@@ -202,7 +202,10 @@ LAMELLA_INLINE void row_grad(const CrossEntropyCall<T>& call, const CrossEntropy
     double all = static_cast<double>(label_part) + static_cast<double>(call.smooth) * call.class_weights;
     if constexpr (kDense) all = sum_vecs<T>(0, n, weight);
     const Vec<T> top(stats[0]), factor = scale * (Vec<T>(static_cast<T>(all)) * s);
+    const int64_t next = fetched_row<T>(n);
     for_each_vec<T>(0, n, [&](int64_t i, auto step) {
+      __builtin_prefetch(x + i + next);
+      __builtin_prefetch(grad + i + next, 1);
       store(grad + i, fnma(weight(i, step), s, exp_below(load(x + i, step) - top) * factor), step);
     });
     if constexpr (!kDense) grad[row.label] -= label_part * seed;

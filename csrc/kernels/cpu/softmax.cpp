@@ -20,7 +20,10 @@ LAMELLA_INLINE int64_t rows_per_chunk(int64_t axis, double ns) {
 template <class T>
 LAMELLA_INLINE void softmax_row(const T* x, T* y, int64_t n) {
   const Vec<T> top(row_max(x, n));
+  const int64_t next = fetched_row<T>(n);
   const double total = sum_vecs<T>(0, n, [&](int64_t i, auto step) {
+    __builtin_prefetch(x + i + next);
+    __builtin_prefetch(y + i + next, 1);
     const Vec<T> e = exp_below(load(x + i, step) - top);
     store(y + i, e, step);
     return e;
