@@ -43,7 +43,7 @@ def structure_clock() -> int:
     return _changes
 
 
-class _Parts(dict[str, Any]):
+class _Members(dict[str, Any]):
     """The modules or the parameters of a module, by name."""
 
     def __setitem__(self, name: str, part: Any) -> None:
@@ -73,10 +73,10 @@ class Module:
 
     def __init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "_parameters", _Parts())
+        set_(self, "_parameters", _Members())
         set_(self, "_buffers", {})
         set_(self, "_transient", set())
-        set_(self, "_modules", _Parts())
+        set_(self, "_modules", _Members())
         set_(self, "_pre_hooks", {})
         set_(self, "_hooks", {})
         set_(self, "training", True)
