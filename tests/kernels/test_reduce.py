@@ -271,6 +271,13 @@ def test_columns_of_large_arrays(shape, dtype):
     np.testing.assert_array_equal(K.max(x, 1), x.max(1))
 
 
+def test_large_rows_are_those_of_small_arrays():
+    # Fetched ahead from 10 Mi elements on: the same additions.
+    x = data((11, 1 << 20), np.float32, 5)
+    np.testing.assert_array_equal(K.sum(x, 1), np.array([K.sum(row) for row in x]))
+    np.testing.assert_array_equal(K.norm(x, 1), np.array([K.norm(row) for row in x]))
+
+
 @pytest.mark.parametrize("shape", [(1_000_000,), (50_000, 20), (20, 50_000), (100, 700, 15), (500, 4200)])
 def test_threads_give_the_same_bits(shape):
     x = data(shape, np.float32, 3)

@@ -11,9 +11,10 @@ namespace lamella::LAMELLA_NS {
 namespace {
 
 // A monoid: its identity, and combine() of two values or lane by lane. lift() is what an element counts as, and Partial
-// the monoid of partial results.
+// the monoid of partial results. kLight: an instruction or two per vector.
 struct SumOf {
   using Partial = SumOf;
+  static constexpr bool kLight = true;
   template <class T>
   static constexpr T identity() {
     return T(0);
@@ -39,6 +40,7 @@ struct SumSquaresOf : SumOf {
 };
 struct ProductOf {
   using Partial = ProductOf;
+  static constexpr bool kLight = false;
   template <class T>
   static constexpr T identity() {
     return T(1);
@@ -59,6 +61,7 @@ struct ProductOf {
 // NaN wins, as in NumPy.
 struct MaxOf {
   using Partial = MaxOf;
+  static constexpr bool kLight = false;
   template <class T>
   static constexpr T identity() {
     return static_cast<T>(-__builtin_inff());
@@ -80,6 +83,7 @@ struct MaxOf {
 };
 struct MinOf {
   using Partial = MinOf;
+  static constexpr bool kLight = false;
   template <class T>
   static constexpr T identity() {
     return static_cast<T>(__builtin_inff());
@@ -100,12 +104,13 @@ struct MinOf {
   }
 };
 
-constexpr int64_t kReduceBuffer = 4096;  // elements that a computed source gives at a time
-constexpr int64_t kReduceCols = 512;     // columns accumulated together: eight rows of them fill the buffer
-constexpr int64_t kFarBytes = 8 << 20;   // arrays from this size on are likely to come from memory
-constexpr int64_t kRowBlock = 4096;      // contiguous elements of one partial result
-constexpr int64_t kColBlock = 32768;     // elements of one partial row
-constexpr int kStripVecs = 8;            // vectors of columns that are accumulated in registers
+constexpr int64_t kReduceBuffer = 4096;        // elements that a computed source gives at a time
+constexpr int64_t kReduceCols = 512;           // columns accumulated together: eight rows of them fill the buffer
+constexpr int64_t kFarBytes = 8 << 20;         // arrays from this size on are likely to come from memory
+constexpr int64_t kRowBlock = 4096;            // contiguous elements of one partial result
+constexpr int64_t kFarRowElements = 10 << 20;  // likewise, where rows from L3 are better left to the hardware
+constexpr int64_t kColBlock = 32768;           // elements of one partial row
+constexpr int kStripVecs = 8;                  // vectors of columns that are accumulated in registers
 
 template <class T>
 struct ArraySource {
@@ -151,14 +156,16 @@ LAMELLA_INLINE Vec<T> lift_rest(const T* p, int64_t n) {
   return select(there, Op::lift(Vec<T>::load(p, n)), Vec<T>(Op::template identity<T>()));
 }
 
-// Reduces n contiguous elements: halves, until no accumulator takes more than 32 terms in a row.
-template <class Op, class T>
+// Reduces n contiguous elements: halves, until no accumulator takes more than 32 terms in a row. kFar: what lies 4 KiB
+// ahead is asked for. The loads of light operations run so far ahead of the additions that the prefetchers of the
+// hardware do not keep up; from L3 or with heavier operations they do, and are only in the way of one another.
+template <class Op, bool kFar = false, class T>
 LAMELLA_NOINLINE T reduce_run(const T* p, int64_t n) {
   using V = Vec<T>;
   constexpr int W = V::W;
   if (n > 32 * 8 * W) {
     const int64_t half = n / 2 / (8 * W) * (8 * W);
-    return Op::combine(reduce_run<Op>(p, half), reduce_run<Op>(p + half, n - half));
+    return Op::combine(reduce_run<Op, kFar>(p, half), reduce_run<Op, kFar>(p + half, n - half));
   }
   int64_t i = 0;
   V total(Op::template identity<T>());
@@ -167,6 +174,11 @@ LAMELLA_NOINLINE T reduce_run(const T* p, int64_t n) {
 #pragma GCC unroll 8
     for (int u = 0; u < 8; ++u) a[u] = Op::lift(V::load(p + u * W));
     for (i = 8 * W; i + 8 * W <= n; i += 8 * W) {
+      if constexpr (kFar) {
+#pragma GCC unroll 8
+        for (int b = 0; b < 8 * W * static_cast<int>(sizeof(T)); b += 64)
+          __builtin_prefetch(reinterpret_cast<const char*>(p + i) + 4096 + b, 0, 2);
+      }
 #pragma GCC unroll 8
       for (int u = 0; u < 8; ++u) a[u] = Op::combine(a[u], Op::lift(V::load(p + i + u * W)));
     }
@@ -395,7 +407,9 @@ LAMELLA_INLINE void column_block(const ReducePlan& plan, const Source& source, i
 }
 
 template <class Op, class T, class Source>
-LAMELLA_INLINE T contiguous(const Source& source, int64_t begin, int64_t n, T* buffer) {
+LAMELLA_INLINE T contiguous(const Source& source, int64_t begin, int64_t n, bool far, T* buffer) {
+  if constexpr (Source::kDirect && Op::kLight)
+    if (far) return reduce_run<Op, true>(source.get(begin, n, buffer), n);
   if constexpr (Source::kDirect) return reduce_run<Op>(source.get(begin, n, buffer), n);
   T total = Op::template identity<T>();
   for (int64_t i = 0; i < n; i += kReduceBuffer) {
@@ -409,16 +423,18 @@ LAMELLA_INLINE T contiguous(const Source& source, int64_t begin, int64_t n, T* b
 template <class Op, class T, class Source>
 LAMELLA_INLINE T row_block(const ReducePlan& plan, const Source& source, int64_t o, int64_t b, T* buffer) {
   const int64_t base = plan.kept_offset(o);
+  // Runs of some pages, of an array that no cache holds.
+  const bool far = plan.inner >= kRowBlock && plan.outputs * plan.segments * plan.inner >= kFarRowElements;
   if (plan.piece > 0) {
     const int64_t at = b % plan.pieces * plan.piece;
     const int64_t len = plan.piece < plan.inner - at ? plan.piece : plan.inner - at;
-    return contiguous<Op>(source, base + plan.reduced_offset(b / plan.pieces) + at, len, buffer);
+    return contiguous<Op>(source, base + plan.reduced_offset(b / plan.pieces) + at, len, far, buffer);
   }
   T total = Op::template identity<T>();
   int64_t s = b * plan.group;
   const int64_t end = s + plan.group < plan.segments ? s + plan.group : plan.segments;
   for (; s < end; ++s)
-    total = Op::combine(total, contiguous<Op>(source, base + plan.reduced_offset(s), plan.inner, buffer));
+    total = Op::combine(total, contiguous<Op>(source, base + plan.reduced_offset(s), plan.inner, far, buffer));
   return total;
 }
 
