@@ -133,11 +133,12 @@ _LAYERS = {"rnn": layers.SimpleRNN, "gru": layers.GRU, "lstm": layers.LSTM}
 def rnn_fwd(cell: str, **size: int) -> Forms:
     x, parts, _ = _rnn_arrays(cell, **size)
     h = size["h"]
-    kernel = Form(lambda: _CELLS[cell](x, *parts), _CELLS[cell](x, *parts)[0])
-    weights = [*parts[:2], np.stack(parts[2:])] if cell == "gru" else parts
-    if cell == "gru":  # Keras has z before r
-        weights = [np.concatenate([p[..., h : 2 * h], p[..., :h], p[..., 2 * h :]], -1) for p in weights]
-    return _with_model(kernel, _LAYERS[cell](h, return_sequences=True), x, weights)
+    given = tuple(parts)
+    kernel = Form(lambda: _CELLS[cell](x, *given), _CELLS[cell](x, *given)[0])
+    if cell == "gru":  # Keras has z before r, and both biases in one array
+        parts = [np.concatenate([p[..., h : 2 * h], p[..., :h], p[..., 2 * h :]], -1) for p in parts]
+        parts[2:] = [np.stack(parts[2:])]
+    return _with_model(kernel, _LAYERS[cell](h, return_sequences=True), x, parts)
 
 
 def rnn_fwdbwd(cell: str, **size: int) -> Form:

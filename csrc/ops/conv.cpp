@@ -192,7 +192,7 @@ class ConvOp final : public Op {
     if (training && attrs_.pool) sig.saved.push_back({DType::kU8, y.shape});
     if (training && needs_preactivation()) sig.saved.push_back(y);
     if (attrs_.pool && (s.oh == 0 || s.ow == 0)) {
-      fail_value(name_, "pool", "an output of at least 2x2 pixels to pool", "less");
+      fail_value(name_, "pool", "an output of at least 2 rows and columns to pool", s.oh == 0 ? "1 row" : "1 column");
     }
     if (!y.shape.representable()) return sig;  // infer_checked refuses it; nothing below may count with such sizes
     dispatch_float(in[0].dtype, name_, "x",
