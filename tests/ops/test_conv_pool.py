@@ -136,7 +136,7 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
 
 def test_too_small_an_output_is_refused() -> None:
     x, w = np.zeros((1, 3, 9, 1), np.float32), np.zeros((3, 3, 1, 2), np.float32)
-    with pytest.raises(ValueError, match="conv2d: pool: expected an output of at least 2 rows and .*, got 1 row"):
+    with pytest.raises(ValueError, match=r"conv2d: pool: expected an output of at least 2 rows and .*, got 1 row"):
         op("conv2d", {"pool": True}).forward([x, w], False)
     with pytest.raises(ValueError, match="pool"):
         op("conv1d", {"pool": True})
