@@ -1,6 +1,7 @@
 // Broadcasting arithmetic, forward and backward.
 #include "kernels/cpu/elementwise_parts.h"
 #include "kernels/cpu/reduce_inl.h"
+#include "kernels/cpu/reduce_parts.h"
 #include "kernels/cpu/vmath.h"
 
 namespace lamella::LAMELLA_NS {
@@ -122,11 +123,10 @@ void binary_backward(const Context& ctx, const BinaryBackwardParams<T>& p) {
       broadcast_map(ctx, map, dims, in, to);
     } else if (map.operands == 1) {
       // dy or -dy itself is summed.
-      Finish finish;
-      finish.divisor = p.fn == Binary::kSub && k == 1 ? -1 : 1;
-      reduce_all<SumOf>(ctx, reduce_dims(dims, reduced), ArraySource<T>{p.dy}, to, workspace, finish);
+      const double divisor = p.fn == Binary::kSub && k == 1 ? -1 : 1;
+      sum_array(ctx, reduce_dims(dims, reduced), p.dy, to, workspace, divisor);
     } else {
-      map_reduce<SumOf>(ctx, map, dims, reduced, in, to, workspace);
+      sum_mapped(ctx, Mapped<T>{map.fn, map.operands, in}, dims, reduced, to, workspace);
     }
   }
 }

@@ -1,6 +1,7 @@
 // Comparisons and choices: bytes out, bytes in.
 #include "kernels/cpu/elementwise_parts.h"
 #include "kernels/cpu/reduce_inl.h"
+#include "kernels/cpu/reduce_parts.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
@@ -129,15 +130,13 @@ void where_backward(const Context& ctx, const WhereParams<T>& p) {
   }
   const void* in[] = {p.condition, p.dy};
   const Walk<T> walk(dims, 2, in, true);
-  const T none[2] = {0, 0};
   for (int k = 0; k < 2; ++k) {
     T* to = k == 0 ? p.da : p.db;
     if (to == nullptr) continue;
     const Map<T> map{k == 0 ? where_backward_loop<T, true> : where_backward_loop<T, false>, nullptr, 2, 0.5};
     bool reduced[BroadcastDims::kMaxRank];
     if (broadcast_over(p.dims, k + 1, reduced)) {
-      const MapSource<T> source{&walk, map.fn, none};
-      reduce_all<SumOf>(ctx, reduce_dims(dims, reduced), source, to, static_cast<T*>(ctx.workspace), Finish{});
+      sum_mapped(ctx, Mapped<T>{map.fn, 2, in, true}, dims, reduced, to, static_cast<T*>(ctx.workspace));
     } else {
       run_map(ctx, map, walk, false, to, sizeof(T), T(0), T(0));
     }

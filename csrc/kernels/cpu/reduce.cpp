@@ -41,10 +41,9 @@ void reduce(const Context& ctx, const ReduceParams<T>& p) {
   Finish finish;
   switch (p.fn) {
     case Reduce::kMean:
-      finish.divisor = static_cast<double>(product(p.dims, true));
-      [[fallthrough]];
+      return sum_array(ctx, p.dims, p.x, p.y, workspace, static_cast<double>(product(p.dims, true)));
     case Reduce::kSum:
-      return reduce_all<SumOf>(ctx, p.dims, source, p.y, workspace, finish);
+      return sum_array(ctx, p.dims, p.x, p.y, workspace);
     case Reduce::kMax:
       return reduce_all<MaxOf>(ctx, p.dims, source, p.y, workspace, finish);
     case Reduce::kMin:
@@ -100,7 +99,7 @@ void reduce_backward(const Context& ctx, const ReduceBackwardParams<T>& p) {
       const void* in[] = {p.x, p.y, p.dy, count};
       const Map<T> equal =
           make_map<T, 2, 4>(0.4, [](const V* v, const V*) { return select(same(v[0], v[1]), V(T(1)), V::zero()); });
-      map_reduce<SumOf>(ctx, equal, dims, p.dims.reduced, in, count, partials);
+      sum_mapped(ctx, Mapped<T>{equal.fn, equal.operands, in}, dims, p.dims.reduced, count, partials);
       const Map<T> map =
           make_map<T, 4, 4>(0.5, [](const V* v, const V*) { return select(same(v[0], v[1]), v[2] / v[3], V::zero()); });
       return broadcast_map(ctx, map, dims, in, p.dx);
@@ -116,8 +115,10 @@ void reduce_backward(const Context& ctx, const ReduceBackwardParams<T>& p) {
           make_map<T, 1, 4>(0.3, [](const V* v, const V*) { return select(eq(v[0], V::zero()), V(T(1)), v[0]); });
       const Map<T> zero =
           make_map<T, 1, 4>(0.3, [](const V* v, const V*) { return select(eq(v[0], V::zero()), V(T(1)), V::zero()); });
-      map_reduce<ProductOf>(ctx, skip, dims, p.dims.reduced, in, rest, partials);
-      map_reduce<SumOf>(ctx, zero, dims, p.dims.reduced, in, zeros, partials);
+      // By way of dx: one more pass in a rare gradient costs less than every product kernel over mapped elements.
+      broadcast_map(ctx, skip, dims, in, p.dx);
+      reduce_all<ProductOf>(ctx, p.dims, ArraySource<T>{p.dx}, rest, partials, Finish{});
+      sum_mapped(ctx, Mapped<T>{zero.fn, zero.operands, in}, dims, p.dims.reduced, zeros, partials);
       const Map<T> map = make_map<T, 4, 1>(0.5, [](const V* v, const V*) {
         const Mask<T> is_zero = eq(v[0], V::zero());
         const V others = select(is_zero, v[2], v[2] / v[0]);

@@ -121,19 +121,6 @@ struct ArraySource {
   static constexpr int64_t kFarCols = 16384 / sizeof(T);
   LAMELLA_INLINE const T* get(int64_t begin, int64_t, T*) const { return x + begin; }
 };
-template <class T>
-struct MapSource {
-  const Walk<T>* walk;
-  MapFn<T> fn;
-  const T* scalars;
-  static constexpr double kNs = 0.6;
-  static constexpr bool kDirect = false;
-  static constexpr int64_t kFarCols = kReduceCols;
-  LAMELLA_INLINE const T* get(int64_t begin, int64_t n, T* buffer) const {
-    walk->run(fn, begin, begin + n, buffer, scalars);
-    return buffer;
-  }
-};
 
 // How a total becomes the result.
 struct Finish {
@@ -541,16 +528,6 @@ LAMELLA_INLINE ReduceDims reduce_dims(const BroadcastDims& dims, const bool* red
     }
   }
   return r;
-}
-
-// Reduces f(operands) over the dimensions of `dims` that are marked.
-template <class Op, class T>
-LAMELLA_NOINLINE void map_reduce(const Context& ctx, const Map<T>& map, const BroadcastDims& dims, const bool* reduced,
-                                 const void* const* in, T* y, T* workspace, Finish finish = {}) {
-  const Walk<T> walk(dims, map.operands, in);
-  const T scalars[2] = {0, 0};
-  const MapSource<T> source{&walk, map.fn, scalars};
-  reduce_all<Op>(ctx, reduce_dims(dims, reduced), source, y, workspace, finish);
 }
 
 }  // namespace
