@@ -318,3 +318,27 @@ def test_clip_global_norm_of_unusual_arrays():
     for norm in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="max_norm: expected a number of at least 0"):
             K.clip_global_norm([first], norm)
+
+
+@pytest.mark.parametrize(
+    ("name", "hyper"),
+    [("sgd", {"momentum": 0.5}), ("adam", {"beta2": 0.5}), ("rmsprop", {"rho": 0.5}), ("nadam", {"beta2": 0.5})],
+)
+def test_averages_of_gradients_that_have_stopped_end_at_zero(name, hyper):
+    """Not among the subnormal numbers, on which processors are slow and where rounding would keep them for good."""
+    params = [np.ones(37, np.float32)]
+    states = K.optimizer_states(name, params, **hyper)
+    for t in range(1, 1600):
+        grads = [np.full(37, 1e-3 if t < 5 else 0.0, np.float32)]
+        K.optimizer_step(name, params, grads, states, t, **hyper)
+    for state in (a for per_tensor in states for a in per_tensor):
+        np.testing.assert_array_equal(state, 0)
+
+
+def test_a_small_eps_keeps_the_smallest_averages():
+    params = [np.ones(5, np.float32)]
+    states = K.optimizer_states("adam", params, eps=1e-30)
+    K.optimizer_step("adam", params, [np.full(5, 1e-18, np.float32)], states, 1, eps=1e-30)
+    assert np.all(states[0][1] > 0)
+    assert np.all(states[0][1] < np.finfo(np.float32).tiny)
+    np.testing.assert_allclose(params[0], 1 - 1e-3, rtol=1e-5)

@@ -33,12 +33,22 @@ struct Gradient {
   }
 };
 
-// update(w, g, s0, s1, s2) with references to registers; unused states stay untouched.
+// An average of gradients that have stopped (a dead unit's) ends at 0. It would end among the subnormal numbers: there
+// 0.9 times the smallest is the smallest again, and processors take up to a hundred cycles for an operation. Next to
+// such an eps the difference is less than the rounding of a step.
+template <class T>
+LAMELLA_INLINE T faded_below(T eps) {
+  constexpr T smallest_normal = static_cast<T>(sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022);
+  return eps >= T(1e-12) ? smallest_normal : T(0);
+}
+
+// update(w, g, s0, s1, s2) with references to registers; unused states stay untouched. States below `faded` become 0.
 template <int kStates, class T, class Update>
 LAMELLA_INLINE void update_chunk(const OptimizerParams<T>& p, const OptimizerTensor<T>& t, const OptimizerChunk& c,
-                                 const Update& update) {
+                                 T faded, const Update& update) {
   using V = Vec<T>;
   const Gradient<T> gradient(p, t);
+  const V floor(faded);
   for_each_vec<T>(
       c.begin, c.end, [&](int64_t i, auto step) __attribute__((always_inline)) {
         V w = load(t.w + i, step);
@@ -48,7 +58,7 @@ LAMELLA_INLINE void update_chunk(const OptimizerParams<T>& p, const OptimizerTen
         w = w * gradient.keep;
         update(w, g, s[0], s[1], s[2]);
         store(t.w + i, w, step);
-        for (int k = 0; k < kStates; ++k) store(t.state[k] + i, s[k], step);
+        for (int k = 0; k < kStates; ++k) store(t.state[k] + i, select(gt(floor, abs(s[k])), V::zero(), s[k]), step);
       });
 }
 
@@ -65,14 +75,14 @@ void sgd(const Context& ctx, const OptimizerParams<T>& p) {
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr);
     if (p.momentum == T(0)) {
-      update_chunk<0>(p, t, c, [&](V& w, V g, V&, V&, V&) { w = fnma(lr, g, w); });
+      update_chunk<0>(p, t, c, faded_below(T(1)), [&](V& w, V g, V&, V&, V&) { w = fnma(lr, g, w); });
     } else if (p.velocity) {
-      update_chunk<1>(p, t, c, [&](V& w, V g, V& v, V&, V&) {
+      update_chunk<1>(p, t, c, faded_below(T(1)), [&](V& w, V g, V& v, V&, V&) {
         v = fnma(lr, g, mu * v);
         w = p.nesterov ? w + fnma(lr, g, mu * v) : w + v;
       });
     } else {
-      update_chunk<1>(p, t, c, [&](V& w, V g, V& buf, V&, V&) {
+      update_chunk<1>(p, t, c, faded_below(T(1)), [&](V& w, V g, V& buf, V&, V&) {
         buf = decay_towards(buf, g, p.momentum, p.take);
         w = fnma(lr, p.nesterov ? fma(mu, buf, g) : buf, w);
       });
@@ -87,14 +97,14 @@ void adam(const Context& ctx, const OptimizerParams<T>& p) {
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr * p.step_scale);
     if (p.amsgrad) {
-      update_chunk<3>(p, t, c, [&](V& w, V g, V& m, V& v, V& top) {
+      update_chunk<3>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& m, V& v, V& top) {
         m = decay_towards(m, g, p.beta1, p.take1);
         v = decay_towards(v, g * g, p.beta2, p.take2);
         top = max(top, v);
         w = w - lr * m / fma(sqrt(top), root, eps);
       });
     } else {
-      update_chunk<2>(p, t, c, [&](V& w, V g, V& m, V& v, V&) {
+      update_chunk<2>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& m, V& v, V&) {
         m = decay_towards(m, g, p.beta1, p.take1);
         v = decay_towards(v, g * g, p.beta2, p.take2);
         w = w - lr * m / fma(sqrt(v), root, eps);
@@ -109,7 +119,7 @@ void nadam(const Context& ctx, const OptimizerParams<T>& p) {
   const V root(p.root_scale), eps(p.eps);
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V of_m(t.lr * p.step_scale), of_g(t.lr * p.grad_step_scale);
-    update_chunk<2>(p, t, c, [&](V& w, V g, V& m, V& v, V&) {
+    update_chunk<2>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& m, V& v, V&) {
       m = decay_towards(m, g, p.beta1, p.take1);
       v = decay_towards(v, g * g, p.beta2, p.take2);
       w = w - fma(of_m, m, of_g * g) / fma(sqrt(v), root, eps);
@@ -123,7 +133,7 @@ void adamax(const Context& ctx, const OptimizerParams<T>& p) {
   const V b2(p.beta2), inside(p.eps_inside ? p.eps : T(0)), outside(p.eps_inside ? T(0) : p.eps);
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr * p.step_scale);
-    update_chunk<2>(p, t, c, [&](V& w, V g, V& m, V& top, V&) {
+    update_chunk<2>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& m, V& top, V&) {
       m = decay_towards(m, g, p.beta1, p.take1);
       top = max(b2 * top, abs(g) + inside);
       w = w - lr * m / (top + outside);
@@ -136,7 +146,8 @@ void lion(const Context& ctx, const OptimizerParams<T>& p) {
   using V = Vec<T>;
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr);
-    update_chunk<1>(p, t, c, [&](V& w, V g, V& m, V&, V&) {
+    // However small the average, its sign makes a full step.
+    update_chunk<1>(p, t, c, T(0), [&](V& w, V g, V& m, V&, V&) {
       const V d = decay_towards(m, g, p.beta1, p.take1);
       w = w - select(gt(abs(d), V::zero()), copysign(lr, d), d);  // 0 stays 0, NaN stays NaN
       m = decay_towards(m, g, p.beta2, p.take2);
@@ -163,24 +174,24 @@ void rmsprop(const Context& ctx, const OptimizerParams<T>& p) {
       }
     };
     if (p.centered && p.momentum != T(0)) {
-      update_chunk<3>(p, t, c, [&](V& w, V g, V& v, V& mean, V& buf) {
+      update_chunk<3>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& v, V& mean, V& buf) {
         v = decay_towards(v, g * g, p.beta2, p.take2);
         mean = decay_towards(mean, g, p.beta2, p.take2);
         apply(w, step(g, variance(v, mean)), buf);
       });
     } else if (p.centered) {
-      update_chunk<2>(p, t, c, [&](V& w, V g, V& v, V& mean, V&) {
+      update_chunk<2>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& v, V& mean, V&) {
         v = decay_towards(v, g * g, p.beta2, p.take2);
         mean = decay_towards(mean, g, p.beta2, p.take2);
         w = fnma(lr, step(g, variance(v, mean)), w);
       });
     } else if (p.momentum != T(0)) {
-      update_chunk<2>(p, t, c, [&](V& w, V g, V& v, V& buf, V&) {
+      update_chunk<2>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& v, V& buf, V&) {
         v = decay_towards(v, g * g, p.beta2, p.take2);
         apply(w, step(g, v), buf);
       });
     } else {
-      update_chunk<1>(p, t, c, [&](V& w, V g, V& v, V&, V&) {
+      update_chunk<1>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& v, V&, V&) {
         v = decay_towards(v, g * g, p.beta2, p.take2);
         w = fnma(lr, step(g, v), w);
       });
@@ -194,7 +205,7 @@ void adagrad(const Context& ctx, const OptimizerParams<T>& p) {
   const V eps(p.eps);
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr * p.step_scale);
-    update_chunk<1>(p, t, c, [&](V& w, V g, V& sum, V&, V&) {
+    update_chunk<1>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& sum, V&, V&) {
       sum = fma(g, g, sum);
       w = fnma(lr, g / (p.eps_inside ? sqrt(sum + eps) : sqrt(sum) + eps), w);
     });
@@ -207,7 +218,7 @@ void adadelta(const Context& ctx, const OptimizerParams<T>& p) {
   const V eps(p.eps);
   for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
     const V lr(t.lr);
-    update_chunk<2>(p, t, c, [&](V& w, V g, V& v, V& steps, V&) {
+    update_chunk<2>(p, t, c, faded_below(p.eps), [&](V& w, V g, V& v, V& steps, V&) {
       v = decay_towards(v, g * g, p.beta2, p.take2);
       const V d = sqrt((steps + eps) / (v + eps)) * g;
       steps = decay_towards(steps, d * d, p.beta2, p.take2);
