@@ -18,21 +18,42 @@ int64_t weight_elements(const WinogradPlan<T, A>& p) {
   return WinogradPlan<T, A>::kKernels * p.point_u;
 }
 
-// k rows [k0, k0 + rows) of one column panel; (r, s, k, j) of the kernel at g[(r*3 + s)*tap + (k - k0)*ld + j].
+// Some k rows of one column panel; (r, s, k, j) of the kernel at g[((r*3 + s) * Vec<T>::W + k) * kGemmNR + j].
 template <class T, class A>
-LAMELLA_NOINLINE void transform_weights(const T* g, int64_t tap, int64_t ld, bool rotate, int64_t rows, int64_t n, T* u,
-                                        int64_t point) {
+LAMELLA_NOINLINE void transform_weights(const T* g, bool rotate, int64_t rows, T* u, int64_t point) {
   constexpr int64_t W = Vec<T>::W, NR = kGemmNR<T>;
-  for (int64_t k = 0; k < rows; ++k) {
-    for (int64_t j = 0; j < NR; j += W) {
-      const int64_t left = n - j;
-      winograd_kernel<A, T>(
-          [&](int r, int c) __attribute__((always_inline)) {
-            const int64_t at = rotate ? (2 - r) * 3 + 2 - c : r * 3 + c;
-            return Vec<T>::load(g + at * tap + k * ld + j, left);
-          },
-          [&](int r, int c, Vec<T> x)
-              __attribute__((always_inline)) { x.store(u + (r * A::kKernelPoints + c) * point + k * NR + j); });
+  for (int64_t at = 0; at < rows * NR; at += W) {
+    winograd_kernel<A, T>(
+        [&](int r, int c) __attribute__((always_inline)) {
+          return Vec<T>::load(g + (rotate ? (2 - r) * 3 + 2 - c : r * 3 + c) * W * NR + at);
+        },
+        [&](int r, int c, Vec<T> x)
+            __attribute__((always_inline)) { x.store(u + (r * A::kKernelPoints + c) * point + at); });
+  }
+}
+
+// As many k rows of n columns to where transform_weights reads them, tap by tap, while later ones are fetched: taps and
+// rows are often powers of two apart, so that nine taps side by side fall into one set of L1, and every load of them
+// would wait.
+template <class T>
+LAMELLA_NOINLINE void gather_weights(const ConvView& v, bool forward, const T* weight, int64_t rows, int64_t n, T* g) {
+  constexpr int64_t W = Vec<T>::W, NR = kGemmNR<T>, kAhead = 16;
+  for (int tap = 0; tap < 9; ++tap, weight += v.w_tap, g += W * NR) {
+    if (forward) {
+      const T* from = weight;
+      for (int64_t k = 0; k < rows; ++k, from += v.w_k) {
+        for (int64_t j = 0; j < NR; j += W) {
+          __builtin_prefetch(from + kAhead * v.w_k + j, 0, 2);
+          Vec<T>::load(from + j, n - j).store(g + k * NR + j);
+        }
+      }
+    } else {
+      for (int64_t j = 0; j < n; j += W) {
+        const T* from = weight + j * v.w_j;
+        const int64_t columns = min64(W, n - j);
+        for (int64_t i = 0; i < columns; ++i) __builtin_prefetch(from + i * v.w_j + kAhead, 0, 2);
+        transpose_tile(columns, rows, from, v.w_j, g + j, NR);
+      }
     }
   }
 }
@@ -43,19 +64,15 @@ void transform_panel(const WinogradPlan<T, A>& p, ConvPass pass, const T* weight
                      T* u, int64_t point) {
   constexpr int64_t W = Vec<T>::W, NR = kGemmNR<T>;
   const int64_t n = min64(NR, p.n - j);
-  if (pass == ConvPass::kForward) {
-    return transform_weights<T, A>(weight + at * p.v.w_k + j, p.v.w_tap, p.v.w_k, false, rows, n, u, point);
+  const bool forward = pass == ConvPass::kForward;
+  T gathered[9 * W * NR];
+  if (n < NR) {  // transposing leaves out columns that do not exist
+    for (T& x : gathered) x = T(0);
   }
-  T turned[9 * Vec<T>::W * kGemmNR<T>];
   for (int64_t r = 0; r < rows; r += W) {
     const int64_t count = min64(W, rows - r);
-    for (int tap = 0; tap < 9; ++tap) {
-      for (int64_t c = 0; c < n; c += W) {
-        transpose_tile(min64(W, n - c), count, weight + tap * p.v.w_tap + (j + c) * p.v.w_j + at + r, p.v.w_j,
-                       turned + tap * W * NR + c, NR);
-      }
-    }
-    transform_weights<T, A>(turned, W * NR, NR, true, count, n, u + r * NR, point);
+    gather_weights(p.v, forward, weight + (at + r) * p.v.w_k + j * p.v.w_j, count, n, gathered);
+    transform_weights<T, A>(gathered, !forward, count, u + r * NR, point);
   }
 }
 
