@@ -86,6 +86,7 @@ LAMELLA_INLINE void transform_tile(const T* image, const T* zeros, int64_t h, in
       at[i * Side + j] = inside ? image + ((y + i) * w + x + j) * c : zeros;
     }
   }
+  const int64_t next = winograd_ahead<T, Side>(step * c);
   for (int64_t k = c0; k < c1; k += Vec<T>::W) {
     const int64_t left = c1 - k;
     const auto store = [&](int r, int q, Vec<T> v) __attribute__((always_inline)) {
@@ -95,7 +96,7 @@ LAMELLA_INLINE void transform_tile(const T* image, const T* zeros, int64_t h, in
       transform(
           [&](int r, int q) __attribute__((always_inline)) {
             const T* from = at[r * Side + q] + k;
-            __builtin_prefetch(from + step * c);
+            __builtin_prefetch(from + next, 0, 2);
             return Vec<T>::load(from);
           },
           store);

@@ -21,14 +21,14 @@ Buffers<T> carve(Carver& c, const WinogradPlan<T, A>& p, bool prepared) {
 }
 template <class T, class A>
 void carve_block(Carver& c, const WinogradPlan<T, A>& p, Buffers<T>& b) {
-  b.v = c.take<T>(WinogradPlan<T, A>::kPoints * p.point_v);
-  b.m = c.take<T>(WinogradPlan<T, A>::kPoints * p.point_m);
+  b.v = c.take<T>(p.block * p.ld_v);
+  b.m = c.take<T>(p.block * p.ld_m);
 }
 // What each thread of the schedule for few tiles has to itself: products, and some weights where none are prepared.
 template <class T, class A>
 void carve_few(Carver& c, const WinogradPlan<T, A>& p, bool prepared, Buffers<T>& b) {
   b.weights = prepared ? nullptr : c.take<T>(WinogradPlan<T, A>::kKernels * winograd_stride<T>(p.kc * kGemmNR<T>));
-  b.m = c.take<T>(WinogradPlan<T, A>::kPoints * p.point_m);
+  b.m = c.take<T>(p.block * p.ld_m);
 }
 
 template <class T, class A>
@@ -37,7 +37,7 @@ size_t workspace_as(const ConvShape& s, ConvPass pass, bool prepared, int thread
   Carver c{nullptr}, block{nullptr};
   Buffers<T> b = carve(c, p, prepared);
   if (p.few) {
-    c.take<T>(WinogradPlan<T, A>::kPoints * p.point_v);
+    c.take<T>(p.block * p.ld_v);
     carve_few(block, p, prepared, b);
     return c.used + block.used * static_cast<size_t>(threads);
   }
@@ -84,7 +84,7 @@ void run_few(const Context& ctx, ConvPass pass, const WinogradPlan<T, A>& p, con
   constexpr int64_t NR = kGemmNR<T>;
   const T* prepared = static_cast<const T*>(params.prepared);
   Carver all{scratch}, one{nullptr};
-  T* const v = all.take<T>(WinogradPlan<T, A>::kPoints * p.point_v);
+  T* const v = all.take<T>(p.block * p.ld_v);
   Buffers<T> size;
   carve_few(one, p, prepared != nullptr, size);
   transform_all_input(ctx, p, params, shared.zeros, 0, p.tiles, v);

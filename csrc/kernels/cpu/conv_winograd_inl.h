@@ -22,6 +22,13 @@ int64_t winograd_stride(int64_t elements) {
   return (lines % 8 == 0 ? lines + 1 : lines) * line;
 }
 
+// How far ahead of a pixel of a tile of Side x Side to fetch: the same pixel of the next tile, `tile` elements further;
+// of large tiles its own next channels, for what is fetched for the next tile does not stay until then.
+template <class T, int Side>
+constexpr int64_t winograd_ahead(int64_t tile) {
+  return Side > 8 ? Vec<T>::W : tile;
+}
+
 // Along one axis: kIn inputs, kStep further for the next tile, to kPoints points, to kOut outputs. Points from
 // kKernelPoints on have the transformed kernel of the last before them. The gradient to weights runs the transforms of
 // output and kernel backwards (_adjoint).

@@ -26,7 +26,8 @@ struct WinogradPlan {
   int64_t kc;       // source channels in one run of sums
   int64_t block;    // tiles taken through the stages together
   int64_t columns;  // destination channels taken through product and back-transform together
-  // Transformed tiles [point][tile][k], products [point][tile][columns]: row and point strides in elements.
+  // Transformed tiles [tile][point][k], products [tile][point][columns], so that a tile lies in few pages: row and
+  // point strides in elements.
   int64_t ld_v, point_v, ld_m, point_m;
   int64_t point_u;  // of all weights
 };
@@ -59,12 +60,13 @@ WinogradPlan<T, A> winograd_plan(const ConvShape& s, ConvPass pass) {
   p.k = p.v.kc;
   p.n = p.v.nc;
   p.n_pad = round_up(p.n, kGemmNR<T>);
-  p.ld_v = winograd_stride<T>(p.k);
+  p.point_v = winograd_stride<T>(p.k);
+  p.ld_v = winograd_stride<T>(points * p.point_v);
 
   constexpr int64_t size = sizeof(T);
   constexpr int64_t kBlockBytes = 384 << 10, kStagedBytes = 12 << 20, kWeightBytes = 6 << 20;
   const int64_t weights = WinogradPlan<T, A>::kKernels * p.k * p.n_pad * size;
-  const int64_t per_tile = points * p.ld_v * size;
+  const int64_t per_tile = p.ld_v * size;
   // Sixteen blocks where there are that many panels of tiles: enough to share out, whoever the machine is.
   int64_t block = max64(1, kBlockBytes / per_tile / kMR) * kMR;
   block = min64(block, max64(1, p.tiles / (16 * kMR)) * kMR);
@@ -84,10 +86,9 @@ WinogradPlan<T, A> winograd_plan(const ConvShape& s, ConvPass pass) {
               : p.staged
                   ? p.n_pad
                   : min64(p.n_pad, max64(1, kProductBytes / (points * p.block * size) / kGemmNR<T>) * kGemmNR<T>);
-  p.ld_m = winograd_stride<T>(p.columns);
+  p.point_m = winograd_stride<T>(p.columns);
+  p.ld_m = winograd_stride<T>(points * p.point_m);
   p.point_u = winograd_stride<T>(p.k * p.n_pad);
-  p.point_v = winograd_stride<T>(p.block * p.ld_v);
-  p.point_m = winograd_stride<T>(p.block * p.ld_m);
   return p;
 }
 

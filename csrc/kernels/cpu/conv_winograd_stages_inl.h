@@ -123,7 +123,7 @@ LAMELLA_NOINLINE void transform_input(const WinogradPlan<T, A>& p, const T* src,
       }
     }
     T* row = v + t * p.ld_v;
-    const int64_t next = A::kStep * p.v.sc;  // the same pixel of the next tile
+    const int64_t next = winograd_ahead<T, P>(A::kStep * p.v.sc);
     for (int64_t k = k0; k < k1; k += W) {
       const int64_t left = k1 - k;
       const auto store = [&](int r, int c, Vec<T> x) __attribute__((always_inline)) {
@@ -133,7 +133,7 @@ LAMELLA_NOINLINE void transform_input(const WinogradPlan<T, A>& p, const T* src,
         winograd_input<A, T>(
             [&](int r, int c) __attribute__((always_inline)) {
               const T* from = at[r * P + c] + k;
-              __builtin_prefetch(from + next);
+              __builtin_prefetch(from + next, 0, 2);
               return Vec<T>::load(from);
             },
             store);
