@@ -239,7 +239,7 @@ def test_bits_do_not_depend_on_threads() -> None:
 
 @pytest.mark.parametrize("name", ["batch_norm", "layer_norm"])
 def test_large_outputs_are_those_of_parts(name: str) -> None:
-    # From 16 MiB on results are written around the cache.
+    # From 16 MiB on (layer norm's from 8) results are written around the cache; short rows in it go two at a time.
     x, grad = normal((70_000, 64), np.float32, 0), normal((70_000, 64), np.float32, 1)
     rest = [normal((64,), np.float32, 2), normal((64,), np.float32, 3)]
     attrs = {}
@@ -247,6 +247,6 @@ def test_large_outputs_are_those_of_parts(name: str) -> None:
         rest += [normal((64,), np.float32, 4), np.abs(normal((64,), np.float32, 5)) + 0.1]
         attrs = {"use_running_stats": True}
     y, dx = getattr(K, name)(x, *rest), run_backward(name, attrs, [x, *rest], [grad])[0]
-    for part in (slice(0, 35_000), slice(35_000, 70_000)):
+    for part in (slice(0, 35_000), slice(35_000, 70_000), slice(7, 1008), slice(69_999, 70_000)):
         assert y[part].tobytes() == getattr(K, name)(x[part], *rest).tobytes()
         assert dx[part].tobytes() == run_backward(name, attrs, [x[part], *rest], [grad[part]])[0].tobytes()

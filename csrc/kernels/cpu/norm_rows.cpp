@@ -34,62 +34,95 @@ LAMELLA_INLINE Vec<T> only(Vec<T> v, int64_t lanes) {
   return Vec<T>::load(keep);
 }
 
+// Short rows are taken side by side: each waits for its sums' last additions, a root and a division, which another
+// fills, and they share the loads of gamma and beta. Their accumulators have to fit the registers. The prefetchers of
+// the hardware follow one row better than two, so longer rows and what comes from memory are taken one by one.
+template <class T>
+constexpr int kRowsTogether = Vec<T>::W >= 16 ? 2 : 1;
+constexpr int64_t kTogetherLength = 512;
+
 template <class T, bool kCenter>
 struct RowForward {
   const RowNormParams<T>& p;
   bool stream;
 
-  LAMELLA_INLINE void row(int64_t r) const {
+  // Rows [r, r + R); none of them depends on R.
+  template <int R>
+  LAMELLA_INLINE void rows(int64_t r) const {
     constexpr int W = Vec<T>::W;
-    const T* x = p.x + r * p.d;
-    T* y = p.y + r * p.d;
-    const T d = static_cast<T>(p.d);
-    T mean = 0, rest = 0, square;
+    const int64_t ld = p.d;
+    const T* x = p.x + r * ld;
+    T* y = p.y + r * ld;
+    const T d = static_cast<T>(ld);
+    T mean[R], rest[R], square[R];
     if constexpr (kCenter) {
-      T total[1];
-      row_sums<T, 1>(p.d, total,
-                     [&](int64_t j, int64_t lanes, Vec<T>(&acc)[1]) { acc[0] = acc[0] + load_lanes(x + j, lanes); });
-      mean = total[0] / d;
+      T total[R];
+      row_sums<T, R>(ld, total, [&](int64_t j, int64_t lanes, Vec<T>(&acc)[R]) {
+        for (int q = 0; q < R; ++q) acc[q] = acc[q] + load_lanes(x + q * ld + j, lanes);
+      });
+      for (int q = 0; q < R; ++q) mean[q] = total[q] / d;
+      // The rows are in L1 now: the time goes into fetching the next ones, unless these are so long that they would
+      // push these out.
+      const int64_t next = ld * int64_t{sizeof(T)} <= 8192 ? R * ld : 0;
       // What the sum lost of the mean, and the squares around it.
-      T around[2];
-      const Vec<T> m(mean);
-      row_sums<T, 2>(p.d, around, [&](int64_t j, int64_t lanes, Vec<T>(&acc)[2]) {
-        const Vec<T> v = only(load_lanes(x + j, lanes) - m, lanes);
-        acc[0] = acc[0] + v;
-        acc[1] = fma(v, v, acc[1]);
+      T around[2 * R];
+      row_sums<T, 2 * R>(ld, around, [&](int64_t j, int64_t lanes, Vec<T>(&acc)[2 * R]) {
+        for (int q = 0; q < R; ++q) {
+          __builtin_prefetch(x + q * ld + j + next);
+          const Vec<T> v = only(load_lanes(x + q * ld + j, lanes) - Vec<T>(mean[q]), lanes);
+          acc[2 * q] = acc[2 * q] + v;
+          acc[2 * q + 1] = fma(v, v, acc[2 * q + 1]);
+        }
       });
-      rest = around[0] / d;
-      square = around[1] / d - rest * rest;
+      for (int q = 0; q < R; ++q) {
+        rest[q] = around[2 * q] / d;
+        square[q] = around[2 * q + 1] / d - rest[q] * rest[q];
+      }
     } else {
-      T total[1];
-      row_sums<T, 1>(p.d, total, [&](int64_t j, int64_t lanes, Vec<T>(&acc)[1]) {
-        const Vec<T> v = load_lanes(x + j, lanes);
-        acc[0] = fma(v, v, acc[0]);
+      T total[R];
+      row_sums<T, R>(ld, total, [&](int64_t j, int64_t lanes, Vec<T>(&acc)[R]) {
+        for (int q = 0; q < R; ++q) {
+          const Vec<T> v = load_lanes(x + q * ld + j, lanes);
+          acc[q] = fma(v, v, acc[q]);
+        }
       });
-      square = total[0] / d;
+      for (int q = 0; q < R; ++q) {
+        mean[q] = rest[q] = 0;
+        square[q] = total[q] / d;
+      }
     }
-    const T inv = static_cast<T>(1 / __builtin_sqrt(static_cast<double>(square) + p.eps));
-    if (p.mean) p.mean[r] = mean + rest;
-    if (p.inv_std) p.inv_std[r] = inv;
-    const Vec<T> m(mean), scale(inv), shift(-rest * inv);
-    for_vectors<T, 4>(0, p.d, [&](int64_t j, int64_t lanes, auto count) {
+    Vec<T> m[R], scale[R], shift[R];
+    for (int q = 0; q < R; ++q) {
+      const T inv = static_cast<T>(1 / __builtin_sqrt(static_cast<double>(square[q]) + p.eps));
+      if (p.mean) p.mean[r + q] = mean[q] + rest[q];
+      if (p.inv_std) p.inv_std[r + q] = inv;
+      m[q] = Vec<T>(mean[q]);
+      scale[q] = Vec<T>(inv);
+      shift[q] = Vec<T>(-rest[q] * inv);
+    }
+    for_vectors<T, 4>(0, ld, [&](int64_t j, int64_t lanes, auto count) {
       for (int u = 0; u < decltype(count)::value; ++u) {
         const int64_t f = j + u * W;
-        Vec<T> v = load_lanes(x + f, lanes);
-        v = kCenter ? fma(v - m, scale, shift) : v * scale;
-        if (p.gamma && p.beta) {
-          v = fma(v, load_lanes(p.gamma + f, lanes), load_lanes(p.beta + f, lanes));
-        } else if (p.gamma) {
-          v = v * load_lanes(p.gamma + f, lanes);
-        } else if (p.beta) {
-          v = v + load_lanes(p.beta + f, lanes);
-        }
-        if (lanes < W) {
-          v.store(y + f, lanes);
-        } else if (stream) {
-          v.stream(y + f);
-        } else {
-          v.store(y + f);
+        const Vec<T> gamma = p.gamma ? load_lanes(p.gamma + f, lanes) : Vec<T>::zero();
+        const Vec<T> beta = p.beta ? load_lanes(p.beta + f, lanes) : Vec<T>::zero();
+        for (int q = 0; q < R; ++q) {
+          Vec<T> v = load_lanes(x + q * ld + f, lanes);
+          v = kCenter ? fma(v - m[q], scale[q], shift[q]) : v * scale[q];
+          if (p.gamma && p.beta) {
+            v = fma(v, gamma, beta);
+          } else if (p.gamma) {
+            v = v * gamma;
+          } else if (p.beta) {
+            v = v + beta;
+          }
+          T* to = y + q * ld + f;
+          if (lanes < W) {
+            v.store(to, lanes);
+          } else if (stream) {
+            v.stream(to);
+          } else {
+            v.store(to);
+          }
         }
       }
     });
@@ -100,9 +133,18 @@ template <class T, bool kCenter>
 void row_norm(const Context& ctx, const RowNormParams<T>& p) {
   if (p.rows * p.d == 0) return;
   const int64_t bytes = p.rows * p.d * static_cast<int64_t>(sizeof(T));
-  const RowForward<T, kCenter> f{p, bytes >= kStreamBytes && p.d % Vec<T>::W == 0 && vector_aligned(p.y)};
+  // Layer norm counts x and y together, as x goes through the caches too: where both just do not fit, or not beside
+  // what else is there, reading the lines of y before they are written costs more than the caches save. RMS norm, a
+  // pass less, gains more from the caches.
+  const bool far = (kCenter ? 2 : 1) * bytes >= kStreamBytes;
+  const RowForward<T, kCenter> f{p, far && p.d % Vec<T>::W == 0 && vector_aligned(p.y)};
   parallel_range(ctx, p.rows, 1 + grain(0.3) / (p.d + 32), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) f.row(r);
+    constexpr int R = kRowsTogether<T>;
+    int64_t r = begin;
+    if constexpr (R > 1)
+      if (p.d <= kTogetherLength && !far)
+        for (; r + R <= end; r += R) f.template rows<R>(r);
+    for (; r < end; ++r) f.template rows<1>(r);
     stream_fence();
   });
 }
