@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -233,6 +234,93 @@ def _check_labels(y: list[np.ndarray], fns: list[Any], model: Any, caller: str) 
 def _label_error(labels: np.ndarray, bad: np.ndarray, message: str) -> ValueError:
     first = tuple(int(d) for d in np.argwhere(bad)[0])
     return ValueError(f"{message}, got label {labels[first]} at sample {first[0]}")
+
+
+class Feed:
+    """A DataLoader or data set whose batches are rows of arrays: plans gather them as they do from arrays.
+
+    Attributes
+    ----------
+    parts : list of array
+        x, y and sample_weight, as far as there are any.
+    batch : int or None
+        Rows a batch, where the loader tells.
+    """
+
+    def __init__(self, loader: Any, parts: list[np.ndarray], rows: np.ndarray | None, batch: int | None) -> None:
+        self._loader, self._rows = loader, rows
+        self.parts, self.batch = parts, batch
+
+    @staticmethod
+    def of(source: Any, ordered: bool = False) -> Feed | None:
+        """The feed of a plain DataLoader over a TensorDataset, or of a TensorDataset; None for anything else.
+
+        ordered: only where every pass has the same order.
+        """
+        if "lamella.utils.data" not in sys.modules:
+            return None
+        from .utils.data import DataLoader, SequentialSampler
+        from .utils.data.dataloader import arrays_of
+
+        loader = None
+        if type(source) is DataLoader:
+            loader = source
+            if not loader.gathers() or (ordered and type(loader.sampler) is not SequentialSampler):
+                return None
+            source = loader.dataset
+        found = arrays_of(source)
+        if found is None or len(found[0]) > 3:
+            return None
+        return Feed(loader, [t._data for t in found[0]], found[1], None if loader is None else loader.batch_size)
+
+    def order(self) -> np.ndarray | None:
+        """The rows of the next pass in their order; None for all as they lie."""
+        return self._rows if self._loader is None else self._loader.array_order()[1]
+
+    def shuffled(self) -> np.ndarray:
+        """The rows in random order."""
+        from ._kernels import random
+
+        if self._rows is None:
+            return random.permutation(len(self.parts[0]))
+        return self._rows[random.permutation(len(self._rows))]
+
+    def data(self, model: Any, caller: str, inputs: bool = False) -> Data:
+        """The rows of a pass, in its order.
+
+        inputs: x alone.
+        """
+        order = self.order()
+        parts = self.parts[:1] if inputs else self.parts
+        return Data(model, *(p if order is None else p[order] for p in parts), caller=caller)
+
+
+class Batches:
+    """A data set of batches by index, as an iterable of them that can be started again and again."""
+
+    def __init__(self, source: Any, shuffle: bool) -> None:
+        self._source, self._shuffle = source, shuffle
+
+    @staticmethod
+    def of(source: Any, shuffle: bool = False) -> Any:
+        """The source itself where it is iterable."""
+        by_index = hasattr(source, "__getitem__") and hasattr(source, "__len__") and not hasattr(source, "__iter__")
+        if not by_index or hasattr(source, "__array__"):
+            return source
+        return Batches(source, shuffle)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[Any]:
+        from . import _rng
+
+        source, n = self._source, len(self._source)
+        order = _rng.permutation(n).tolist() if self._shuffle else range(n)
+        load = getattr(source, "_load", None)
+        yield from (source[i] for i in order) if load is None else load(order)
+        if hasattr(source, "on_epoch_end"):
+            source.on_epoch_end()
 
 
 def batches(rows: int, batch: int) -> list[tuple[int, int]]:

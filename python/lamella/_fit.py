@@ -13,7 +13,7 @@ import numpy as np
 from . import callbacks as cb
 from . import losses, optimizers
 from . import metrics as _metrics
-from ._data import Data, Stream, batches, iterate
+from ._data import Batches, Data, Feed, Stream, batches, iterate
 from ._trace import NotTraceable
 from ._training import Engine, EpochRunner, warn_not_finite
 from .layers.base import KerasTensor, Layer, flatten
@@ -166,7 +166,9 @@ class Trainable(Layer):
         Parameters
         ----------
         x : array, list or dict of arrays, or an iterable of batches (x, y[, sample_weight])
-            uint8 arrays stay small: each batch becomes float as it is used.
+            uint8 arrays stay small: each batch becomes float as it is used. Iterables are generators, DataLoaders, data
+            sets of batches (`utils.PyDataset`, or anything with `__getitem__` and `__len__`). A TensorDataset is the
+            arrays in it.
         y : array or list of arrays
         batch_size : int
             Default 32.
@@ -205,10 +207,17 @@ class Trainable(Layer):
         _check_callbacks("fit", callbacks)
         if isinstance(validation_split, bool) or not isinstance(validation_split, (int, float, np.number)):
             raise TypeError(f"fit: validation_split: expected a number in [0, 1), got {validation_split!r}")
-        streaming = x is not None and _is_iterable_of_batches(x)
         batch = _positive("fit: batch_size", 32 if batch_size is None else batch_size)
-        if streaming and (y is not None or sample_weight is not None or validation_split):
+        feed = Feed.of(x) if steps_per_epoch is None else None
+        x = Batches.of(x, shuffle)
+        streaming = feed is None and x is not None and _is_iterable_of_batches(x)
+        if (streaming or feed) and (y is not None or sample_weight is not None or validation_split):
             raise ValueError("fit: y, sample_weight and validation_split go with arrays; an iterable yields its own")
+        order: Any = shuffle  # whether the rows are shuffled, or a function that gives their order
+        if feed is not None:
+            batch = feed.batch or batch
+            order = feed.shuffled if feed.batch is None and shuffle else feed.order
+            x, y, sample_weight = (*feed.parts, None, None)[:3]
         if validation_split and not 0 < validation_split < 1:
             raise ValueError(f"fit: validation_split: expected a number in (0, 1), got {validation_split}")
         data = None
@@ -238,7 +247,7 @@ class Trainable(Layer):
             verbose = 1 if sys.stderr.isatty() else 2
         history = cb.History()
         bar = cb.ProgbarLogger(int(verbose)) if verbose else None
-        steps = None if data is None else sum(s for _, s in batches(data.rows, batch))
+        steps = _length(x) if data is None else sum(s for _, s in batches(data.rows, batch))
         if steps_per_epoch is not None:
             steps_per_epoch = _positive("fit: steps_per_epoch", steps_per_epoch)
             steps = steps_per_epoch if steps is None else min(steps, steps_per_epoch)
@@ -252,7 +261,7 @@ class Trainable(Layer):
         try:
             for epoch in range(initial_epoch, epochs):
                 hooks.on_epoch_begin(epoch, {})
-                logs = self._fit_epoch(source, batch, shuffle, steps_per_epoch, epoch, hooks, bar)
+                logs = self._fit_epoch(source, batch, order, steps_per_epoch, epoch, hooks, bar)
                 if not logs and epoch == initial_epoch:
                     raise ValueError("fit: x: the iterable gave no batch")
                 ended = isinstance(source, Stream) and source.warn_if_short(epoch + 1 < epochs)
@@ -274,7 +283,7 @@ class Trainable(Layer):
         return history
 
     def _fit_epoch(
-        self, data: Any, batch: int, shuffle: bool, most: int | None, epoch: int, hooks: Any, bar: Any
+        self, data: Any, batch: int, shuffle: Any, most: int | None, epoch: int, hooks: Any, bar: Any
     ) -> dict[str, float]:
         engine = self._engine
         engine.reset_metrics()
@@ -282,7 +291,7 @@ class Trainable(Layer):
         if isinstance(data, Data):
             from ._kernels import random
 
-            order = random.permutation(data.rows) if shuffle else None
+            order = shuffle() if callable(shuffle) else random.permutation(data.rows) if shuffle else None
             runner.run(data, order, batch, most, epoch)
         else:
             for part in data.epoch():
@@ -313,7 +322,13 @@ class Trainable(Layer):
         """
         self._need_compiled("evaluate")
         batch = _positive("evaluate: batch_size", 32 if batch_size is None else batch_size)
-        source = x if _is_iterable_of_batches(x) else Data(self, x, y, sample_weight, caller="evaluate")
+        feed, x = Feed.of(x), Batches.of(x)
+        if (feed or _is_iterable_of_batches(x)) and (y is not None or sample_weight is not None):
+            raise ValueError("evaluate: y and sample_weight go with arrays; an iterable yields its own")
+        if feed is not None:
+            source, batch = feed.data(self, "evaluate"), feed.batch or batch
+        else:
+            source = x if _is_iterable_of_batches(x) else Data(self, x, y, sample_weight, caller="evaluate")
         count = _step_count(source, batch, steps)
         hooks = cb.CallbackList(callbacks or [], self, {"epochs": 1, "steps": count, "verbose": verbose})
         logs = self._evaluate(source, batch, steps, hooks)
@@ -380,8 +395,12 @@ class Trainable(Layer):
             At most so many batches.
         """
         batch = _positive("predict: batch_size", 32 if batch_size is None else batch_size)
-        streaming = _is_iterable_of_batches(x)
-        source = x if streaming else Data(self, x, caller="predict")
+        feed, x = Feed.of(x), Batches.of(x)
+        streaming = feed is None and _is_iterable_of_batches(x)
+        if feed is not None:
+            source, batch = feed.data(self, "predict", inputs=True), feed.batch or batch
+        else:
+            source = x if streaming else Data(self, x, caller="predict")
         if not streaming and source.rows == 0:
             raise ValueError("predict: x: expected at least one sample, got none")
         self.stop_predicting = False
@@ -490,16 +509,30 @@ def _some(data: Data) -> Data:
     return data
 
 
+def _length(source: Any) -> int | None:
+    """How many batches an iterable says it has."""
+    try:
+        return len(source)
+    except (TypeError, NotImplementedError):
+        return None
+
+
 def _step_count(source: Any, batch: int, most: int | None) -> int | None:
     """How many batches there will be, where that is known."""
-    if not isinstance(source, Data):
+    count = -(-source.rows // batch) if isinstance(source, Data) else _length(source)
+    if count is None:
         return most
-    count = -(-source.rows // batch)
     return count if most is None else min(count, most)
 
 
 def _validation(model: Trainable, source: Any) -> Any:
-    if source is None or isinstance(source, Data) or _is_iterable_of_batches(source):
+    if source is None or isinstance(source, Data):
+        return source
+    feed = Feed.of(source, ordered=True)
+    if feed is not None:
+        return feed.data(model, "fit: validation_data")
+    source = Batches.of(source)
+    if _is_iterable_of_batches(source):
         return source
     if isinstance(source, (tuple, list)) and len(source) in (2, 3):
         return Data(model, *source, caller="fit: validation_data")

@@ -1,13 +1,13 @@
 """Data sets, samplers, collation and the loader."""
 
-import threading
 from collections import namedtuple
 
 import numpy as np
 import pytest
 
 import lamella
-from lamella.utils import data
+from lamella import callbacks, layers, models
+from lamella.utils import PyDataset, data
 from lamella.utils.data import DataLoader, Dataset, TensorDataset
 
 
@@ -122,35 +122,151 @@ def test_single_samples():
     assert [s["y"] for s in DataLoader(Squares(3), batch_size=None)] == [0, 1, 4]
 
 
-def test_workers_load_ahead_in_order():
-    names = set()
-
-    class Slow(Squares):
-        def __getitem__(self, i):
-            names.add(threading.current_thread().name)
-            return i
-
-    started = []
-    loader = DataLoader(Slow(20), batch_size=2, num_workers=2, worker_init_fn=started.append)
-    assert [b.tolist() for b in loader] == [[i, i + 1] for i in range(0, 20, 2)]
-    assert all(n.startswith("lamella-data") for n in names) and set(started) <= {0, 1}
-
-    class Bad(Squares):
-        def __getitem__(self, i):
-            raise KeyError("no such sample")
-
-    with pytest.raises(KeyError, match="no such sample"):
-        list(DataLoader(Bad(), num_workers=1))
-
-
 def test_refused_arguments():
-    with pytest.raises(NotImplementedError, match="persistent_workers"):
-        DataLoader(Squares(), num_workers=1, persistent_workers=True)
-    with pytest.raises(ValueError, match="need num_workers"):
-        DataLoader(Squares(), timeout=1)
-    with pytest.raises(ValueError, match="batch_sampler"):
-        DataLoader(Squares(), batch_sampler=[[1]], batch_size=2)
-    with pytest.raises(ValueError, match="positive integer"):
-        DataLoader(Squares(), batch_size=0)
+    for name, value in (("timeout", 1), ("prefetch_factor", 2), ("persistent_workers", True)):
+        with pytest.raises(ValueError, match=f"{name}: needs num_workers"):
+            DataLoader(Squares(), **{name: value})
+    for name, value in (("num_workers", -1), ("timeout", -1), ("prefetch_factor", 0), ("batch_size", 0)):
+        with pytest.raises(ValueError, match=f"{name}: expected"):
+            DataLoader(Squares(), **{"num_workers": 1, name: value})
+    with pytest.raises(TypeError, match="collate_fn: expected a callable"):
+        DataLoader(Squares(), collate_fn=3)
+
+
+def test_stacked_data_sets():
+    ds = TensorDataset(np.arange(4))
+    pairs = data.StackDataset(ds, Squares(4))
+    assert len(pairs) == 4 and pairs[2][0][0].item() == 2 and pairs[2][1]["y"] == 4
+    assert data.StackDataset(a=ds)[3]["a"][0].item() == 3
     with pytest.raises(ValueError, match="equal length"):
-        TensorDataset(np.ones(3), np.ones(4))
+        data.StackDataset(ds, Squares(3))
+    with pytest.raises(ValueError, match="got both"):
+        data.StackDataset(ds, b=ds)
+
+
+def test_default_convert():
+    point = namedtuple("Point", "x y")(np.ones(2), [np.float32(1)])
+    got = data.default_convert({"p": point, "s": "text"})
+    assert isinstance(got["p"].x, lamella.Tensor) and got["p"].y[0].item() == 1 and got["s"] == "text"
+
+
+# --- what fit, evaluate and predict make of them ---
+
+
+def model(seed=3):
+    lamella.seed(seed)
+    m = models.Sequential([layers.Dense(4, activation="tanh", input_shape=(3,)), layers.Dense(1)])
+    m.compile("adam", "mse", metrics=["mae"])
+    return m
+
+
+def arrays(n=50):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((n, 3)).astype(np.float32), rng.standard_normal((n, 1)).astype(np.float32)
+
+
+def trained(x, **kwargs):
+    m = model()
+    lamella.seed(9)
+    history = m.fit(x, epochs=3, verbose=0, **kwargs).history
+    return m, history
+
+
+class Listed:
+    """A loader's batches, without its type."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def __iter__(self):
+        return iter(self.loader)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("subset", [False, True])
+def test_fit_reads_the_arrays_of_a_loader(shuffle, drop_last, subset):
+    ds = TensorDataset(*arrays())
+    if subset:
+        ds = data.Subset(data.Subset(ds, list(range(40, 0, -1))), list(range(-30, 0)))
+
+    def loader():
+        return DataLoader(ds, batch_size=8, shuffle=shuffle, drop_last=drop_last)
+
+    a, b = trained(loader())
+    c, d = trained(Listed(loader()))  # its batches, one by one
+    if shuffle:  # the random orders are others, for a pass over batches takes one stream more
+        assert b["loss"] == pytest.approx(d["loss"], rel=0.5)
+    else:
+        assert b == d
+        for p, q in zip(a.get_weights(), c.get_weights(), strict=True):
+            assert (p == q).all()
+    assert a.evaluate(loader(), verbose=0) == pytest.approx(a.evaluate(Listed(loader()), verbose=0), rel=0.5)
+    if not shuffle:
+        assert (a.predict(loader()) == a.predict(Listed(loader()))).all()
+        assert a.evaluate(loader(), verbose=0) == pytest.approx(a.evaluate(Listed(loader()), verbose=0), rel=1e-6)
+
+
+def test_a_tensor_data_set_is_its_arrays():
+    x, y = arrays()
+    ds = TensorDataset(x, y)
+    _, from_arrays = trained(x, y=y, batch_size=16)
+    _, from_set = trained(ds, batch_size=16)
+    assert from_arrays == from_set
+    m, _ = trained(data.Subset(ds, [3, 1, 4]), batch_size=2)
+    assert m.predict(data.Subset(ds, [3, 1])).shape == (2, 1)
+    weights = np.ones(50, np.float32)
+    assert (
+        trained(TensorDataset(x, y, weights), batch_size=16)[1]
+        == trained(x, y=y, sample_weight=weights, batch_size=16)[1]
+    )
+    with pytest.raises(ValueError, match="an iterable yields its own"):
+        model().fit(ds, y)
+    with pytest.raises(ValueError, match="an iterable yields its own"):
+        model().evaluate(ds, y)
+
+
+def test_data_sets_of_batches():
+    x, y = arrays()
+    ended = []
+
+    class Batched:
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            return x[10 * i : 10 * i + 10], y[10 * i : 10 * i + 10]
+
+        def on_epoch_end(self):
+            ended.append(1)
+
+    m, one = trained(Batched(), shuffle=False)
+    _, two = trained(x, y=y, batch_size=10, shuffle=False)
+    assert one["loss"] == pytest.approx(two["loss"], rel=1e-6) and len(ended) == 3
+    assert m.predict(Batched()).shape == (50, 1)
+    steps = []
+    watch = callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: steps.append(b))
+    model().fit(Batched(), validation_data=Batched(), verbose=0, callbacks=[watch])
+    assert watch.params["steps"] == 5 and steps == list(range(5))
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"workers": 2}, {"workers": 2, "use_multiprocessing": True, "max_queue_size": 3}]
+)
+def test_py_datasets(kwargs):
+    x, y = arrays()
+
+    class Batched(PyDataset):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            return x[10 * i : 10 * i + 10], y[10 * i : 10 * i + 10]
+
+    _, one = trained(Batched(**kwargs), shuffle=False)
+    _, two = trained(x, y=y, batch_size=10, shuffle=False)
+    assert one["loss"] == pytest.approx(two["loss"], rel=1e-6) and Batched().num_batches == 5
+    _, shuffled = trained(Batched(**kwargs))
+    assert shuffled["loss"] != one["loss"]
+    with pytest.raises(ValueError, match="PyDataset: workers: expected a positive integer, got 0"):
+        PyDataset(workers=0)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["data", "set_random_seed", "to_categorical"]
+if TYPE_CHECKING:
+    from ._py_dataset import PyDataset
+    from ._py_dataset import PyDataset as Sequence
+
+# Where the names are that are imported when they are first used.
+_PLACES = {"PyDataset": "_py_dataset", "Sequence": "_py_dataset"}
+
+__all__ = ["PyDataset", "Sequence", "data", "set_random_seed", "to_categorical"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "data":
-        from importlib import import_module
+    from importlib import import_module
 
+    if name == "data":
         return import_module(f"{__name__}.data")
+    if name in _PLACES:
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
