@@ -94,7 +94,28 @@ def lion(w, g, s, t, h):
     return w - h["learning_rate"] * np.sign(h["beta1"] * m + (1 - h["beta1"]) * g)
 
 
-RULES = {f.__name__: f for f in (sgd, adam, rmsprop, adagrad, adadelta, adamax, nadam, lion)}
+def radam(w, g, s, t, h):
+    b1, b2 = h["beta1"], h["beta2"]
+    s["m"] = b1 * s.get("m", 0.0) + (1 - b1) * g
+    s["v"] = b2 * s.get("v", 0.0) + (1 - b2) * g * g
+    m = s["m"] / (1 - b1**t)
+    longest = 2 / (1 - b2) - 1
+    length = longest - 2 * t * b2**t / (1 - b2**t)
+    if length <= 5:
+        return w - h["learning_rate"] * m
+    rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+    return w - h["learning_rate"] * m * np.sqrt(rectified * (1 - b2**t)) / (np.sqrt(s["v"]) + h["eps"])
+
+
+def ftrl(w, g, s, t, h):
+    lr, n = h["learning_rate"], s.get("n", h["initial_accumulator"])
+    s["n"] = n + g * g
+    s["z"] = s.get("z", 0.0) + g + 2 * h["l2_shrinkage"] * w - (s["n"] ** h["power"] - n ** h["power"]) / lr * w
+    quadratic = s["n"] ** h["power"] / lr + 2 * (h["l2"] + h["beta"] / (2 * lr))
+    return (np.clip(s["z"], -h["l1"], h["l1"]) - s["z"]) / quadratic
+
+
+RULES = {f.__name__: f for f in (sgd, adam, rmsprop, adagrad, adadelta, adamax, nadam, lion, radam, ftrl)}
 
 
 def step(name, params, grads, states, t, h, grad_scale=1.0):

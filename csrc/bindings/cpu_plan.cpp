@@ -84,12 +84,12 @@ py::list run(Plan& plan, const py::sequence& inputs) {
 class Trainer {
  public:
   Trainer(std::shared_ptr<Plan> plan, std::shared_ptr<Optimizer> optimizer, const py::sequence& params,
-          const py::sequence& states)
+          const py::sequence& states, const py::object& weight_decays)
       : plan_(std::move(plan)), optimizer_(std::move(optimizer)) {
     const auto& gradients = plan_->gradients();
     if (gradients.empty()) fail_value("plan", "Trainer", "a plan compiled for training", "one for inference");
     check_scalars(*plan_);
-    slots_ = to_slots(*optimizer_, params, params, states, py::none(), py::none());
+    slots_ = to_slots(*optimizer_, params, params, states, py::none(), weight_decays);
     if (slots_.size() != gradients.size()) {
       fail_value("plan", "params", std::to_string(gradients.size()) + " arrays", std::to_string(slots_.size()));
     }
@@ -106,7 +106,7 @@ class Trainer {
   }
 
   py::tuple run(const py::sequence& data, const py::object& order, int64_t begin, int64_t steps, int64_t first_step,
-                const py::object& learning_rates) {
+                const py::object& learning_rates, const std::vector<double>& before) {
     using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
     const SampleArrays s = samples_of(*plan_, data, order, begin, steps);
     double constant = 0;
@@ -121,7 +121,11 @@ class Trainer {
       }
       rates = {listed.data(), static_cast<size_t>(steps)};
     }
+    if (!before.empty() && before.size() != plan_->results().size()) {
+      fail_value("plan", "before", std::to_string(plan_->results().size()) + " numbers", std::to_string(before.size()));
+    }
     StepTotals totals;
+    totals.results = before;
     {
       ReleaseGil release;
       const auto lock = plan_->lock();
@@ -220,12 +224,16 @@ void bind_plan(py::module_& m) {
           py::arg("data"), py::arg("begin"), py::arg("steps"), py::arg("outputs"),
           "Write the results for rows [begin, begin + steps * batch) into `outputs`, arrays for all rows.");
   py::class_<Trainer>(m, "Trainer", "A plan with the optimizer and the arrays that its training steps change.")
-      .def(py::init<std::shared_ptr<Plan>, std::shared_ptr<Optimizer>, const py::sequence&, const py::sequence&>(),
-           py::arg("plan"), py::arg("optimizer"), py::arg("params"), py::arg("states"))
+      .def(py::init<std::shared_ptr<Plan>, std::shared_ptr<Optimizer>, const py::sequence&, const py::sequence&,
+                    const py::object&>(),
+           py::arg("plan"), py::arg("optimizer"), py::arg("params"), py::arg("states"),
+           py::arg("weight_decays") = py::none())
       .def("run", &Trainer::run, py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"),
-           py::arg("first_step"), py::arg("learning_rates"),
+           py::arg("first_step"), py::arg("learning_rates"), py::arg("before") = std::vector<double>{},
            "Run training steps; returns (sums of results, samples, first step with a NaN or infinite loss or -1).\n"
-           "learning_rates: one per step, or a float for all.");
+           "learning_rates: one per step, or a float for all. before: sums to go on from, so that they have the same "
+           "bits\n"
+           "however the steps are cut into calls.");
 }
 
 }  // namespace lamella::python

@@ -38,6 +38,11 @@ void Optimizer::visit(Kind kind, H& h, F&& f) {
   f("clipvalue", h.clipvalue);
   f("clipnorm", h.clipnorm);
   f("global_clipnorm", h.global_clipnorm);
+  f("loss_scale", h.loss_scale);
+  f("accumulation_steps", h.accumulation_steps);
+  f("use_ema", h.use_ema);
+  f("ema_momentum", h.ema_momentum);
+  f("ema_overwrite", h.ema_overwrite);
   switch (kind) {
     case Kind::kSgd:
       f("momentum", h.momentum);
@@ -86,12 +91,25 @@ void Optimizer::visit(Kind kind, H& h, F&& f) {
       f("beta1", h.beta1);
       f("beta2", h.beta2);
       break;
+    case Kind::kRadam:
+      f("beta1", h.beta1);
+      f("beta2", h.beta2);
+      f("eps", h.eps);
+      break;
+    case Kind::kFtrl:
+      f("power", h.power);
+      f("initial_accumulator", h.initial);
+      f("l1", h.l1);
+      f("l2", h.l2);
+      f("l2_shrinkage", h.l2_shrinkage);
+      f("beta", h.beta);
+      break;
   }
 }
 
 const std::vector<std::string>& Optimizer::kinds() {
-  static const std::vector<std::string> names = {"sgd",      "adam",   "rmsprop", "adagrad",
-                                                 "adadelta", "adamax", "nadam",   "lion"};  // in the order of Kind
+  static const std::vector<std::string> names = {"sgd",    "adam",  "rmsprop", "adagrad", "adadelta",
+                                                 "adamax", "nadam", "lion",    "radam",   "ftrl"};  // in Kind's order
   return names;
 }
 
@@ -113,6 +131,7 @@ std::unique_ptr<Optimizer> Optimizer::make(const std::string& kind, const Json& 
   if (o->kind_ == Kind::kAdadelta) h.beta2 = 0.9, h.eps = 1e-6;
   if (o->kind_ == Kind::kAdamax) h.eps_inside = true;
   if (o->kind_ == Kind::kLion) h.beta2 = 0.99;
+  if (o->kind_ == Kind::kFtrl) h.initial = 0.1;
   o->set(o->read(hyper, h));
   return o;
 }
@@ -132,6 +151,12 @@ Optimizer::Hyper Optimizer::read(const Json& hyper, Hyper h) const {
     void operator()(const char* key, double v) const {
       const std::string k = key;
       check_range(op, key, v, 0, k == "beta1" || k == "beta2" || k == "rho" ? 1.0 : kHuge);
+      if (k == "ema_momentum" && v > 1) fail_value(op, key, "a number in [0, 1]", std::to_string(v));
+      if (k == "loss_scale" && v == 0) fail_value(op, key, "a number > 0", "0");
+      if ((k == "accumulation_steps" && v < 1) ||
+          ((k == "accumulation_steps" || k == "ema_overwrite") && v != std::floor(v))) {
+        fail_value(op, key, "a whole number", std::to_string(v));
+      }
     }
     void operator()(const char*, bool) const {}
   };
@@ -184,7 +209,17 @@ void Optimizer::set(const Hyper& h) {
     case Kind::kLion:
       slots_ = {{"exp_avg", 0.0}};
       break;
+    case Kind::kRadam:
+      slots_ = {{"exp_avg", 0.0}, {"exp_avg_sq", 0.0}};
+      break;
+    case Kind::kFtrl:
+      slots_ = {{"accumulator", h.initial}, {"linear", 0.0}};
+      break;
   }
+  average_ = slots_.size();
+  if (h.use_ema) slots_.push_back({"average", 0.0});
+  accumulator_ = slots_.size();
+  if (h.accumulation_steps > 1) slots_.push_back({"gradient_accumulator", 0.0});
 }
 
 Json Optimizer::hyper() const {
@@ -266,35 +301,57 @@ void Optimizer::run_kind(Exec& exec, OptimizerParams<T>& p, int64_t step) {
     }
     case Kind::kLion:
       return k.lion(ctx, p);
+    case Kind::kRadam: {
+      // While the variance of the adaptive rates is not known (Liu et al. 2020), momentum alone makes the steps.
+      const double longest = 2 / (1 - h_.beta2) - 1, length = longest - 2 * t * (1 - c2) / c2;
+      p.step_scale = static_cast<T>(1 / c1);
+      p.root_scale = 0;
+      p.eps = 1;
+      if (length > 5) {
+        const double rectified = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length);
+        p.step_scale = static_cast<T>(std::sqrt(rectified * c2) / c1);
+        p.root_scale = 1;
+        p.eps = static_cast<T>(h_.eps);
+      }
+      return k.adam(ctx, p);
+    }
+    case Kind::kFtrl:
+      p.power = static_cast<T>(h_.power);
+      p.l1 = static_cast<T>(h_.l1);
+      p.l2 = static_cast<T>(2 * h_.l2);
+      p.l2_of_rate = static_cast<T>(h_.beta);
+      p.shrinkage = static_cast<T>(2 * h_.l2_shrinkage);
+      return k.ftrl(ctx, p);
   }
 }
 
 template <class T>
-void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
+OptimizerParams<T> Optimizer::chunked() {
+  OptimizerParams<T> p;
+  p.tensors = tensors<T>().data();
+  p.chunks = chunks_.data();
+  p.chunk_count = static_cast<int64_t>(chunks_.size());
+  return p;
+}
+
+template <class T>
+void Optimizer::update(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
   auto& list = tensors<T>();
-  list.resize(params.size());
-  chunks_.clear();
+  const bool accumulated = h_.accumulation_steps > 1;
   for (size_t i = 0; i < params.size(); ++i) {
     const ParamSlot& s = params[i];
     OptimizerTensor<T>& t = list[i];
     t.w = s.value.as<T>();
-    t.g = s.grad.as<T>();
+    t.g = accumulated ? s.state[accumulator_].as<T>() : s.grad.as<T>();
     for (int k = 0; k < 3; ++k) t.state[k] = s.state[k].as<T>();
-    t.n = s.value.size();
     const double lr = h_.learning_rate * s.lr_scale;
     const double decay = s.weight_decay >= 0 ? s.weight_decay : h_.weight_decay;
     t.lr = static_cast<T>(lr);
     t.l2 = static_cast<T>(h_.decoupled ? 0.0 : decay);
     t.keep = static_cast<T>(h_.decoupled ? 1.0 - lr * decay : 1.0);
     t.grad_scale = static_cast<T>(h_.maximize ? -grad_scale : grad_scale);
-    for (int64_t b = 0; b < t.n; b += kChunk) {
-      chunks_.push_back({static_cast<int64_t>(i), b, std::min(b + kChunk, t.n)});
-    }
   }
-  OptimizerParams<T> p;
-  p.tensors = list.data();
-  p.chunks = chunks_.data();
-  p.chunk_count = static_cast<int64_t>(chunks_.size());
+  OptimizerParams<T> p = chunked<T>();
   p.clip_value = static_cast<T>(h_.clipvalue);
   p.momentum = static_cast<T>(h_.momentum);
   // PyTorch's buffer starts as the gradient itself, undampened.
@@ -311,6 +368,49 @@ void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_
   p.eps_inside = h_.eps_inside;
   if (h_.clipnorm > 0 || h_.global_clipnorm > 0) clip_by_norm<T>(exec, grad_scale);
   run_kind(exec, p, step);
+}
+
+// w = keep * w + take * g for each parameter, where `arrays` gives both.
+template <class T, class Arrays>
+void Optimizer::blend(Exec& exec, std::span<const ParamSlot> params, double keep, double take, const Arrays& arrays) {
+  for (size_t i = 0; i < params.size(); ++i) {
+    const auto [w, g] = arrays(params[i]);
+    tensors<T>()[i].w = w.template as<T>();
+    tensors<T>()[i].g = g.template as<T>();
+  }
+  OptimizerParams<T> p = chunked<T>();
+  p.beta1 = static_cast<T>(keep);
+  p.take1 = static_cast<T>(take);
+  exec.kernels<T>().optimizer.blend(exec.context(), p);
+}
+
+template <class T>
+void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
+  using Pair = std::pair<TensorView, TensorView>;
+  auto& list = tensors<T>();
+  list.resize(params.size());
+  chunks_.clear();
+  for (size_t i = 0; i < params.size(); ++i) {
+    list[i].n = params[i].value.size();
+    for (int64_t b = 0; b < list[i].n; b += kChunk) {
+      chunks_.push_back({static_cast<int64_t>(i), b, std::min(b + kChunk, list[i].n)});
+    }
+  }
+  const int64_t cycle = static_cast<int64_t>(h_.accumulation_steps);
+  const int64_t updates = (step - 1) / cycle;  // that have been made
+  const auto accumulated = [&](const ParamSlot& s) { return Pair(s.state[accumulator_], s.grad); };
+  if (cycle > 1) blend<T>(exec, params, 1, 1, accumulated);
+  if (step % cycle == 0) {
+    update<T>(exec, params, updates + 1, grad_scale / (h_.loss_scale * h_.accumulation_steps));
+    if (cycle > 1) blend<T>(exec, params, 0, 0, accumulated);
+  }
+  if (!h_.use_ema) return;
+  // The average starts as the parameters are after their first update.
+  const double keep = updates == 0 ? 0.0 : h_.ema_momentum;
+  blend<T>(exec, params, keep, 1 - keep, [&](const ParamSlot& s) { return Pair(s.state[average_], s.value); });
+  if (h_.ema_overwrite > 0 && (updates + 1) % static_cast<int64_t>(h_.ema_overwrite) == 0) {
+    blend<T>(exec, params, 0, 1, [&](const ParamSlot& s) { return Pair(s.value, s.state[average_]); });
+  }
 }
 
 void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {

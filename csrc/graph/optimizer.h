@@ -13,7 +13,7 @@ namespace lamella {
 
 struct ParamSlot {
   TensorView value, grad;
-  TensorView state[3];         // as many as Optimizer::slots() names, zero- or slot-initialised by their owner
+  TensorView state[5];         // as many as Optimizer::slots() names, zero- or slot-initialised by their owner
   double lr_scale = 1.0;       // times the learning rate: parameter groups
   double weight_decay = -1.0;  // >= 0: instead of the optimizer's own
 };
@@ -35,8 +35,12 @@ class Optimizer {
   //   adamax    beta1 0.9, beta2 0.999, eps 1e-8, eps_inside true: the maximum (false: added to it)
   //   nadam     beta1 0.9, beta2 0.999, eps 1e-8, momentum_decay 0.004 (1)
   //   lion      beta1 0.9, beta2 0.99
+  //   radam     beta1 0.9, beta2 0.999, eps 1e-8
+  //   ftrl      power 0.5, initial_accumulator 0.1, l1 0, l2 0, l2_shrinkage 0, beta 0
   // and for all: learning_rate 0.001, weight_decay 0, decoupled false (true: AdamW's), maximize false,
-  //   clipvalue 0, clipnorm 0 (per tensor), global_clipnorm 0 (0: off).
+  //   clipvalue 0, clipnorm 0 (per tensor), global_clipnorm 0 (0: off), loss_scale 1 (gradients are divided by it),
+  //   accumulation_steps 1 (only each n-th step updates, from the mean gradient of n), use_ema false, ema_momentum
+  //   0.99, ema_overwrite 0 (every so many updates the averages become the parameters).
   static std::unique_ptr<Optimizer> make(const std::string& kind, const Json& hyper);
   static const std::vector<std::string>& kinds();
 
@@ -47,16 +51,18 @@ class Optimizer {
   double learning_rate() const { return h_.learning_rate; }
   void set_learning_rate(double lr);
 
-  // One update of all parameters; `step` counts from 1, gradients are multiplied by grad_scale first (the inverse of a
-  // loss scale). Allocates only while the list of parameters grows. All of them must be of one float dtype.
+  // One step of all parameters; `step` counts from 1, gradients are multiplied by grad_scale first. Allocates only
+  // while the list of parameters grows. All of them must be of one float dtype.
   void step(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale = 1.0);
 
  private:
-  enum class Kind { kSgd, kAdam, kRmsprop, kAdagrad, kAdadelta, kAdamax, kNadam, kLion };
+  enum class Kind { kSgd, kAdam, kRmsprop, kAdagrad, kAdadelta, kAdamax, kNadam, kLion, kRadam, kFtrl };
   struct Hyper {
     double learning_rate = 1e-3, weight_decay = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0;
     double momentum = 0, dampening = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, lr_decay = 0, initial = 0;
-    double momentum_decay = 0.004;
+    double momentum_decay = 0.004, power = 0.5, l1 = 0, l2 = 0, l2_shrinkage = 0, beta = 0;
+    double loss_scale = 1, accumulation_steps = 1, ema_momentum = 0.99, ema_overwrite = 0;
+    bool use_ema = false;
     bool decoupled = false, maximize = false, nesterov = false, velocity = false, amsgrad = false, eps_hat = false;
     bool centered = false, eps_inside = false;
   };
@@ -69,6 +75,12 @@ class Optimizer {
   template <class T>
   void step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale);
   template <class T>
+  void update(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale);
+  template <class T, class Arrays>
+  void blend(Exec& exec, std::span<const ParamSlot> params, double keep, double take, const Arrays& arrays);
+  template <class T>
+  OptimizerParams<T> chunked();
+  template <class T>
   void clip_by_norm(Exec& exec, double grad_scale);
   template <class T>
   void run_kind(Exec& exec, OptimizerParams<T>& p, int64_t step);
@@ -80,6 +92,7 @@ class Optimizer {
   std::string name_;
   Hyper h_;
   std::vector<Slot> slots_;
+  size_t average_ = 0, accumulator_ = 0;  // their places among the slots, where there are any
   std::vector<OptimizerChunk> chunks_;
   std::vector<SumSquaresArray> squares_;
   std::vector<OptimizerTensor<float>> tensors_f32_;

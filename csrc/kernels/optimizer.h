@@ -39,12 +39,16 @@ struct OptimizerParams {
   T take = 1;              // sgd: share of the gradient that enters the buffer
   bool nesterov = false;   // sgd
   bool velocity = false;   // sgd, rmsprop: the momentum buffer holds lr-scaled steps (Keras) rather than gradients
-  T beta1 = 0, take1 = 0;  // adam, adamax, nadam, lion: m = beta1 * m + take1 * g
+  T beta1 = 0, take1 = 0;  // adam, adamax, nadam, lion: m = beta1 * m + take1 * g; blend: the same of w
   T beta2 = 0, take2 = 0;  // of the squares, rho of rmsprop and adadelta; lion: what enters m
   T eps = 0;
   T step_scale = 1;         // adam, adamax, adagrad, nadam: times the learning rate; bias correction of m
   T grad_step_scale = 0;    // nadam: the same for the gradient's own part
   T root_scale = 1;         // adam, nadam: times sqrt(v)
+  T power = 0;              // ftrl: sums of squares enter with this exponent
+  T l1 = 0, l2 = 0;         // ftrl: twice l2, without what the learning rate adds
+  T l2_of_rate = 0;         // ftrl: divided by the learning rate, added to l2
+  T shrinkage = 0;          // ftrl: g += shrinkage * w, but not in the sum of squares
   bool amsgrad = false;     // adam: state[2] is the largest v so far
   bool centered = false;    // rmsprop: state[1] is the mean gradient
   bool eps_inside = false;  // rmsprop, adagrad: sqrt(v + eps) rather than sqrt(v) + eps; adamax: max(.., |g| + eps)
@@ -61,6 +65,8 @@ struct OptimizerKernels {
   Update adamax = nullptr;    // state: m, decaying maximum of |g|
   Update nadam = nullptr;     // state: m, v
   Update lion = nullptr;      // state: m
+  Update ftrl = nullptr;      // state: sum of squares, linear terms
+  Update blend = nullptr;     // no optimizer: w = beta1 * w + take1 * g; what has the factor 0 is not read
 };
 
 }  // namespace lamella

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from . import losses
-from .autograd import as_array
+from ._snapshot import FitState, random_state, set_random_state
+from .autograd import as_array, wrap
 
 
 class Data:
@@ -20,8 +21,8 @@ class Data:
     ----------
     x, y : array, list or dict of arrays
         `y` may be None for prediction.
-    sample_weight : array, optional
-        One number a sample.
+    sample_weight : array, or list or dict of them by output, optional
+        One number a sample, or one for each of its steps.
     class_weight : dict of int to float, optional
         Weights of the samples by their class.
     caller : str
@@ -33,6 +34,7 @@ class Data:
         *, caller: str = "fit",
     ) -> None:  # fmt: skip
         self.caller = caller
+        self._form = _form(x), _form(y)
         shapes, wanted, integers, dtype = model._input_rules()
         given = [x] if type(x) is np.ndarray else _inputs(x, model, caller)
         if wanted is not None and len(given) != wanted:
@@ -66,9 +68,8 @@ class Data:
             if a.shape[0] != rows:
                 raise ValueError(f"{caller}: y{_nth(i, y)}: expected {rows} rows as in x, got {a.shape[0]}")
         self.rows = rows
-        self.weight = (
-            None if sample_weight is None else _sample_weights(sample_weight, rows, f"{caller}: sample_weight")
-        )
+        # One array for all outputs, or a list with an array or None for each.
+        self.weight: Any = _weights(sample_weight, rows, model, len(self.y), f"{caller}: sample_weight")
         self.weigh_classes(class_weight)
 
     def weigh_classes(self, class_weight: Any) -> None:
@@ -79,26 +80,74 @@ class Data:
         if len(self.y) != 1:
             raise ValueError(f"{self.caller}: class_weight: expected a model with one output")
         by_class = _class_weights(class_weight, self.y[0], self._sparse == [True], f"{self.caller}: class_weight")
+        if self.weight is not None and self.weight.ndim > 1:
+            by_class = by_class.reshape(-1, *[1] * (self.weight.ndim - 1))
         self.weight = by_class if self.weight is None else self.weight * by_class
 
     def signature(self) -> tuple[Any, ...]:
         """What a plan for these data depends on, but for the batch size."""
         if self._signature is None:
-            self._signature = (self.weight is None, *[(a.shape[1:], a.dtype) for a in self.arrays])
+            several = [w is None for w in self.weight] if isinstance(self.weight, list) else [self.weight is None]
+            self._signature = (tuple(several), *[(a.shape[1:], a.dtype) for a in self.arrays])
         return self._signature
 
     @property
+    def weights(self) -> list[np.ndarray]:
+        """The arrays of sample weights that there are."""
+        given = self.weight if isinstance(self.weight, list) else [self.weight]
+        return [w for w in given if w is not None]
+
+    @property
     def arrays(self) -> list[np.ndarray]:
-        return [*self.x, *self.y, *([] if self.weight is None else [self.weight])]
+        return [*self.x, *self.y, *self.weights]
+
+    def by_output(self, given: list[Any]) -> Any:
+        """What stands for `weights`, as `weight` is: for all outputs, a list by output, or None."""
+        if not isinstance(self.weight, list):
+            return given[0] if given else None
+        rest = iter(given)
+        return [None if w is None else next(rest) for w in self.weight]
+
+    def structure(self, dtype: str) -> Any:
+        """Tensors as the data were given: x, (x, y) or (x, y, sample_weight), with lists and dicts as they were."""
+        x_form, y_form = self._form
+        x = _in_form([wrap(a.astype(dtype) if a.dtype.kind == "u" else a) for a in self.x], x_form)
+        if not self.y:
+            return (x,) if isinstance(x, (list, tuple)) else x
+        y = _in_form([wrap(a) for a in self.y], y_form)
+        weight = self.by_output([wrap(w) for w in self.weights])
+        return (x, y) if weight is None else (x, y, weight)
 
     def take(self, rows: Any) -> Data:
         """Some of the rows."""
         part = object.__new__(Data)
         part.x, part.y = [a[rows] for a in self.x], [a[rows] for a in self.y]
-        part.weight = None if self.weight is None else self.weight[rows]
-        part._sparse, part.caller, part._signature = self._sparse, self.caller, None
+        if isinstance(self.weight, list):
+            part.weight = [None if w is None else w[rows] for w in self.weight]
+        else:
+            part.weight = None if self.weight is None else self.weight[rows]
+        part._sparse, part.caller, part._signature, part._form = self._sparse, self.caller, None, self._form
         part.rows = part.x[0].shape[0]
         return part
+
+
+def _form(value: Any) -> list[Any] | type | None:
+    """How several arrays were given: the keys of a dict, list or tuple; None for a single array."""
+    if isinstance(value, dict):
+        return list(value)
+    return (
+        type(value)
+        if isinstance(value, (list, tuple)) and _leaves(value) is not value and len(_leaves(value)) > 1
+        else None
+    )
+
+
+def _in_form(tensors: list[Any], form: Any) -> Any:
+    if isinstance(form, list) and len(form) == len(tensors):
+        return dict(zip(form, tensors, strict=True))
+    if form is tuple:
+        return tuple(tensors)
+    return tensors if len(tensors) != 1 or form is list else tensors[0]
 
 
 def _leaves(value: Any) -> list[Any]:
@@ -186,11 +235,27 @@ def _target_array(value: Any, what: str, dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(a, np.int64 if a.dtype.kind in "iu" else dtype)
 
 
+def _weights(value: Any, rows: int, model: Any, targets: int, what: str) -> Any:
+    names = list(getattr(model, "output_names", []))
+    count = max(len(names), targets)
+    if isinstance(value, dict):
+        unknown = [n for n in value if n not in names]
+        if unknown:
+            raise ValueError(f"{what}: expected entries {', '.join(names)}, got {', '.join(map(str, unknown))}")
+        value = [value.get(n) for n in names]
+    elif not (isinstance(value, (list, tuple)) and count > 1 and all(w is None or np.ndim(w) for w in value)):
+        return None if value is None else _sample_weights(value, rows, what)
+    if len(value) != count:
+        raise ValueError(f"{what}: expected {count} arrays, one an output, got {len(value)}")
+    found = [None if w is None else _sample_weights(w, rows, f"{what}[{i}]") for i, w in enumerate(value)]
+    return found if count > 1 else found[0]
+
+
 def _sample_weights(value: Any, rows: int, what: str) -> np.ndarray:
     weight = _plain(value, what)
     if weight.shape == (rows, 1):
         weight = weight[:, 0]
-    if weight.shape != (rows,):
+    if weight.shape[0] != rows:
         raise ValueError(f"{what}: expected shape ({rows},), got {weight.shape}")
     return np.ascontiguousarray(weight, np.float32)
 
@@ -357,18 +422,39 @@ class Stream:
         self._rest: Iterator[Data] | None = None
         self._seen, self._ran_out = 0, False
 
-    def epoch(self) -> Iterator[Data]:
-        """The batches of the next epoch."""
-        self._seen, self._ran_out = 0, False
+    def epoch(self, state: FitState) -> Iterator[Data]:
+        """The batches of the next epoch, or those that are left of it."""
+        self._seen, self._ran_out = state.step, False
         if self._rest is None:
-            self._rest = iter(iterate(self._source, self._model, self._class_weight, caller="fit"))
+            self.start(state)
         while self._seen != self._steps:
-            part = next(self._rest, None)
+            part = next(self._rest, None)  # type: ignore[arg-type]
             if part is None:
-                self._rest, self._ran_out = None, True
+                self._rest, self._ran_out, state.position = None, True, 0
                 return
             self._seen += 1
+            state.position += 1
             yield part
+
+    def start(self, state: FitState) -> Data | None:
+        """Start the iterable; where a backup says so, pass over what is done, and give the last batch of that."""
+        if state.position:
+            if state.origin is not None:
+                set_random_state(state.origin, self._model, state.source)
+        elif state.watched:
+            state.origin = random_state(self._model, state.source)
+        self._rest = iter(iterate(self._source, self._model, self._class_weight, caller="fit"))
+        last = None
+        for i in range(state.position):
+            last = next(self._rest, None)
+            if last is None:
+                raise ValueError(
+                    f"fit: x: expected the {state.position} batches that were done before the interruption, got {i}"
+                )
+        if state.random is not None:
+            set_random_state(state.random, self._model, state.source)
+            state.random = None
+        return last
 
     def warn_if_short(self, more: bool) -> bool:
         """Warn if the last epoch lacked batches or, with `more` to come, nothing can follow it; tell the latter."""

@@ -14,16 +14,17 @@ from . import callbacks as cb
 from . import losses, optimizers
 from . import metrics as _metrics
 from ._data import Batches, Data, Feed, Stream, batches, iterate
-from ._trace import NotTraceable
+from ._snapshot import FitState, random_state, set_random_state
+from ._steps import Steps
 from ._training import Engine, EpochRunner, warn_not_finite
-from .layers.base import KerasTensor, Layer, flatten
+from .layers.base import KerasTensor, flatten
 
 
 def _is_iterable_of_batches(x: Any) -> bool:
     return not isinstance(x, (np.ndarray, list, tuple, dict)) and not hasattr(x, "__array__") and hasattr(x, "__iter__")
 
 
-class Trainable(Layer):
+class Trainable(Steps):
     """The part of a model that `compile` sets up and `fit` runs; `models.Model` adds structure and files."""
 
     if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class Trainable(Layer):
         self._metric_args: Any = None
         self._weighted_metric_args: Any = None
         self._compiled = False
+        self.run_eagerly, self.jit_compile, self.steps_per_execution = False, "auto", 1
+        self._fit_state = FitState()
         self._engine = Engine(self)
+        self._loss_tracker = _metrics.Mean("loss")
 
     def compile(
         self,
@@ -71,8 +75,12 @@ class Trainable(Layer):
             `weighted_metrics` count sample and class weights.
         run_eagerly : bool
             Run on the eager tape rather than native plans: for debugging layers.
-        steps_per_execution, jit_compile, auto_scale_loss
-            Accepted for Keras' sake; native steps need none of them.
+        steps_per_execution : int
+            Callbacks of batches are called once for so many of them.
+        jit_compile : {"auto", True, False}
+            True: a model that native plans cannot run is an error. Otherwise plans are used where they can be.
+        auto_scale_loss : bool
+            Losses are scaled where weights are of half precision; no weights are.
         """
         self.optimizer = optimizers.get(optimizer)
         self._loss_arg, self._loss_weight_arg = loss, loss_weights
@@ -85,10 +93,15 @@ class Trainable(Layer):
         for args in (self._metric_args, self._weighted_metric_args):
             for name in flatten(args if isinstance(args, (list, tuple, dict)) else [args]):
                 _metrics.get(name)  # unknown names fail here, not in the middle of fit
+        for name, value in (("run_eagerly", run_eagerly), ("auto_scale_loss", auto_scale_loss)):
+            _one_of(f"compile: {name}", value, (True, False))
+        _one_of("compile: jit_compile", jit_compile, ("auto", True, False))
+        if run_eagerly and jit_compile is True:
+            raise ValueError("compile: jit_compile: expected 'auto' or False with run_eagerly=True, got True")
+        self.run_eagerly, self.jit_compile = bool(run_eagerly), jit_compile
+        self.steps_per_execution = _positive("compile: steps_per_execution", steps_per_execution)
         self._engine = Engine(self)
-        self.run_eagerly = bool(run_eagerly)
-        if run_eagerly:
-            self._engine._trace = _refuse_trace  # type: ignore
+        self._loss_tracker = _metrics.Mean("loss")
         self._compiled = True
 
     def _per_output(self, args: Any, count: int) -> list[list[Any]]:
@@ -208,6 +221,7 @@ class Trainable(Layer):
         if isinstance(validation_split, bool) or not isinstance(validation_split, (int, float, np.number)):
             raise TypeError(f"fit: validation_split: expected a number in [0, 1), got {validation_split!r}")
         batch = _positive("fit: batch_size", 32 if batch_size is None else batch_size)
+        given = x
         feed = Feed.of(x) if steps_per_epoch is None else None
         x = Batches.of(x, shuffle)
         streaming = feed is None and x is not None and _is_iterable_of_batches(x)
@@ -251,15 +265,23 @@ class Trainable(Layer):
         if steps_per_epoch is not None:
             steps_per_epoch = _positive("fit: steps_per_epoch", steps_per_epoch)
             steps = steps_per_epoch if steps is None else min(steps, steps_per_epoch)
-        params = {"epochs": epochs, "steps": steps, "verbose": verbose}
+        params = {"epochs": epochs, "steps": steps, "verbose": verbose, "do_validation": validation is not None}
         hooks = cb.CallbackList([*(callbacks or []), *([bar] if bar else []), history], self, params)
         self.stop_training = False
         self.history = history
-        hooks.on_train_begin({})
         source = Stream(x, self, class_weight, steps_per_epoch) if data is None else data
+        state = self._fit_state = FitState(initial_epoch, source=given)
+        state.watched = hooks.keeps_place
+        if data is not None:
+            state.layout = [data.rows, batch]
+            if state.watched:
+                self._engine.build(data)  # before what has been saved is put into the weights
+        hooks.on_train_begin({})
         last: dict[str, float] = {}
         try:
-            for epoch in range(initial_epoch, epochs):
+            for epoch in range(state.epoch, epochs):
+                if self.stop_training:  # as a backup says
+                    break
                 hooks.on_epoch_begin(epoch, {})
                 logs = self._fit_epoch(source, batch, order, steps_per_epoch, epoch, hooks, bar)
                 if not logs and epoch == initial_epoch:
@@ -273,34 +295,63 @@ class Trainable(Layer):
                         validation, validation_batch_size or batch, validation_steps, hooks, "fit: validation_data"
                     )
                     logs.update({f"val_{k}": v for k, v in found.items()})
+                state.next_epoch(epoch + 1)
                 hooks.on_epoch_end(epoch, logs)
                 if self.stop_training or ended:
                     break
         finally:
+            state.source = None
             if bar is not None and bar._bar is not None:
                 bar.on_train_end()
+        if state.epoch > initial_epoch:
+            self.optimizer.finalize_variable_values(self.trainable_variables)
         hooks.on_train_end(last)
         return history
 
     def _fit_epoch(
         self, data: Any, batch: int, shuffle: Any, most: int | None, epoch: int, hooks: Any, bar: Any
     ) -> dict[str, float]:
-        engine = self._engine
+        engine, state = self._engine, self._fit_state
         engine.reset_metrics()
-        runner = EpochRunner(engine, hooks, None if bar is None else bar.progress)
+        runner = EpochRunner(engine, hooks, None if bar is None else bar.progress, state)
         if isinstance(data, Data):
-            from ._kernels import random
-
-            order = shuffle() if callable(shuffle) else random.permutation(data.rows) if shuffle else None
-            runner.run(data, order, batch, most, epoch)
+            order = self._order(data, shuffle)
+            if state.metrics is not None:
+                engine.resume_metrics(data, state)
+            runner.run(data, order, batch, most, epoch, state.step)
         else:
-            for part in data.epoch():
+            passed = None if state.metrics is None else data.start(state)
+            if passed is not None:
+                engine.resume_metrics(passed, state)
+            for part in data.epoch(state):
                 runner.run(part, None, part.rows, None, epoch)
                 if self.stop_training:
                     break
-            if runner.step == 0:
+            if state.step == 0:
                 return {}
-        return engine.logs(runner.loss, runner.samples)
+        return self._finished(state.loss, state.samples)
+
+    def _finished(self, loss: float, samples: int) -> dict[str, float]:
+        """What a pass over the data gives, with the loss among the metrics too."""
+        if self._engine._logs is None:
+            self._loss_tracker.reset_state()
+            self._loss_tracker.add(loss, samples)
+        return self._engine.logs(loss, samples)
+
+    def _order(self, data: Data, shuffle: Any) -> np.ndarray | None:
+        """The rows of an epoch in their order, or of the epoch that a backup goes on with."""
+        from ._kernels import random
+
+        state = self._fit_state
+        if state.step and state.origin is not None:
+            set_random_state(state.origin, self, state.source)
+        elif state.watched:
+            state.origin = random_state(self, state.source)
+        order = shuffle() if callable(shuffle) else random.permutation(data.rows) if shuffle else None
+        if state.random is not None:
+            set_random_state(state.random, self, state.source)
+            state.random = None
+        return order
 
     def evaluate(
         self,
@@ -370,7 +421,7 @@ class Trainable(Layer):
         if samples == 0 and not self.stop_evaluating:
             warnings.warn("fit: validation_data: the iterable gave no batch, as a generator that has ended does",
                           stacklevel=3)  # fmt: skip
-        logs = engine.logs(loss, samples) if samples else {}
+        logs = self._finished(loss, samples) if samples else {}
         hooks.on_test_end(logs)
         return logs
 
@@ -464,10 +515,6 @@ class Trainable(Layer):
         if bad >= 0:
             warn_not_finite("test_on_batch")
         return _batch_result(self._engine.logs(loss, samples), return_dict)
-
-
-def _refuse_trace(*_: Any) -> Any:
-    raise NotTraceable("run_eagerly=True")
 
 
 def _batch_result(logs: dict[str, float], return_dict: bool) -> Any:

@@ -41,12 +41,19 @@ def decode(settings: dict[str, Any], custom_objects: dict[str, Any] | None) -> d
         found[key] = _map(partial(_rebuild, known, custom), settings.get(key))
     optimizer = settings.get("optimizer")
     if isinstance(optimizer, dict):
-        config = dict(optimizer.get("config") or {})
-        rate = config.get("learning_rate")
+        rate = (optimizer.get("config") or {}).get("learning_rate")
+        _must_know(optimizer, optimizers._CLASSES, custom)
         if isinstance(rate, dict):
-            config["learning_rate"] = _rebuild(optimizers, custom, rate)
-        found["optimizer"] = {**optimizer, "config": config}
+            _must_know(rate, optimizers.schedules._CLASSES, custom)
+        found["optimizer"] = optimizers.deserialize(optimizer, custom)
     return found
+
+
+def _must_know(item: dict[str, Any], known: dict[str, Any], custom: dict[str, Any]) -> None:
+    what = "function" if "function" in item else "class"
+    name = str(item.get("function", item.get("class_name")))
+    if name not in custom and (what == "function" or name not in known):
+        raise Unknown(f"the {what} {name!r}")
 
 
 def _is_leaf(value: Any) -> bool:
@@ -85,10 +92,9 @@ def _object(value: Any) -> Any:
 
 
 def _optimizer(optimizer: Any) -> dict[str, Any]:
-    rate = optimizer.learning_rate
     try:
-        return optimizers.serialize(optimizer, {"learning_rate": _function(rate)} if callable(rate) else {})
-    except TypeError as e:
+        return optimizers.serialize(optimizer)
+    except (NotImplementedError, TypeError) as e:
         raise CannotSave(str(e)) from None
 
 

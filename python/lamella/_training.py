@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from operator import is_
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from . import _cpu, metrics
 from ._data import Data, batches
+from ._snapshot import FitState, set_metric_states
 from ._trace import NotTraceable, Symbol, Tracer
 from .autograd import Tensor, as_array, no_grad, wrap
 from .layers.base import _phase, flatten
@@ -34,7 +36,9 @@ class _Step:
     def trainer(self, optimizer: Any) -> Any:
         """The plan with this optimizer."""
         if self._optimizer is not optimizer._native:
-            self._trainer = _cpu.Trainer(self.plan, optimizer._native, self.arrays, optimizer.states(self.params))
+            self._trainer = _cpu.Trainer(
+                self.plan, optimizer._native, self.arrays, optimizer.states(self.params), optimizer.decays(self.params)
+            )
             self._optimizer = optimizer._native
         return self._trainer
 
@@ -65,10 +69,22 @@ class Engine:
         self.metrics: list[metrics.Metric] = []
         self._metric_outputs: list[tuple[metrics.Metric, int, bool]] = []  # metric, output it looks at, weighted
         self._masks: list[Any] = []  # of the outputs of the last forward
+        self._written: set[str] | None = None  # methods of steps that are the user's
+        self._logs: dict[str, float] | None = None  # what a step of the user's gave last
+        self._pending: list[dict[str, Any]] | None = None  # for metrics that are still to be made
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy of the model makes its own plans.
         return {**self.__dict__, "_steps": {}, "_recent": {}, "_known_parts": None}
+
+    def written(self, *names: str) -> bool:
+        """Whether the model's class has one of these methods of its own in the place of the usual one."""
+        if self._written is None:
+            from ._fit import Trainable
+
+            steps = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
+            self._written = {n for n in steps if getattr(type(self.model), n) is not getattr(Trainable, n)}
+        return bool(self._written) and not self._written.isdisjoint(names)
 
     # -- forward, loss and metrics, on tensors or symbols --
 
@@ -82,9 +98,23 @@ class Engine:
         finally:
             _phase.losses = before
 
-    def loss(
-        self, y: Sequence[Tensor], outputs: Sequence[Tensor], weight: Tensor | None, penalties: list[Tensor]
-    ) -> Tensor:
+    def step_loss(
+        self, x: Sequence[Tensor], y: Sequence[Tensor], outputs: Sequence[Tensor], weight: Any,
+        penalties: list[Tensor], training: bool,
+    ) -> Tensor:  # fmt: skip
+        """The loss of a step: the model's `compute_loss` where that is the user's."""
+        if not self.written("compute_loss"):
+            return self.loss(y, outputs, weight, penalties)
+        before, _phase.losses = _phase.losses, penalties
+        try:
+            return self.model.compute_loss(  # type: ignore[no-any-return]
+                x=_one_or_list(list(x)), y=_one_or_list(list(y)) if y else None, y_pred=_one_or_list(list(outputs)),
+                sample_weight=weight, training=training,
+            )  # fmt: skip
+        finally:
+            _phase.losses = before
+
+    def loss(self, y: Sequence[Tensor], outputs: Sequence[Tensor], weight: Any, penalties: list[Tensor]) -> Tensor:
         """The scalar that training minimises."""
         fns = self.model._losses_for(len(outputs))
         expected = sum(f is not None for f in fns)
@@ -106,8 +136,10 @@ class Engine:
             raise ValueError("compile: loss: expected a loss, got None, and no layer adds a penalty")
         return total
 
-    def _weight(self, i: int, output: Tensor, weight: Tensor | None) -> Tensor | None:
+    def _weight(self, i: int, output: Tensor, weight: Any) -> Tensor | None:
         """Sample weights times the mask of output i: padded steps do not count, and the mean is over the others."""
+        if isinstance(weight, list):
+            weight = weight[i]
         mask = self._masks[i] if i < len(self._masks) else None
         if mask is None or tuple(mask.shape) != tuple(output.shape[: len(mask.shape)]):
             return weight
@@ -115,7 +147,9 @@ class Engine:
         steps = steps * (float(np.prod(steps.shape)) / steps.sum().clamp(min=1.0))
         if weight is None:
             return steps
-        return steps * weight.reshape(weight.shape[0], *[1] * (len(steps.shape) - 1))
+        if len(weight.shape) == 1:
+            weight = weight.reshape(weight.shape[0], *[1] * (len(steps.shape) - 1))
+        return steps * weight
 
     def setup_metrics(self, y: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Resolve the names given to compile, now that the shapes are known."""
@@ -135,6 +169,41 @@ class Engine:
                     found.append((m, i, weighted))
         self._metric_outputs = found
         self.metrics = [m for m, _, _ in found]
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._pending is not None:
+            set_metric_states(self.model.metrics, self._pending)
+            self._pending = None
+
+    def resume_metrics(self, data: Data, state: FitState) -> None:
+        """Let metrics go on from where a backup has them; `data` shows the shapes."""
+        self._pending, state.metrics = state.metrics, None
+        if self.metrics or not (self.model._metric_args or self.model._weighted_metric_args):
+            self._go_on()
+            return
+        with no_grad():
+            part = data.take(slice(0, 1))
+            outputs, _ = self.forward([wrap(a) for a in self._floats(part.x)], False)
+            self.setup_metrics([wrap(a) for a in part.y], outputs)
+
+    def build(self, data: Data) -> None:
+        """Make the weights of a model that waits for its first data."""
+        if not self.model.built:
+            with no_grad():
+                part = data.take(slice(0, 1))
+                self.model(_one_or_list([wrap(a) for a in self._floats(part.x)]))
+
+    def _floats(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [a.astype(self.model.compute_dtype) if a.dtype.kind == "u" else a for a in arrays]
+
+    def count(self, y: Sequence[Any], outputs: Sequence[Any], weight: Any) -> None:
+        """Count a batch in the metrics that compile was given."""
+        self.setup_metrics(y, outputs)
+        for m, i, weighted in self._metric_outputs:
+            m.update_state(
+                y[i].detach(), outputs[i].detach(), self._weight(i, outputs[i], weight if weighted else None)
+            )
 
     # -- plans --
 
@@ -149,6 +218,9 @@ class Engine:
 
         mode: train, evaluate, predict.
         """
+        if self.model.run_eagerly:
+            self._steps[mode] = None
+            return None
         parts, signature = self._parts(), data.signature()
         # Freezing layers or replacing arrays makes another plan.
         arrays = [p._data for p in parts.weights]
@@ -156,7 +228,7 @@ class Engine:
         recent = self._recent.get(mode)
         if recent is not None and recent[:4] == (parts, batch, signature, trained) and all(map(is_, recent[4], arrays)):
             return recent[5]  # type: ignore[no-any-return]
-        if trained is not None and not parts.trains():
+        if trained is not None and not (parts.trains() and self.model.optimizer._runs_natively):
             return None
         state = None if trained is None else (parts.frozen, tuple(trained))
         key = (mode, batch, state, tuple([id(a) for a in arrays]), signature)
@@ -165,7 +237,11 @@ class Engine:
                 self._steps.clear()
             try:
                 self._steps[key] = self._trace(data, batch, mode)
-            except NotTraceable:
+            except NotTraceable as e:
+                if self.model.jit_compile is True:
+                    raise ValueError(
+                        f"compile: jit_compile: expected a model that plans can run, got one with {e}"
+                    ) from e
                 self._steps[key] = None
         step = self._steps[key]
         self._recent[mode] = parts, batch, signature, trained, arrays, step
@@ -192,10 +268,10 @@ class Engine:
         if mode == "predict":
             plan = _cpu.Plan(tracer.graph, specs, symbol_ids(outputs), False)
             return _Step(plan, [], batch)
-        y, weight = symbols[nx : nx + ny], symbols[nx + ny] if data.weight is not None else None
-        loss = self.loss(y, outputs, weight, penalties)
+        y, weight = symbols[nx : nx + ny], data.by_output(symbols[nx + ny :])
+        loss = self.step_loss(symbols[:nx], y, outputs, weight, penalties, mode == "train")
         self.setup_metrics(y, outputs)
-        results = [loss]
+        results = [self.model.optimizer.scale_loss(loss) if mode == "train" else loss]
         for m, i, weighted in self._metric_outputs:
             terms = m.terms(y[i], outputs[i], self._weight(i, outputs[i], weight if weighted else None))
             if terms is None:
@@ -207,24 +283,46 @@ class Engine:
 
     # -- runs --
 
-    def train(self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int) -> tuple[float, int, int]:
-        """Train on `steps` batches; returns (loss summed over samples, samples, first bad step or -1)."""
+    def train(
+        self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int, before: float = 0.0
+    ) -> tuple[float, int, int]:
+        """Train on `steps` batches; returns (loss summed over samples, samples, first bad step or -1).
+
+        before: the sum to go on from.
+        """
         optimizer = self.model.optimizer
+        if self.written("train_step", "compute_metrics"):
+            return self._by_user(self.model.train_step, True, data, order, begin, steps, batch, before)
+        if optimizer._excluded[1] is not None:
+            optimizer.name_variables((name, p) for name, p, _ in self.model._named_weights())
         step = self.step_for(data, batch, "train")
         if step is None:
             if self._parts().trains():
-                return self._eager(data, order, begin, steps, batch, True)
+                return self._eager(data, order, begin, steps, batch, True, before)
             if order is not None:
                 data, begin = data.take(order[begin : begin + steps * batch]), 0
-            return self.evaluate(data, begin, steps, batch)
+            loss, samples, bad = self.evaluate(data, begin, steps, batch)
+            return before + loss, samples, bad
+        # Sums go on from those so far: how many steps a call has, the clock decides, and no bit may depend on that.
+        scale = optimizer.loss_scale_factor or 1.0
+        sums = [before * scale]
+        for m in self.metrics:
+            sums += (m._total, m._weight) if _counts_plainly(m) else (0.0, 0.0)
         totals, samples, bad = step.trainer(optimizer).run(
-            data.arrays, order, begin, steps, optimizer.iterations + 1, optimizer.rates(steps)
+            data.arrays, order, begin, steps, optimizer._iterations + 1, optimizer.rates(steps), sums
         )
-        optimizer.iterations += steps
-        return self._count(totals), samples, bad
+        optimizer._iterations += steps
+        for i, m in enumerate(self.metrics):
+            if _counts_plainly(m):
+                m._total, m._weight = totals[1 + 2 * i], totals[2 + 2 * i]
+            else:
+                m.add(totals[1 + 2 * i], totals[2 + 2 * i])
+        return totals[0] / scale, samples, bad
 
     def evaluate(self, data: Data, begin: int, steps: int, batch: int) -> tuple[float, int, int]:
         """As `train`, without changing anything."""
+        if self.written("test_step", "compute_metrics"):
+            return self._by_user(self.model.test_step, False, data, None, begin, steps, batch)
         step = self.step_for(data, batch, "evaluate")
         if step is None:
             return self._eager(data, None, begin, steps, batch, False)
@@ -237,33 +335,60 @@ class Engine:
         return totals[0] if totals else 0.0
 
     def _eager(
-        self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int, training: bool
-    ) -> tuple[float, int, int]:
-        total, bad = 0.0, -1
+        self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int, training: bool,
+        before: float = 0.0,
+    ) -> tuple[float, int, int]:  # fmt: skip
+        total, bad = before, -1
         for s in range(steps):
             rows: Any = slice(begin + s * batch, begin + (s + 1) * batch)
             part = data.take(rows if order is None else order[rows])
-            x = [wrap(a.astype(self.model.compute_dtype) if a.dtype.kind == "u" else a) for a in part.x]
+            x = [wrap(a) for a in self._floats(part.x)]
             y = [wrap(a) for a in part.y]
-            weight = None if part.weight is None else wrap(part.weight)
+            weight = part.by_output([wrap(a) for a in part.weights])
             if training:
                 outputs, penalties = self.forward(x, True)
-                loss = self.loss(y, outputs, weight, penalties)
+                loss = self.step_loss(x, y, outputs, weight, penalties, True)
                 params = [p for p in self._parts().trainable if p._rg]
+                if not (self.model.optimizer._runs_natively or self.model.optimizer._variables):
+                    self.model.optimizer.build(params)
                 for p in params:
                     p._grad = None
-                loss.backward()
-                self.model.optimizer.apply_gradients((p._grad, p) for p in params)
+                self.model.optimizer.scale_loss(loss).backward()
+                reached = [p for p in params if p._grad is not None]
+                self.model.optimizer._step([p._grad for p in reached], reached)
             else:
                 with no_grad():
                     outputs, penalties = self.forward(x, False)
-                    loss = self.loss(y, outputs, weight, penalties)
-            self.setup_metrics(y, outputs)
-            for m, i, weighted in self._metric_outputs:
-                m.update_state(
-                    y[i].detach(), outputs[i].detach(), self._weight(i, outputs[i], weight if weighted else None)
-                )
+                    loss = self.step_loss(x, y, outputs, weight, penalties, False)
+            self.count(y, outputs, weight)
             value = loss.item()
+            total += value * batch
+            if not np.isfinite(value) and bad < 0:
+                bad = s
+        return total, steps * batch, bad
+
+    def _by_user(
+        self, step: Callable[[Any], Any], training: bool, data: Data, order: np.ndarray | None, begin: int, steps: int,
+        batch: int, before: float = 0.0,
+    ) -> tuple[float, int, int]:  # fmt: skip
+        """Steps that the user wrote, on the eager tape."""
+        total, bad = before, -1
+        for s in range(steps):
+            rows: Any = slice(begin + s * batch, begin + (s + 1) * batch)
+            part = data.take(rows if order is None else order[rows])
+            outer, _phase.losses = _phase.losses, []
+            try:
+                with nullcontext() if training else no_grad():
+                    found = step(part.structure(self.model.compute_dtype))
+            finally:
+                _phase.losses = outer
+            if not isinstance(found, dict):
+                raise TypeError(
+                    f"{type(self.model).__name__}: {'train_step' if training else 'test_step'}: expected a dict of "
+                    f"names to numbers, got {type(found).__name__}"
+                )
+            self._logs = {k: _number(v) for k, v in found.items()}
+            value = self._logs.get("loss", 0.0)
             total += value * batch
             if not np.isfinite(value) and bad < 0:
                 bad = s
@@ -271,6 +396,14 @@ class Engine:
 
     def predict(self, data: Data, batch: int) -> list[np.ndarray]:
         """The model's outputs for all rows."""
+        if self.written("predict_step"):
+            groups = []
+            for begin in range(0, data.rows, batch):
+                part = data.take(slice(begin, begin + batch))
+                with no_grad():
+                    found = self.model.predict_step(part.structure(self.model.compute_dtype))
+                groups.append([as_array(o) for o in flatten(found)])
+            return [np.concatenate(group) for group in zip(*groups, strict=True)]
         if data.rows <= batch and all([a.dtype.kind != "u" for a in data.x]):
             step = self.step_for(data, data.rows, "predict")
             if step is not None and step.by_row:
@@ -293,7 +426,7 @@ class Engine:
             for s in range(steps):
                 first = begin + s * batch
                 part = data.take(slice(first, first + batch))
-                x = [wrap(a.astype(self.model.compute_dtype) if a.dtype.kind == "u" else a) for a in part.x]
+                x = [wrap(a) for a in self._floats(part.x)]
                 got = [as_array(o) for o in self.forward(x, False)[0]]
                 if not outputs:
                     outputs.extend(np.empty((data.rows, *g.shape[1:]), g.dtype) for g in got)
@@ -302,14 +435,27 @@ class Engine:
 
     def logs(self, loss: float, samples: int) -> dict[str, float]:
         """What an epoch reports."""
+        if self._logs is not None:
+            return dict(self._logs)
         out = {"loss": loss / max(samples, 1)}
         for m in self.metrics:
             out[m.name] = float(m.result())
         return out
 
     def reset_metrics(self) -> None:
-        for m in self.metrics:
+        """Begin an epoch."""
+        self._logs = None
+        for m in self.model.metrics if self.written("train_step", "test_step", "compute_metrics") else self.metrics:
             m.reset_state()
+
+
+def _counts_plainly(m: metrics.Metric) -> bool:
+    return type(m).add is metrics.Metric.add
+
+
+def _number(value: Any) -> Any:
+    array = as_array(value)
+    return float(array) if array.ndim == 0 else array.copy()
 
 
 def symbol_ids(tensors: Sequence[Any]) -> list[int]:
@@ -327,39 +473,54 @@ class EpochRunner:
     """One epoch over arrays, in slices short enough for progress bars, callbacks and Ctrl-C."""
 
     def __init__(
-        self, engine: Engine, callbacks: Any, progress: Callable[[int, dict[str, float]], None] | None
+        self,
+        engine: Engine,
+        callbacks: Any,
+        progress: Callable[[int, dict[str, float]], None] | None,
+        state: FitState,
     ) -> None:
-        self.engine, self.callbacks, self.progress = engine, callbacks, progress
-        self.loss, self.samples, self.step = 0.0, 0, 0
+        self.engine, self.callbacks, self.progress, self.state = engine, callbacks, progress, state
         self.warned = False
 
-    def run(self, data: Data, order: np.ndarray | None, batch: int, most_steps: int | None, epoch: int) -> None:
-        """Train on the data in the given order."""
-        begin = 0
+    def run(
+        self,
+        data: Data,
+        order: np.ndarray | None,
+        batch: int,
+        most_steps: int | None,
+        epoch: int,
+        passed: int = 0,
+    ) -> None:
+        """Train on the data in the given order, but for the first `passed` batches."""
+        begin, state = 0, self.state
+        # With batches seen one by one there are as many calls as `steps_per_execution` says.
+        at_most = self.engine.model.steps_per_execution if self.callbacks.needs_batches else None
         for size, steps in batches(data.rows if order is None else len(order), batch):
+            done, slice_steps = min(passed, steps), 1
+            passed -= done
+            begin += done * size
             if most_steps is not None:
-                steps = min(steps, most_steps - self.step)
-            done, slice_steps = 0, 1
+                steps = min(steps, done + most_steps - state.step)
             while done < steps and not self.engine.model.stop_training:
-                n = 1 if self.callbacks.needs_batches else min(slice_steps, steps - done)
+                n = min(at_most or slice_steps, steps - done)
                 if self.callbacks.needs_batches:
-                    self.callbacks.on_train_batch_begin(self.step, {})
+                    self.callbacks.on_train_batch_begin(state.step, {})
                 started = time.perf_counter()
-                loss, samples, bad = self.engine.train(data, order, begin, n, size)
+                loss, samples, bad = self.engine.train(data, order, begin, n, size, state.loss)
                 elapsed = max(time.perf_counter() - started, 1e-6)
                 if bad >= 0 and not self.warned:
                     self.warned = True
-                    warn_not_finite(f"epoch {epoch + 1}, batch {self.step + bad} (counted from 0)")
-                self.loss += loss
-                self.samples += samples
-                self.step += n
+                    warn_not_finite(f"epoch {epoch + 1}, batch {state.step + bad} (counted from 0)")
+                state.loss = loss
+                state.samples += samples
+                state.step += n
                 done += n
                 begin += n * size
                 slice_steps = max(1, min(int(n * _SLICE_SECONDS / elapsed), 2 * slice_steps + 8))
                 if self.callbacks.needs_batches:
-                    self.callbacks.on_train_batch_end(self.step - 1, self.engine.logs(self.loss, self.samples))
+                    self.callbacks.on_train_batch_end(state.step - 1, self.engine.logs(state.loss, state.samples))
                 if self.progress is not None:
-                    self.progress(n, self.engine.logs(self.loss, self.samples))
+                    self.progress(n, self.engine.logs(state.loss, state.samples))
 
 
 def warn_not_finite(where: str) -> None:

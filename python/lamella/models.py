@@ -205,7 +205,8 @@ class Model(Trainable):
                     for (slot, _), a in zip(self.optimizer._native.slots, arrays, strict=True):
                         if id(p) in names:
                             tensors[f"optimizer/{slot}/{names[id(p)]}"] = a
-                description["iterations"] = self.optimizer.iterations
+                tensors.update({f"optimizer/own/{i}": v._data for i, v in enumerate(self.optimizer._own)})
+                description["iterations"] = self.optimizer._iterations
         _saving.write(path, tensors, description)
 
     def _inference_graph(self) -> Any:
@@ -460,9 +461,15 @@ def load_model(filepath: Any, custom_objects: dict[str, type] | None = None, com
 
 def _restore_optimizer(model: Model, tensors: dict[str, np.ndarray], description: dict[str, Any]) -> None:
     optimizer = model.optimizer
-    optimizer.iterations = int(description.get("iterations", 0))
+    optimizer._iterations = int(description.get("iterations", 0))
     for name, p, _ in model._named_weights():
         slots = [tensors.get(f"optimizer/{slot}/{name}") for slot, _ in optimizer._native.slots]
         if slots and all(a is not None and a.shape == p.shape for a in slots):
             for have, new in zip(optimizer.states([p])[0], slots, strict=True):
                 have[...] = new
+    own = [a for name, a in tensors.items() if name.startswith("optimizer/own/")]
+    if own:
+        optimizer.build(model.trainable_variables)
+        for i, have in enumerate(optimizer._own):
+            if i < len(own) and tensors[f"optimizer/own/{i}"].shape == have.shape:
+                have._data[...] = tensors[f"optimizer/own/{i}"]

@@ -33,10 +33,15 @@ RULES = [
     ("nadam", {}),
     ("nadam", {"momentum_decay": 1.0, "eps": 1e-7}),
     ("lion", {}),
+    ("radam", {}),
+    ("radam", {"beta2": 0.9, "eps": 1e-3}),
+    ("ftrl", {}),
+    ("ftrl", {"power": 0.3, "l1": 0.5, "l2": 0.1, "initial_accumulator": 0.2}),
+    ("ftrl", {"power": 0.0, "l2_shrinkage": 0.1, "beta": 0.2}),
 ]
 # Around vectors and the 4096-element chunks.
 SHAPES = [(), (1,), (7,), (3, 5), (33,), (0, 4), (4096,), (4097,), (20_001,)]
-STEPS = 5
+STEPS = 7  # enough for both ways of radam
 
 
 def run(name, hyper, dtype, shapes=SHAPES, grad_scale=1.0, seed=0):
@@ -58,10 +63,10 @@ def run(name, hyper, dtype, shapes=SHAPES, grad_scale=1.0, seed=0):
 def check(params, wanted, dtype, lr):
     for p, w in zip(params, wanted, strict=True):
         assert p.dtype == dtype
-        # Each of the 5 steps rounds w (up to 5) once or twice, and moves it by a few lr with some eps of error; the
+        # Each of the 7 steps rounds w (up to 5) once or twice, and moves it by a few lr with some eps of error; the
         # centered variance v - mean^2 may lose three digits of those steps.
         eps = float(np.finfo(dtype).eps)
-        np.testing.assert_allclose(p, w, rtol=0, atol=5 * eps * 5 + 3e3 * eps * lr)
+        np.testing.assert_allclose(p, w, rtol=0, atol=7 * eps * 5 + 4e3 * eps * lr)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -342,3 +347,71 @@ def test_a_small_eps_keeps_the_smallest_averages():
     assert np.all(states[0][1] > 0)
     assert np.all(states[0][1] < np.finfo(np.float32).tiny)
     np.testing.assert_allclose(params[0], 1 - 1e-3, rtol=1e-5)
+
+
+def with_options(steps, **options):
+    """A parameter and its average after steps of gradients 1, 2, ..., without and with the options."""
+    o = _cpu.Optimizer("sgd", {"learning_rate": 0.1, **options})
+    w = np.ones(5001)
+    states = [[np.full_like(w, start) for _, start in o.slots]]
+    seen = []
+    for t in range(1, steps + 1):
+        o.step([w], [np.full_like(w, t)], states, t)
+        seen.append((w[-1].item(), {name: a[-1].item() for (name, _), a in zip(o.slots, states[0], strict=True)}))
+    return seen
+
+
+def test_gradients_are_accumulated():
+    seen = with_options(7, accumulation_steps=3)
+    np.testing.assert_allclose([w for w, _ in seen], [1, 1, 0.8, 0.8, 0.8, 0.3, 0.3])
+    assert [s["gradient_accumulator"] for _, s in seen] == [1, 3, 0, 4, 9, 0, 7]
+
+
+def test_momentum_counts_updates_where_gradients_are_accumulated():
+    one = with_options(6, accumulation_steps=2, momentum=0.9, dampening=0.5)[-1][0]
+    o = _cpu.Optimizer("sgd", {"learning_rate": 0.1, "momentum": 0.9, "dampening": 0.5})
+    w, s = np.ones(1), [[np.zeros(1)]]
+    for t in (1, 2, 3):
+        o.step([w], [np.full(1, 2 * t - 0.5)], s, t)
+    np.testing.assert_allclose(one, w[0], rtol=1e-14)
+
+
+def test_averages_of_parameters():
+    seen = with_options(4, use_ema=True, ema_momentum=0.75)
+    w, average = 1.0, None
+    for t, (got, state) in enumerate(seen, 1):
+        w -= 0.1 * t
+        average = w if average is None else 0.75 * average + 0.25 * w
+        np.testing.assert_allclose((got, state["average"]), (w, average), rtol=1e-14)
+
+
+def test_averages_replace_parameters():
+    seen = with_options(5, use_ema=True, ema_momentum=0.5, ema_overwrite=2)
+    w, average = 1.0, None
+    for t, (got, state) in enumerate(seen, 1):
+        w -= 0.1 * t
+        average = w if average is None else 0.5 * average + 0.5 * w
+        w = average if t % 2 == 0 else w
+        np.testing.assert_allclose((got, state["average"]), (w, average), rtol=1e-14)
+
+
+def test_a_loss_scale_is_taken_off_before_clipping():
+    w = np.zeros(3, np.float32)
+    o = _cpu.Optimizer("sgd", {"learning_rate": 1.0, "loss_scale": 1024.0, "clipvalue": 0.5})
+    o.step([w], [np.array([100, 512, 4096], np.float32)], [[]], 1)
+    np.testing.assert_allclose(w, [-100 / 1024, -0.5, -0.5])
+
+
+@pytest.mark.parametrize(
+    ("hyper", "text"),
+    [
+        ({"accumulation_steps": 0}, "accumulation_steps"),
+        ({"accumulation_steps": 1.5}, "accumulation_steps"),
+        ({"ema_overwrite": 2.5}, "ema_overwrite"),
+        ({"ema_momentum": 1.5}, "ema_momentum"),
+        ({"loss_scale": 0.0}, "loss_scale"),
+    ],
+)
+def test_bad_options(hyper, text):
+    with pytest.raises(ValueError, match=text):
+        _cpu.Optimizer("sgd", hyper)

@@ -4,6 +4,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/cpu/tables.h"
+#include "kernels/cpu/vmath.h"
 
 namespace lamella::LAMELLA_NS {
 namespace {
@@ -227,6 +228,40 @@ void adadelta(const Context& ctx, const OptimizerParams<T>& p) {
   });
 }
 
+// FTRL-proximal (McMahan et al. 2013).
+template <class T>
+void ftrl(const Context& ctx, const OptimizerParams<T>& p) {
+  using V = Vec<T>;
+  const V l1(p.l1), power(p.power), shrinkage(p.shrinkage);
+  const auto raised = [&](V x) {
+    if (p.power == T(0.5)) return sqrt(x);
+    return p.power == T(0) ? V(T(1)) : vexp<T>(power * vlog<T>(x));
+  };
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
+    const V per_rate(T(1) / t.lr), l2(p.l2 + p.l2_of_rate / t.lr);
+    update_chunk<2>(p, t, c, T(0), [&](V& w, V g, V& sum, V& linear, V&) {
+      const V before = raised(sum);
+      sum = fma(g, g, sum);
+      const V now = raised(sum);
+      linear = fnma((now - before) * per_rate, w, linear + fma(shrinkage, w, g));
+      w = (min(l1, max(neg(l1), linear)) - linear) / fma(now, per_rate, l2);
+    });
+  });
+}
+
+template <class T>
+void blend(const Context& ctx, const OptimizerParams<T>& p) {
+  using V = Vec<T>;
+  const V keep(p.beta1), take(p.take1);
+  for_each_chunk(ctx, p, [&](const OptimizerTensor<T>& t, const OptimizerChunk& c) {
+    for_each_vec<T>(
+        c.begin, c.end, [&](int64_t i, auto step) __attribute__((always_inline)) {
+          const V kept = p.beta1 == T(0) ? V::zero() : keep * load(t.w + i, step);
+          store(t.w + i, p.take1 == T(0) ? kept : fma(take, load(t.g + i, step), kept), step);
+        });
+  });
+}
+
 template <class T>
 void fill_typed(OptimizerKernels<T>& k) {
   k.sgd = sgd<T>;
@@ -237,6 +272,8 @@ void fill_typed(OptimizerKernels<T>& k) {
   k.adamax = adamax<T>;
   k.nadam = nadam<T>;
   k.lion = lion<T>;
+  k.ftrl = ftrl<T>;
+  k.blend = blend<T>;
 }
 
 }  // namespace

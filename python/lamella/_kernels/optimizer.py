@@ -28,7 +28,7 @@ def optimizer_states(name: str, params: Sequence[np.ndarray], **hyper: Any) -> l
 
     Parameters
     ----------
-    name : {"sgd", "adam", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "lion"}
+    name : {"sgd", "adam", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "lion", "radam", "ftrl"}
     params : sequence of ndarray
     **hyper
         See `optimizer_step`.
@@ -68,8 +68,10 @@ def optimizer_step(
         sgd: momentum, dampening, nesterov, velocity. adam: beta1, beta2, eps, amsgrad, eps_hat. rmsprop: rho, eps,
         momentum, centered, eps_inside, velocity. adagrad: eps, lr_decay, initial_accumulator, eps_inside.
         adadelta: rho, eps. adamax: beta1, beta2, eps, eps_inside. nadam: beta1, beta2, eps, momentum_decay.
-        lion: beta1, beta2. The defaults are PyTorch's; velocity, eps_hat and eps_inside select Keras' rules (in adamax
-        eps_inside, on by default, is PyTorch's).
+        lion: beta1, beta2. radam: beta1, beta2, eps. ftrl: power, initial_accumulator, l1, l2, l2_shrinkage, beta.
+        For all besides: loss_scale, accumulation_steps, use_ema, ema_momentum, ema_overwrite.
+        The defaults are PyTorch's; velocity, eps_hat and eps_inside select Keras' rules (in adamax eps_inside, on by
+        default, is PyTorch's).
     """
     _cpu.Optimizer(name, hyper).step(list(params), list(grads), list(states), step, grad_scale=grad_scale)
 

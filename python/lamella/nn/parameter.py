@@ -124,6 +124,11 @@ class Parameter(ag.Tensor):
     def data(self, value: Any) -> None:
         self.assign(ag.as_array(value))
 
+    @property
+    def value(self) -> Parameter:
+        """The parameter itself: what Keras' variables call their tensor."""
+        return self
+
     def assign(self, array: np.ndarray) -> None:
         """Take other values: in place where shape and dtype stay."""
         if array.shape == self.shape and array.dtype == self.dtype:

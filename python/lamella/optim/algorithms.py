@@ -1,4 +1,4 @@
-"""The optimizers, with PyTorch's signatures and defaults.
+"""Optimizers other than Adam's family, with PyTorch's signatures and defaults.
 
 `foreach` and `fused` are PyTorch's hints how to compute; every step here is one fused native call.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .optimizer import Optimizer, check, refuse
+from .optimizer import Optimizer, check, check_betas, refuse
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Lion", "RMSprop"]
 
 
 class SGD(Optimizer):
@@ -50,7 +50,7 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        refuse("SGD", differentiable=differentiable)
+        refuse("SGD", differentiable=differentiable, foreach_and_fused=foreach and fused)
         check("SGD", lr=lr, momentum=momentum, weight_decay=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("SGD: nesterov: needs a momentum and no dampening")
@@ -76,112 +76,6 @@ class SGD(Optimizer):
             "nesterov": bool(group["nesterov"]),
             "maximize": bool(group["maximize"]),
         }
-
-
-class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015).
-
-    Parameters
-    ----------
-    params : iterable
-        Parameters, or groups of them.
-    lr : float
-        Learning rate.
-    betas : (float, float)
-        Decay of the averages of the gradient and of its square.
-    eps : float
-        Added to the root of the average square.
-    weight_decay : float
-        Factor of the L2 penalty.
-    amsgrad : bool
-        Whether the largest average square so far is used.
-    maximize : bool
-        Whether to climb.
-    decoupled_weight_decay : bool
-        Whether the weight decay is AdamW's.
-    """
-
-    _kind = "adam"
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        amsgrad: bool = False,
-        *,
-        foreach: bool | None = None,
-        maximize: bool = False,
-        capturable: bool = False,
-        differentiable: bool = False,
-        fused: bool | None = None,
-        decoupled_weight_decay: bool = False,
-    ) -> None:
-        name = type(self).__name__
-        refuse(name, capturable=capturable, differentiable=differentiable)
-        check(name, lr=lr, eps=eps, weight_decay=weight_decay)
-        if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
-            raise ValueError(f"{name}: betas: expected two numbers in [0, 1), got {betas}")
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": tuple(betas),
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-        )
-
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        beta1, beta2 = group["betas"]
-        return {
-            "learning_rate": float(group["lr"]),
-            "beta1": float(beta1),
-            "beta2": float(beta2),
-            "eps": float(group["eps"]),
-            "weight_decay": float(group["weight_decay"]),
-            "decoupled": bool(group["decoupled_weight_decay"]),
-            "amsgrad": bool(group["amsgrad"]),
-            "maximize": bool(group["maximize"]),
-        }
-
-
-class AdamW(Adam):
-    """Adam with weight decay apart from the gradient (Loshchilov & Hutter 2019); see `Adam`."""
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-        foreach: bool | None = None,
-        capturable: bool = False,
-        differentiable: bool = False,
-        fused: bool | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            amsgrad,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            decoupled_weight_decay=True,
-        )
 
 
 class RMSprop(Optimizer):
@@ -288,7 +182,7 @@ class Adagrad(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        refuse("Adagrad", differentiable=differentiable)
+        refuse("Adagrad", differentiable=differentiable, foreach_and_fused=foreach and fused)
         check(
             "Adagrad",
             lr=lr,
@@ -317,5 +211,102 @@ class Adagrad(Optimizer):
             "eps": float(group["eps"]),
             "weight_decay": float(group["weight_decay"]),
             "initial_accumulator": float(group["initial_accumulator_value"]),
+            "maximize": bool(group["maximize"]),
+        }
+
+
+class Adadelta(Optimizer):
+    """Steps of the size of the last steps, relative to the gradients' (Zeiler 2012).
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters, or groups of them.
+    lr : float
+        Factor of the steps.
+    rho : float
+        Decay of the averages of the squared gradients and steps.
+    eps : float
+        Added to the averages.
+    weight_decay : float
+        Factor of the L2 penalty.
+    maximize : bool
+        Whether to climb.
+    """
+
+    _kind = "adadelta"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        capturable: bool = False,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        refuse("Adadelta", capturable=capturable, differentiable=differentiable)
+        check("Adadelta", lr=lr, eps=eps, weight_decay=weight_decay)
+        if not 0 <= rho < 1:
+            raise ValueError(f"Adadelta: rho: expected a number in [0, 1), got {rho}")
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
+
+    @staticmethod
+    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "learning_rate": float(group["lr"]),
+            "rho": float(group["rho"]),
+            "eps": float(group["eps"]),
+            "weight_decay": float(group["weight_decay"]),
+            "maximize": bool(group["maximize"]),
+        }
+
+
+class Lion(Optimizer):
+    """Steps of one size in the direction of the momentum's sign (Chen et al. 2023); PyTorch itself has none.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters, or groups of them.
+    lr : float
+        The size of the steps.
+    betas : (float, float)
+        How much of the average stays in the direction, and in the average itself.
+    weight_decay : float
+        Apart from the gradient, as in AdamW.
+    maximize : bool
+        Whether to climb.
+    """
+
+    _kind = "lion"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        check("Lion", lr=lr, weight_decay=weight_decay)
+        super().__init__(
+            params,
+            {"lr": lr, "betas": check_betas("Lion", betas), "weight_decay": weight_decay, "maximize": maximize},
+        )
+
+    @staticmethod
+    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "learning_rate": float(group["lr"]),
+            "beta1": float(group["betas"][0]),
+            "beta2": float(group["betas"][1]),
+            "weight_decay": float(group["weight_decay"]),
+            "decoupled": True,
             "maximize": bool(group["maximize"]),
         }

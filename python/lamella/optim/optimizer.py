@@ -11,7 +11,7 @@ import numpy as np
 from .. import _cpu
 from .. import autograd as ag
 from .._functional.shape import inverse
-from ..nn.module import clear_grad
+from ..nn.module import _add_hook, clear_grad
 
 __all__ = ["Optimizer"]
 
@@ -37,6 +37,7 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Any, dict[str, Any]] = defaultdict(dict)
         self._native: list[tuple[_cpu.Optimizer, dict[str, Any]]] = []
+        self._hooks: dict[str, dict[int, Callable[..., Any]]] = defaultdict(dict)
         if isinstance(params, ag.Tensor):
             raise TypeError("optimizer: params: expected an iterable of parameters, got a single tensor")
         groups = list(params)
@@ -61,8 +62,13 @@ class Optimizer:
         """
         params = param_group["params"]
         params = [params] if isinstance(params, ag.Tensor) else list(params)
+        names = [p[0] for p in params if isinstance(p, tuple)]
+        named = [bool(g.get("param_names")) for g in self.param_groups if g["params"]]
+        if (names and len(names) != len(params)) or (params and any(n != bool(names) for n in named)):
+            raise ValueError("optimizer: params: expected all of them with names, or none, got some")
         params = [p[1] if isinstance(p, tuple) else p for p in params]
-        unknown = [k for k in param_group if k != "params" and k not in self.defaults and k != "initial_lr"]
+        known = {"params", "param_names", "initial_lr", "swa_lr", *self.defaults}
+        unknown = [k for k in param_group if k not in known]
         if unknown:
             raise ValueError(
                 f"{type(self).__name__}: unknown options {', '.join(map(repr, unknown))}; "
@@ -77,7 +83,7 @@ class Optimizer:
             if id(p) in taken:
                 raise ValueError("optimizer: params: a parameter is there twice")
             taken.add(id(p))
-        group = {**param_group, "params": params}
+        group = {**param_group, "params": params, **({"param_names": names} if names else {})}
         for key, value in self.defaults.items():
             if group.setdefault(key, value) is REQUIRED:
                 raise ValueError(f"{type(self).__name__}: {key}: needed in every group, got none")
@@ -103,6 +109,10 @@ class Optimizer:
         -------
         The closure's result, or None.
         """
+        for hook in list(self._hooks["step_pre"].values()):
+            changed = hook(self, (closure,) if closure is not None else (), {})
+            if changed is not None:
+                raise NotImplementedError("optimizer: register_step_pre_hook: hooks cannot replace step's arguments")
         loss = None
         if closure is not None:
             with ag.enable_grad():
@@ -116,12 +126,23 @@ class Optimizer:
                         native.set_hyper(key, value)
                 self._native[i] = (native, now)
             self._step_group(native, group["params"])
+        for hook in list(self._hooks["step_post"].values()):
+            hook(self, (closure,) if closure is not None else (), {})
         return loss
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> Any:
+        """Call ``hook(optimizer, args, kwargs)`` before each step; the handle's `remove` ends that."""
+        return _add_hook(self._hooks["step_pre"], hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> Any:
+        """Call ``hook(optimizer, args, kwargs)`` after each step; the handle's `remove` ends that."""
+        return _add_hook(self._hooks["step_post"], hook)
 
     def _step_group(self, native: _cpu.Optimizer, params: list[Any]) -> None:
         # One call for all parameters that have seen the same number of steps, in one dtype: nearly always all.
         batches: dict[Any, tuple[list[Any], list[Any], list[Any]]] = {}
         changed = []
+        slots_now = native.slots
         for p in params:
             leaf = getattr(p, "physical", p)
             grad = leaf._grad
@@ -129,7 +150,10 @@ class Optimizer:
                 continue
             state = self.state.get(p)
             if state is None:
-                state = self.state[p] = {"step": 0, "slots": self._new_slots(native, leaf._data)}
+                state = self.state[p] = {"step": 0, "slots": []}
+            if len(state["slots"]) < len(slots_now):  # at first, or where a schedule has turned momentum on
+                new = slots_now[len(state["slots"]) :]
+                state["slots"] += [np.full(leaf._data.shape, initial, leaf._data.dtype) for _, initial in new]
             state["step"] += 1
             arrays, grads, slots = batches.setdefault((state["step"], leaf._data.dtype.char), ([], [], []))
             arrays.append(leaf._data)
@@ -143,10 +167,6 @@ class Optimizer:
             now = ag._clock[0]
             for leaf in changed:
                 leaf._version[0] = now
-
-    @staticmethod
-    def _new_slots(native: _cpu.Optimizer, data: np.ndarray) -> list[np.ndarray]:
-        return [np.full(data.shape, initial, data.dtype) for _, initial in native.slots]
 
     # -- saving --
 
@@ -224,6 +244,9 @@ class Optimizer:
             slots.append(np.array(array, p.dtype, order="C"))
         return {"step": int(entry.get("step", 1)), "slots": slots}  # PyTorch's SGD does not count
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_hooks": defaultdict(dict)}
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for i, group in enumerate(self.param_groups):
@@ -257,3 +280,10 @@ def check(name: str, **values: Any) -> None:
     for key, value in values.items():
         if not float(value) >= 0:
             raise ValueError(f"{name}: {key}: expected a number >= 0, got {value}")
+
+
+def check_betas(name: str, betas: Any) -> tuple[float, float]:
+    """Check the decays of two averages."""
+    if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
+        raise ValueError(f"{name}: betas: expected two numbers in [0, 1), got {betas}")
+    return betas[0], betas[1]

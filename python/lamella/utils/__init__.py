@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 # Where the names are that are imported when they are first used.
 _PLACES = {"PyDataset": "_py_dataset", "Sequence": "_py_dataset"}
 
-__all__ = ["PyDataset", "Sequence", "data", "set_random_seed", "to_categorical"]
+__all__ = [
+    "PyDataset", "Sequence", "data", "pack_x_y_sample_weight", "set_random_seed", "to_categorical",
+    "unpack_x_y_sample_weight",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -61,3 +64,21 @@ def set_random_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     lamella.seed(seed)
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """What a `train_step` is given, as (x, y, sample_weight) with None for what there is not."""
+    parts = tuple(data) if isinstance(data, (list, tuple)) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            f"unpack_x_y_sample_weight: data: expected x, (x, y) or (x, y, sample_weight), got {len(parts)} parts"
+        )
+    x, y, sample_weight = (*parts, None, None)[:3]
+    return x, y, sample_weight
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """The opposite of `unpack_x_y_sample_weight`: (x, y, sample_weight) as far as they are given."""
+    if y is None:
+        return (x,) if isinstance(x, (list, tuple)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
