@@ -403,7 +403,9 @@ class Plan::Compiler {
     return false;
   }
 
-  // Only weights that are the same at every step can be prepared.
+  // Only weights that are the same at every step can be prepared. In training they are frozen ones, and memory is
+  // scarce: large ones are transformed at each step, which takes a few per cent of their use.
+  static constexpr int64_t kMostPreparedInTraining = 4 << 20;
   void reserve_prepared(Step& s, const DraftStep& d) {
     std::vector<TensorSpec> in;
     for (size_t k = 0; k < d.in.size(); ++k) {
@@ -413,6 +415,7 @@ class Plan::Compiler {
       s.prepared_from |= 1u << k;
     }
     const TensorSpec spec = d.op->prepared_spec(in);
+    if (training_ && spec.bytes() > kMostPreparedInTraining) return;
     if (spec.bytes() == 0) return;
     s.prepared = {allocate(spec.bytes()), spec.dtype, spec.shape};
     plan_.memory_.push_back(s.prepared.data);
