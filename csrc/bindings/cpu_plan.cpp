@@ -84,7 +84,7 @@ py::list run(Plan& plan, const py::sequence& inputs) {
 class Trainer {
  public:
   Trainer(std::shared_ptr<Plan> plan, std::shared_ptr<Optimizer> optimizer, const py::sequence& params,
-          const py::sequence& states, const py::object& weight_decays)
+          const py::sequence& states, const py::object& weight_decays, const py::dict& constraints)
       : plan_(std::move(plan)), optimizer_(std::move(optimizer)) {
     const auto& gradients = plan_->gradients();
     if (gradients.empty()) fail_value("plan", "Trainer", "a plan compiled for training", "one for inference");
@@ -103,6 +103,7 @@ class Trainer {
     for (py::handle p : params) keep_.push_back(py::reinterpret_borrow<py::object>(p));
     for (py::handle arrays : states)
       for (py::handle a : arrays) keep_.push_back(py::reinterpret_borrow<py::object>(a));
+    for (auto [key, plan] : constraints) add_constraint(key.cast<size_t>(), plan.cast<std::shared_ptr<Plan>>());
   }
 
   py::tuple run(const py::sequence& data, const py::object& order, int64_t begin, int64_t steps, int64_t first_step,
@@ -129,15 +130,31 @@ class Trainer {
     {
       ReleaseGil release;
       const auto lock = plan_->lock();
-      train_steps(*plan_, s.samples, begin, steps, *optimizer_, slots_, first_step, rates, totals);
+      train_steps(*plan_, s.samples, begin, steps, *optimizer_, slots_, first_step, rates, totals, constraints_);
     }
     return totals_tuple(totals);
   }
 
  private:
+  void add_constraint(size_t param, std::shared_ptr<Plan> plan) {
+    if (param >= slots_.size()) {
+      fail_value("plan", "constraints", "numbers of params", std::to_string(param));
+    }
+    const TensorView& value = slots_[param].value;
+    const auto fits = [&](const TensorSpec& s) { return s == value.spec(); };
+    if (plan->input_specs().size() != 1 || plan->results().size() != 1 || !fits(plan->input_specs()[0]) ||
+        !fits(plan->results()[0].spec())) {
+      fail_value("plan", "constraints", "plans from " + value.spec().str() + " to the same", "another");
+    }
+    constraints_.push_back({plan.get(), value});
+    constraint_plans_.push_back(std::move(plan));
+  }
+
   std::shared_ptr<Plan> plan_;
   std::shared_ptr<Optimizer> optimizer_;
   std::vector<ParamSlot> slots_;
+  std::vector<Constraint> constraints_;
+  std::vector<std::shared_ptr<Plan>> constraint_plans_;
   std::vector<py::object> keep_;
 };
 
@@ -225,9 +242,10 @@ void bind_plan(py::module_& m) {
           "Write the results for rows [begin, begin + steps * batch) into `outputs`, arrays for all rows.");
   py::class_<Trainer>(m, "Trainer", "A plan with the optimizer and the arrays that its training steps change.")
       .def(py::init<std::shared_ptr<Plan>, std::shared_ptr<Optimizer>, const py::sequence&, const py::sequence&,
-                    const py::object&>(),
+                    const py::object&, const py::dict&>(),
            py::arg("plan"), py::arg("optimizer"), py::arg("params"), py::arg("states"),
-           py::arg("weight_decays") = py::none())
+           py::arg("weight_decays") = py::none(), py::arg("constraints") = py::dict(),
+           "constraints: by the number of a param, the plan that gives what it becomes after each update.")
       .def("run", &Trainer::run, py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"),
            py::arg("first_step"), py::arg("learning_rates"), py::arg("before") = std::vector<double>{},
            "Run training steps; returns (sums of results, samples, first step with a NaN or infinite loss or -1).\n"

@@ -61,6 +61,11 @@ void add_results(const Plan& plan, int64_t step, StepTotals& totals) {
   totals.samples += batch_of(plan);
 }
 
+void constrain(const Constraint& c) {
+  c.plan->run({&c.value, 1});
+  std::memmove(c.value.data, c.plan->results()[0].data, static_cast<size_t>(c.value.spec().bytes()));
+}
+
 }  // namespace
 
 void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int64_t steps) {
@@ -100,14 +105,16 @@ void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int6
 
 void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
                  std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
-                 StepTotals& totals) {
+                 StepTotals& totals, std::span<const Constraint> constraints) {
   plan.refresh_prepared();
+  for (const Constraint& c : constraints) c.plan->refresh_prepared();
   Feeder feeder(plan, samples);
   for (int64_t s = 0; s < steps; ++s) {
     feeder.run(begin + s * batch_of(plan));
     add_results(plan, s, totals);
     optimizer.set_learning_rate(learning_rates[learning_rates.size() == 1 ? 0 : static_cast<size_t>(s)]);
     optimizer.step(plan.exec(), slots, first_step + s);
+    for (const Constraint& c : constraints) constrain(c);
   }
 }
 

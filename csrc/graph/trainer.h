@@ -23,6 +23,13 @@ struct StepTotals {
   int64_t first_nan_step = -1;  // first step of this call whose loss was NaN or infinite
 };
 
+// What a weight becomes after each update: the only result of a plan, of the weight's shape, whose only input is the
+// weight (a norm cut down, negative values set to 0).
+struct Constraint {
+  Plan* plan = nullptr;
+  TensorView value;
+};
+
 // Throws Error(kValue) unless the arrays' rows fit the plan's inputs (uint8 may feed a float input) and the rows for
 // `steps` steps from `begin` exist.
 void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int64_t steps);
@@ -32,7 +39,7 @@ void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int6
 // `first_step` counts optimizer steps from 1. slots: one per plan.gradients(), in that order.
 void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
                  std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
-                 StepTotals& totals);
+                 StepTotals& totals, std::span<const Constraint> constraints = {});
 
 // Sums the plan's scalar results, as in training without the update.
 void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals);

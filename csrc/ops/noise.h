@@ -8,14 +8,21 @@
 
 namespace lamella {
 
-// The attribute `key` = [seed, stream]: the stream to draw from; without it each forward takes the next one.
+// Where an op draws from: by default each forward takes the next stream of the Exec's generator. The attribute `key` =
+// [seed, stream] names another; `seed` alone takes the place of the generator's, whose count of streams goes on.
 struct KeyAttr {
   bool given = false;
   PhiloxKey key;
+  bool seeded = false;
+  uint64_t seed = 0;
 
   void read(AttrReader& a, const char* op);
   void write(Json& a) const;
-  PhiloxKey take(Exec& exec) const { return given ? key : exec.generator().next(); }
+  PhiloxKey take(Exec& exec) const {
+    if (given) return key;
+    const PhiloxKey next = exec.generator().next();
+    return seeded ? PhiloxKey{seed, next.stream} : next;
+  }
 };
 
 // The threshold below which a random word falls with probability p; true where that is 2^32: all of them do.

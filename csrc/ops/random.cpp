@@ -197,14 +197,18 @@ class PermutationOp final : public Op {
 }  // namespace
 
 void KeyAttr::read(AttrReader& a, const char* op) {
+  seeded = a.has("seed");
+  if (seeded) seed = static_cast<uint64_t>(a.get_int("seed", 0));
   given = a.has("key");
   if (!given) return;
+  if (seeded) fail_value(op, "seed", "none beside key", std::to_string(seed));
   const std::vector<int64_t> v = a.get_ints("key", {});
   if (v.size() != 2) fail_value(op, "key", "[seed, stream]", std::to_string(v.size()) + " numbers");
   key = {static_cast<uint64_t>(v[0]), static_cast<uint64_t>(v[1])};
 }
 
 void KeyAttr::write(Json& a) const {
+  if (seeded) a.set("seed", static_cast<int64_t>(seed));
   if (!given) return;
   a.set("key", Json::Array{static_cast<int64_t>(key.seed), static_cast<int64_t>(key.stream)});
 }

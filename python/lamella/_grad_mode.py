@@ -14,6 +14,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 class _Mode(threading.local):
     grad = True
+    tracer: Any = None  # who is tracing on this thread
 
 
 state = _Mode()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _cpu
+from ._custom import custom_scope
 from ._suggest import unknown_name
 from .autograd import Tensor, as_array, wrap
 
@@ -141,6 +142,7 @@ def rebuild(config: Any, classes: dict[str, type], custom_objects: dict[str, typ
     if name not in classes:
         raise unknown_name("layer (pass your own classes in custom_objects)", name, classes)
     cls: Any = classes[name]
-    if getattr(cls, "_holds_layers", False):
-        return cls.from_config(config.get("config"), custom_objects)
-    return cls.from_config(config.get("config", {}))
+    with custom_scope(custom_objects):
+        if getattr(cls, "_holds_layers", False):
+            return cls.from_config(config.get("config"), custom_objects)
+        return cls.from_config(config.get("config", {}))

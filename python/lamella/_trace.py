@@ -11,6 +11,7 @@ import numpy as np
 from . import _cpu
 from . import autograd as ag
 from ._functional.shape import transpose_op
+from ._grad_mode import state as _mode
 
 __all__ = ["NotTraceable", "Symbol", "Traced", "Tracer", "trace"]
 
@@ -72,6 +73,9 @@ class Symbol(ag.Tensor):
     def numpy(self) -> np.ndarray:
         self._refuse("numpy()")
 
+    def assign(self, array: Any) -> None:
+        self._refuse("assign()")
+
     def item(self) -> Any:
         self._refuse("item()")
 
@@ -120,7 +124,11 @@ class Symbol(ag.Tensor):
 
 
 class Tracer:
-    """Writes ops into a graph; parameters and constants enter it when they are first met."""
+    """Writes ops into a graph; parameters and constants enter it when they are first met.
+
+    Inside ``with tracer:`` modules show symbols in place of their parameters, so that what is computed from parameters
+    alone enters the graph too.
+    """
 
     def __init__(self) -> None:
         self.graph = _cpu.Graph()
@@ -129,6 +137,21 @@ class Tracer:
         self._ids: dict[int, int] = {}  # values that tensors have, by the identity of their memory's owner
         self._keep: list[Any] = []
         self._used: dict[str, int] = {}
+        self._outer: list[Any] = []
+
+    def __enter__(self) -> Tracer:
+        self._outer.append(_mode.tracer)
+        _mode.tracer = self
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        _mode.tracer = self._outer.pop()
+
+    def symbol(self, t: ag.Tensor) -> Symbol:
+        """What stands for a parameter."""
+        leaf = getattr(t, "physical", t)
+        s = Symbol(self, self.id_of(leaf), leaf.shape, leaf.dtype)
+        return s if leaf is t else s._permuted(t._phys[1])
 
     def name_parameters(self, named: Any) -> None:
         """Give names to tensors that the traced code may meet."""
@@ -245,14 +268,16 @@ def trace(
     tracer = Tracer()
     inputs = [tracer.input(f"input_{i}", shape, dtype) for i, (dtype, shape) in enumerate(specs)]
     if not isinstance(module, Module):
-        return _finish(tracer, inputs, module(*inputs))
+        with tracer:
+            return _finish(tracer, inputs, module(*inputs))
     tracer.name_parameters(module.named_parameters())
     tracer.name_parameters(module.named_buffers())
     modes = [(m, m.training) for m in module.modules()]
     try:
         if training is not None:
             module.train(training)
-        return _finish(tracer, inputs, module(*inputs))
+        with tracer:
+            return _finish(tracer, inputs, module(*inputs))
     finally:
         for m, mode in modes:
             object.__setattr__(m, "training", mode)

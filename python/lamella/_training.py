@@ -26,8 +26,9 @@ _SLICE_SECONDS = 0.05
 class _Step:
     """One traced graph with its plan, for one batch size."""
 
-    def __init__(self, plan: Any, params: list[Any], batch: int) -> None:
+    def __init__(self, plan: Any, params: list[Any], batch: int, constraints: dict[int, Any] | None = None) -> None:
         self.plan, self.params = plan, params
+        self.constraints = constraints or {}  # by number of a parameter
         self.arrays = [p._data for p in params]  # for as long as the parameters have these: see step_for
         self.by_row = all(s[:1] == (batch,) for _, s in plan.results)  # whether results have a row per sample
         self._trainer: Any = None
@@ -36,9 +37,8 @@ class _Step:
     def trainer(self, optimizer: Any) -> Any:
         """The plan with this optimizer."""
         if self._optimizer is not optimizer._native:
-            self._trainer = _cpu.Trainer(
-                self.plan, optimizer._native, self.arrays, optimizer.states(self.params), optimizer.decays(self.params)
-            )
+            states, decays = optimizer.states(self.params), optimizer.decays(self.params)
+            self._trainer = _cpu.Trainer(self.plan, optimizer._native, self.arrays, states, decays, self.constraints)
             self._optimizer = optimizer._native
         return self._trainer
 
@@ -130,7 +130,7 @@ class Engine:
                 part = part.mean()
             part = part if scale == 1 else part * float(scale)
             total = part if total is None else total + part
-        for p in [*self.model.losses, *penalties]:
+        for p in [*self.model._weight_penalties(), *penalties]:
             total = p if total is None else total + p
         if total is None:
             raise ValueError("compile: loss: expected a loss, got None, and no layer adds a penalty")
@@ -256,20 +256,21 @@ class Engine:
 
         # A model builds its weights from real shapes before they can be given names.
         if not model.built:
-            with no_grad():
-                scratch = Tracer()
+            with no_grad(), Tracer() as scratch:
                 model(_one_or_list([scratch.input(f"x{i}", spec(a)[1], spec(a)[0]) for i, a in enumerate(data.x)]))
         tracer = Tracer()
         tracer.name_parameters((name, p) for name, p, _ in model._named_weights())
         specs = [spec(a) for a in data.arrays]
         symbols = [tracer.input(f"input_{i}", s[1], s[0]) for i, s in enumerate(specs)]
         nx, ny = len(data.x), len(data.y)
-        outputs, penalties = self.forward(symbols[:nx], mode == "train")
+        with tracer:
+            outputs, penalties = self.forward(symbols[:nx], mode == "train")
         if mode == "predict":
             plan = _cpu.Plan(tracer.graph, specs, symbol_ids(outputs), False)
             return _Step(plan, [], batch)
         y, weight = symbols[nx : nx + ny], data.by_output(symbols[nx + ny :])
-        loss = self.step_loss(symbols[:nx], y, outputs, weight, penalties, mode == "train")
+        with tracer:
+            loss = self.step_loss(symbols[:nx], y, outputs, weight, penalties, mode == "train")
         self.setup_metrics(y, outputs)
         results = [self.model.optimizer.scale_loss(loss) if mode == "train" else loss]
         for m, i, weighted in self._metric_outputs:
@@ -279,7 +280,8 @@ class Engine:
             results.extend(terms)
         plan = _cpu.Plan(tracer.graph, specs, symbol_ids(results), mode == "train")
         params = [tracer.params[tracer.graph.name(i)] for i in plan.parameters]
-        return _Step(plan, params, batch)
+        constrained = [(i, p) for i, p in enumerate(params) if getattr(p, "constraint", None) is not None]
+        return _Step(plan, params, batch, {i: _constraint_plan(p) for i, p in constrained})
 
     # -- runs --
 
@@ -463,6 +465,16 @@ def symbol_ids(tensors: Sequence[Any]) -> list[int]:
     if not all(isinstance(t, Symbol) for t in tensors):
         raise NotTraceable("an output or a loss that does not depend on the inputs")
     return [t.id for t in tensors]
+
+
+def _constraint_plan(weight: Any) -> Any:
+    """The plan that gives what the weight becomes after each update."""
+    tracer = Tracer()
+    w = tracer.input("weight", weight.shape, weight.dtype)
+    result = weight.constraint(w)
+    if result is w:
+        result = w * 1.0
+    return _cpu.Plan(tracer.graph, [(w.dtype.name, w.shape)], symbol_ids([result]), False)
 
 
 def _one_or_list(items: list[Any]) -> Any:

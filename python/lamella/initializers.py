@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from ._custom import custom
 from ._kernels import random as _random
+from ._rng import Generator
 from ._suggest import unknown_name
 
 __all__ = [
-    "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "Initializer", "LecunNormal",
-    "LecunUniform", "Ones", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
-    "Zeros", "deserialize", "get", "serialize",
+    "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity", "IdentityInitializer",
+    "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal", "OrthogonalInitializer", "RandomNormal",
+    "RandomUniform", "TruncatedNormal", "VarianceScaling", "Zeros", "constant", "deserialize", "get",
+    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal", "lecun_uniform",
+    "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "truncated_normal", "variance_scaling",
+    "zeros",
 ]  # fmt: skip
 
 
@@ -32,9 +37,29 @@ class Initializer:
         return cls(**config)
 
 
-def _refuse_seed(seed: Any) -> None:
-    if seed is not None:
-        raise NotImplementedError("initializer: seed: not supported; lamella.seed(n) fixes all random streams")
+class _Random(Initializer):
+    """An initializer that draws: from the next global stream, or always the same with a seed.
+
+    Parameters
+    ----------
+    seed : int or Generator, optional
+        An integer makes every call give the same values; a generator gives its next ones.
+    """
+
+    def __init__(self, seed: Any = None) -> None:
+        if not (seed is None or isinstance(seed, Generator) or hasattr(seed, "__index__")):
+            raise TypeError(f"{type(self).__name__}: seed: expected an integer or None, got {seed!r}")
+        self.seed = int(seed) if hasattr(seed, "__index__") else seed
+
+    def _key(self) -> tuple[int, int] | None:
+        if isinstance(self.seed, Generator):
+            return self.seed._key()
+        return None if self.seed is None else (self.seed % 2**64, 0)
+
+    def get_config(self) -> dict[str, Any]:
+        if isinstance(self.seed, Generator):
+            raise TypeError(f"{type(self).__name__}: seed: a generator cannot be saved, use an integer")
+        return dict(vars(self))
 
 
 class Zeros(Initializer):
@@ -61,47 +86,45 @@ class Constant(Initializer):
         return np.full(tuple(shape), self.value, dtype)
 
 
-class RandomNormal(Initializer):
+class RandomNormal(_Random):
     """Normal with the given mean and standard deviation."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
-        _refuse_seed(seed)
+        super().__init__(seed)
         self.mean, self.stddev = mean, stddev
 
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> np.ndarray:
-        return _random.normal(tuple(shape), self.mean, self.stddev, dtype=np.dtype(dtype).name)
+        return _random.normal(tuple(shape), self.mean, self.stddev, np.dtype(dtype).name, self._key())
 
 
-class RandomUniform(Initializer):
+class RandomUniform(_Random):
     """Uniform in [minval, maxval)."""
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Any = None) -> None:
-        _refuse_seed(seed)
+        super().__init__(seed)
         self.minval, self.maxval = minval, maxval
 
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> np.ndarray:
-        return _random.uniform(tuple(shape), self.minval, self.maxval, dtype=np.dtype(dtype).name)
+        return _random.uniform(tuple(shape), self.minval, self.maxval, np.dtype(dtype).name, self._key())
 
 
-class TruncatedNormal(Initializer):
+class TruncatedNormal(_Random):
     """Normal whose values beyond two standard deviations are drawn again."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Any = None) -> None:
-        _refuse_seed(seed)
+        super().__init__(seed)
         self.mean, self.stddev = mean, stddev
 
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> np.ndarray:
-        name = np.dtype(dtype).name
-        flat = _random.normal((math.prod(shape),), 0.0, 1.0, dtype=name)
-        outside = np.flatnonzero(np.abs(flat) > 2)
-        while outside.size:
-            flat[outside] = _random.normal((outside.size,), 0.0, 1.0, dtype=name)
-            outside = outside[np.abs(flat[outside]) > 2]
-        return (flat * self.stddev + self.mean).astype(dtype).reshape(tuple(shape))
+        return _random.truncated_normal(
+            tuple(shape), self.mean, self.stddev, dtype=np.dtype(dtype).name, key=self._key()
+        )
 
 
-def _fans(shape: Sequence[int]) -> tuple[float, float]:
-    """Inputs and outputs of one unit: (in, out) for matrices, (kh, kw, in, out) for convolutions."""
+def _fans(shape: Sequence[int], inputs: Any = None, outputs: Any = None) -> tuple[float, float]:
+    """Inputs and outputs of one unit: (in, out) for matrices, (kh, kw, in, out) for convolutions, or the given axes."""
+    if inputs is not None and outputs is not None:
+        return float(math.prod(shape[a] for a in inputs)), float(math.prod(shape[a] for a in outputs))
     if len(shape) < 1:
         return 1.0, 1.0
     if len(shape) == 1:
@@ -110,13 +133,29 @@ def _fans(shape: Sequence[int]) -> tuple[float, float]:
     return float(shape[-2] * field), float(shape[-1] * field)
 
 
-class VarianceScaling(Initializer):
-    """Variance `scale / n`, with n the fan in, the fan out, or their mean (Glorot & Bengio 2010; He et al. 2015)."""
+class VarianceScaling(_Random):
+    """Variance `scale / n`, with n the fan in, the fan out, or their mean (Glorot & Bengio 2010; He et al. 2015).
+
+    Parameters
+    ----------
+    scale : float
+    mode : {"fan_in", "fan_out", "fan_avg"}
+    distribution : {"truncated_normal", "untruncated_normal", "uniform"}
+    seed : int, optional
+    input_axes, output_axes : list of int, optional
+        The axes whose sizes make up the fans, where they are others than those of dense and convolution kernels.
+    """
 
     def __init__(
-        self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: Any = None
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: Any = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ) -> None:
-        _refuse_seed(seed)
+        super().__init__(seed)
         if scale <= 0:
             raise ValueError(f"VarianceScaling: scale: expected a positive number, got {scale}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
@@ -124,29 +163,38 @@ class VarianceScaling(Initializer):
         known = ["truncated_normal", "untruncated_normal", "uniform"]
         if distribution not in known:
             raise unknown_name("VarianceScaling: distribution", distribution, known)
+        if (input_axes is None) != (output_axes is None):
+            raise ValueError("VarianceScaling: input_axes, output_axes: expected both or neither, got one")
         self.scale, self.mode, self.distribution = scale, mode, distribution
+        self.input_axes, self.output_axes = input_axes, output_axes
+
+    def get_config(self) -> dict[str, Any]:
+        return {k: v for k, v in super().get_config().items() if v is not None or k == "seed"}
 
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> np.ndarray:
-        fan_in, fan_out = _fans(shape)
+        fan_in, fan_out = _fans(shape, self.input_axes, self.output_axes)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, fan)
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
-            return RandomUniform(-limit, limit)(shape, dtype)
+            return RandomUniform(-limit, limit, self.seed)(shape, dtype)
         if self.distribution == "untruncated_normal":
-            return RandomNormal(0.0, math.sqrt(variance))(shape, dtype)
+            return RandomNormal(0.0, math.sqrt(variance), self.seed)(shape, dtype)
         # A normal cut at two sigma has only 0.774 of its variance left.
-        return TruncatedNormal(0.0, math.sqrt(variance) / 0.87962566103423978)(shape, dtype)
+        return TruncatedNormal(0.0, math.sqrt(variance) / 0.87962566103423978, self.seed)(shape, dtype)
 
 
 class _Scaled(VarianceScaling):
     _args: tuple[float, str, str]
 
-    def __init__(self, seed: Any = None) -> None:
-        super().__init__(*self._args, seed=seed)
+    def __init__(
+        self, seed: Any = None, input_axes: Sequence[int] | None = None, output_axes: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(*self._args, seed, input_axes, output_axes)
 
     def get_config(self) -> dict[str, Any]:
-        return {}
+        config = super().get_config()
+        return {k: config[k] for k in ("seed", "input_axes", "output_axes") if config.get(k) is not None}
 
 
 class GlorotUniform(_Scaled):
@@ -185,11 +233,11 @@ class LecunNormal(_Scaled):
     _args = (1.0, "fan_in", "truncated_normal")
 
 
-class Orthogonal(Initializer):
+class Orthogonal(_Random):
     """A (semi-)orthogonal matrix times `gain`, from the QR decomposition of a normal one (Saxe et al. 2014)."""
 
     def __init__(self, gain: float = 1.0, seed: Any = None) -> None:
-        _refuse_seed(seed)
+        super().__init__(seed)
         self.gain = gain
 
     def __call__(self, shape: Sequence[int], dtype: Any = "float32") -> np.ndarray:
@@ -197,7 +245,7 @@ class Orthogonal(Initializer):
             raise ValueError(f"Orthogonal: shape: expected at least 2 dimensions, got {tuple(shape)}")
         rows, cols = math.prod(shape[:-1]), shape[-1]
         long, short = max(rows, cols), min(rows, cols)
-        a = _random.normal((long, short), 0.0, 1.0, dtype="float64")
+        a = _random.normal((long, short), 0.0, 1.0, "float64", self._key())
         if long >= 2 * short:
             # So long a matrix is well conditioned: R is the Cholesky factor of its Gram matrix. Two products take half
             # the time of Householder's QR, and far less where the threads of NumPy's BLAS must share their cores.
@@ -220,6 +268,22 @@ class Identity(Initializer):
         return (self.gain * np.eye(shape[0], shape[1])).astype(dtype)
 
 
+constant = Constant
+zeros = Zeros
+ones = Ones
+identity = IdentityInitializer = Identity
+orthogonal = OrthogonalInitializer = Orthogonal
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+glorot_normal = GlorotNormal
+glorot_uniform = GlorotUniform
+he_normal = HeNormal
+he_uniform = HeUniform
+lecun_normal = LecunNormal
+lecun_uniform = LecunUniform
+
 _CLASSES: dict[str, type[Initializer]] = {
     c.__name__: c
     for c in (Constant, GlorotNormal, GlorotUniform, HeNormal, HeUniform, Identity, LecunNormal, LecunUniform, Ones,
@@ -232,6 +296,7 @@ def _snake(name: str) -> str:
 
 
 _BY_NAME = {**{_snake(n): c for n, c in _CLASSES.items()}, **_CLASSES, "uniform": RandomUniform, "normal": RandomNormal}
+_BY_NAME.update({n: _CLASSES[n.removesuffix("Initializer")] for n in ("IdentityInitializer", "OrthogonalInitializer")})
 
 
 def get(identifier: Any) -> Callable[..., np.ndarray]:
@@ -258,9 +323,10 @@ def serialize(initializer: Any) -> dict[str, Any]:
     return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
 
 
-def deserialize(config: dict[str, Any]) -> Initializer:
-    """The initializer of a configuration."""
+def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    """The initializer of a configuration; the user's own classes are looked up in `custom_objects`."""
     name = config.get("class_name")
-    if name not in _CLASSES:
-        raise unknown_name("initializer", name, _CLASSES)
-    return _CLASSES[name].from_config(config.get("config", {}))
+    known = {**_CLASSES, **custom(), **(custom_objects or {})}
+    if name not in known:
+        raise unknown_name("initializer", name, known)
+    return known[name].from_config(config.get("config", {}))

@@ -218,7 +218,8 @@ class Model(Trainable):
         tracer.name_parameters((name, p) for name, p, _ in self._named_weights())
         try:
             xs = [tracer.input(f"input_{i}", s, d) for i, (d, s) in enumerate(shapes)]
-            outputs, _ = self._engine.forward(xs, False)
+            with tracer:
+                outputs, _ = self._engine.forward(xs, False)
         except NotTraceable:
             return None
         tracer.graph.set_outputs(symbol_ids(outputs))
@@ -265,15 +266,13 @@ class Model(Trainable):
 
     def get_config(self) -> dict[str, Any]:
         if self._graph is None:
-            raise NotImplementedError(
-                f"{type(self).__name__}: get_config: a subclassed model must define it to be saved"
-            )
+            return super().get_config()
         return {"name": self.name, "trainable": self._trainable, **self._graph.config(self._names())}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None) -> Model:
         if "calls" not in config:
-            return cls(**config)
+            return super().from_config(config)  # type: ignore[no-any-return]
         inputs, outputs = Functional.rebuild(config, _layer_classes(custom_objects), custom_objects)
         return cls(inputs, outputs, name=config.get("name"))
 
@@ -291,6 +290,8 @@ class Sequential(Model):
     layers : list of Layer, optional
     name : str, optional
     """
+
+    _builds_itself = True
 
     def __init__(self, layers: Sequence[Any] | None = None, trainable: bool = True, name: str | None = None) -> None:
         super().__init__(name=name or unique_name("sequential"), trainable=trainable)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ._custom import custom
 from ._suggest import unknown_name
 
-__all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2", "serialize"]
+__all__ = [
+    "L1", "L1L2", "L2", "OrthogonalRegularizer", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2",
+    "orthogonal_regularizer", "serialize",
+]  # fmt: skip
 
 
 class Regularizer:
@@ -17,6 +23,11 @@ class Regularizer:
 
     def get_config(self) -> dict[str, Any]:
         return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """A regularizer from what `get_config` gave."""
+        return cls(**config)
 
 
 class L1L2(Regularizer):
@@ -57,15 +68,37 @@ class L2(L1L2):
         return {"l2": self.l2}
 
 
-def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
-    """The sum of both penalties."""
-    return L1L2(l1, l2)
+class OrthogonalRegularizer(Regularizer):
+    """``factor`` times the mean similarity of the rows, or the columns, of a matrix: 0 where they are orthogonal.
+
+    Parameters
+    ----------
+    factor : float
+    mode : {"rows", "columns"}
+    """
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        if mode not in ("rows", "columns"):
+            raise unknown_name("OrthogonalRegularizer: mode", mode, ["rows", "columns"])
+        self.factor, self.mode = float(factor), mode
+
+    def __call__(self, x: Any) -> Any:
+        if len(x.shape) != 2:
+            raise ValueError(f"OrthogonalRegularizer: expected a matrix, got shape {tuple(x.shape)}")
+        vectors = x if self.mode == "rows" else x.transpose(0, 1)
+        n = vectors.shape[0]
+        # As Keras has it: norms from below 1e-12 up, half the sum over the pairs, divided by their number.
+        unit = vectors / vectors.square().sum(1, keepdim=True).clamp(min=1e-12).sqrt()
+        similarity = unit.matmul(unit.transpose(0, 1)) * (1 - np.eye(n, dtype=x.dtype))
+        return similarity.abs().sum() * (0.5 * self.factor / max(n * (n - 1) / 2, 1e-12))
 
 
 l1 = L1
 l2 = L2
+l1_l2 = L1L2
+orthogonal_regularizer = OrthogonalRegularizer
 
-_CLASSES: dict[str, type[Regularizer]] = {"L1": L1, "L2": L2, "L1L2": L1L2}
+_CLASSES: dict[str, type[Regularizer]] = {c.__name__: c for c in (L1, L2, L1L2, OrthogonalRegularizer)}
 
 
 def get(identifier: Any) -> Any:
@@ -74,9 +107,11 @@ def get(identifier: Any) -> Any:
         return identifier
     if isinstance(identifier, dict):
         return deserialize(identifier)
-    names: dict[str, Any] = {"l1": L1, "l2": L2, "l1_l2": l1_l2, **_CLASSES}
+    if isinstance(identifier, type) and issubclass(identifier, Regularizer):
+        return identifier()
+    names = {"l1": L1, "l2": L2, "l1_l2": L1L2, "orthogonal_regularizer": OrthogonalRegularizer, **_CLASSES}
     if identifier not in names:
-        raise unknown_name("regularizer", identifier, ["l1", "l2", "l1_l2"])
+        raise unknown_name("regularizer", identifier, ["l1", "l2", "l1_l2", "orthogonal_regularizer"])
     return names[identifier]()
 
 
@@ -84,14 +119,15 @@ def serialize(regularizer: Any) -> dict[str, Any] | None:
     """The configuration from which `deserialize` rebuilds the regularizer."""
     if regularizer is None:
         return None
-    if type(regularizer).__name__ not in _CLASSES:
-        raise TypeError(f"regularizer: only L1, L2 and L1L2 can be saved, got {regularizer!r}")
+    if not isinstance(regularizer, Regularizer):
+        raise TypeError(f"regularizer: only Regularizer objects can be saved, got {regularizer!r}")
     return {"class_name": type(regularizer).__name__, "config": regularizer.get_config()}
 
 
-def deserialize(config: dict[str, Any]) -> Regularizer:
-    """The regularizer of a configuration."""
+def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    """The regularizer of a configuration; the user's own classes are looked up in `custom_objects`."""
     name = config.get("class_name")
-    if name not in _CLASSES:
-        raise unknown_name("regularizer", name, _CLASSES)
-    return _CLASSES[name](**config.get("config", {}))
+    known = {**_CLASSES, **custom(), **(custom_objects or {})}
+    if name not in known:
+        raise unknown_name("regularizer", name, known)
+    return known[name](**config.get("config", {}))

@@ -262,8 +262,10 @@ def test_pooling():
     close(nn.AdaptiveMaxPool2d((3, None))(t), x.reshape(2, 3, 3, 2, 6).max(3))
     close(nn.MaxPool1d(3)(t[:, :, 0]), x[:, :, 0].reshape(2, 3, 2, 3).max(3))
     close(F.avg_pool2d(t, 3, 1, 1)[..., 0, 0], x[..., :2, :2].sum((2, 3)) / 9)
+    y, places = nn.MaxPool2d(2, return_indices=True)(t)
+    close(np.take_along_axis(x.reshape(2, 3, -1), places.numpy().reshape(2, 3, -1), 2).reshape(y.shape), y.numpy())
     with pytest.raises(NotImplementedError, match="return_indices"):
-        nn.MaxPool2d(2, return_indices=True)
+        nn.AdaptiveMaxPool2d(2, return_indices=True)
 
 
 def test_losses_against_formulas():

@@ -393,3 +393,61 @@ def softsign(x: Tensor) -> Tensor:
 def mish(x: Tensor) -> Tensor:
     """x * tanh(softplus(x))."""
     return activation(x, "mish")
+
+
+def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where it is positive, else alpha * (exp(x / alpha) - 1)."""
+    if alpha == 0:
+        raise ValueError("celu: alpha: expected a number other than 0, got 0")
+    return elu(x) if alpha == 1 else mul(elu(mul(x, 1.0 / alpha)), alpha)
+
+
+def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x limited to [min_val, max_val]."""
+    if not min_val <= max_val:
+        raise ValueError(f"hardtanh: min_val, max_val: expected min_val <= max_val, got {min_val} and {max_val}")
+    return clamp(x, min_val, max_val)
+
+
+def threshold(x: Tensor, threshold: float, value: float) -> Tensor:
+    """x where it is above the threshold, else the value."""
+    return on_memory(lambda m: where(compare("less_equal", m, float(threshold)), float(value), m), x)
+
+
+def hardshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd, else 0."""
+    return on_memory(lambda m: where(compare("less_equal", abs(m), float(lambd)), 0.0, m), x)
+
+
+def softshrink(x: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, at most as far as 0."""
+    if not lambd >= 0:
+        raise ValueError(f"softshrink: lambd: expected a number >= 0, got {lambd}")
+    # Not x less x limited to [-lambd, lambd]: infinities would be NaN.
+    return on_memory(lambda m: sub(relu(sub(m, float(lambd))), relu(sub(-float(lambd), m))), x)
+
+
+def tanhshrink(x: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    return sub(x, tanh(x))
+
+
+def prelu(x: Tensor, weight: Tensor) -> Tensor:
+    """x where it is positive, else weight * x; the weight broadcasts."""
+    above = compare("greater", x, 0.0)
+    # The inner choice keeps infinities, where they are not wanted, out of the gradient by the weight.
+    return where(above, x, mul(where(above, 0.0, x), weight))
+
+
+def glu(x: Tensor, dim: int = -1) -> Tensor:
+    """The first half of x along a dimension times the sigmoid of the second."""
+    from .shape import axis_of, chunk
+
+    axis = axis_of("glu", dim, len(x.shape))
+    if x.shape[axis] % 2:
+        raise ValueError(f"glu: x: expected an even size along dimension {dim}, got shape {tuple(x.shape)}")
+    a, b = chunk(x, 2, axis)
+    return mul(a, sigmoid(b))
+
+
+__all__ += ["celu", "glu", "hardshrink", "hardtanh", "prelu", "softshrink", "tanhshrink", "threshold"]

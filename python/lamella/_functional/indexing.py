@@ -11,7 +11,7 @@ import numpy as np
 from .. import autograd as ag
 from .._kernels._call import op as make_op
 
-__all__ = ["fill_", "gather_rows", "getitem", "inplace", "setitem"]
+__all__ = ["fill_", "gather_rows", "getitem", "inplace", "setitem", "take"]
 
 Tensor = Any
 
@@ -86,6 +86,18 @@ def gather_rows(x: Tensor, rows: np.ndarray) -> Tensor:
 @lru_cache(maxsize=512)
 def _slice_op(starts: tuple[int, ...], stops: tuple[int, ...], steps: tuple[int, ...]) -> Any:
     return make_op("slice", {"starts": starts, "stops": stops, "steps": steps})
+
+
+@lru_cache(maxsize=8)
+def _gather_op(axis: int) -> Any:
+    return make_op("gather", {"axis": axis})
+
+
+def take(x: Tensor, indices: np.ndarray, axis: int) -> Tensor:
+    """The slices of x at these indices, along an axis counted from the front; known when a graph is traced."""
+    if len(indices) == x.shape[axis] and (indices == np.arange(len(indices))).all():
+        return x
+    return ag.apply(_gather_op(axis), x, ag.wrap(indices))
 
 
 def _symbolic(x: Tensor, entries: tuple[Any, ...], basic: bool) -> Tensor:

@@ -9,6 +9,7 @@ from .. import autograd as ag
 from .._kernels._call import op as make_op
 
 __all__ = [
+    "alpha_dropout",
     "batch_norm",
     "conv",
     "dense",
@@ -230,11 +231,17 @@ def group_norm(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | Non
 
 
 @lru_cache(maxsize=64)
-def _dropout_op(rate: float, noise_shape: tuple[int, ...] | None) -> Any:
-    return make_op("dropout", {"rate": rate, "noise_shape": noise_shape})
+def _dropout_op(rate: float, noise_shape: tuple[int, ...] | None, seed: int | None = None) -> Any:
+    return make_op("dropout", {"rate": rate, "noise_shape": noise_shape, "seed": seed})
 
 
-def dropout(x: Tensor, rate: float, training: bool = True, noise_shape: tuple[int, ...] | None = None) -> Tensor:
+def dropout(
+    x: Tensor,
+    rate: float,
+    training: bool = True,
+    noise_shape: tuple[int, ...] | None = None,
+    seed: int | None = None,
+) -> Tensor:
     """In training, zero elements at random and scale the others by 1 / (1 - rate).
 
     Parameters
@@ -246,10 +253,36 @@ def dropout(x: Tensor, rate: float, training: bool = True, noise_shape: tuple[in
         Without it nothing happens.
     noise_shape : tuple of int, optional
         One entry per dimension: 1 where all elements along it share their fate, -1 where each has its own.
+    seed : int, optional
+        Takes the place of the global seed, not of the count of draws.
     """
     if rate == 0 or not training:
         return x
-    return ag.apply(_dropout_op(float(rate), noise_shape), x, training=training)
+    return ag.apply(_dropout_op(float(rate), noise_shape, seed), x, training=training)
+
+
+# Where selu saturates: -scale * alpha.
+_SELU_FLOOR = -1.0507009873554804934193349852946 * 1.6732632423543772848170429916717
+
+
+def alpha_dropout(
+    x: Tensor, rate: float, noise_shape: tuple[int, ...] | None = None, seed: int | None = None
+) -> Tensor:
+    """Set elements at random to selu's lower limit, and scale and shift so that mean 0 and variance 1 stay.
+
+    Parameters
+    ----------
+    x : Tensor
+    rate : float
+        How many, in [0, 1).
+    noise_shape, seed
+        See `dropout`.
+    """
+    low = _SELU_FLOOR
+    a = ((1 - rate) * (1 + rate * low**2)) ** -0.5
+    # Dropout zeroes what is counted from the limit, and divides the rest by 1 - rate.
+    kept = dropout(x - low, rate, True, noise_shape, seed)
+    return kept * (a * (1 - rate)) + (a * low - a * low * rate)
 
 
 # --- recurrent layers --------------------------------------------------------------------------------------------

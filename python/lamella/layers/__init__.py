@@ -1,81 +1,42 @@
 """Layers in Keras' idiom."""
 
+from .activation import *  # noqa: F403
+from .activation import __all__ as _activation
 from .base import Input, InputLayer, KerasTensor, Layer
-from .convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D
-from .core import (
-    ELU,
-    Activation,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    Identity,
-    LeakyReLU,
-    Permute,
-    ReLU,
-    RepeatVector,
-    Reshape,
-    Softmax,
-    UpSampling2D,
-    ZeroPadding2D,
-)
-from .merge import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
-from .normalization import BatchNormalization, LayerNormalization
-from .pooling import (
-    AveragePooling1D,
-    AveragePooling2D,
-    GlobalAveragePooling1D,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling1D,
-    GlobalMaxPooling2D,
-    MaxPooling1D,
-    MaxPooling2D,
-)
+from .convolution import *  # noqa: F403
+from .convolution import __all__ as _convolution
+from .core import *  # noqa: F403
+from .core import __all__ as _core
+from .merge import *  # noqa: F403
+from .merge import __all__ as _merge
+from .normalization import *  # noqa: F403
+from .normalization import __all__ as _normalization
+from .operators import *  # noqa: F403
+from .operators import __all__ as _operators
+from .pooling import *  # noqa: F403
+from .pooling import __all__ as _pooling
 from .recurrent import GRU, LSTM, Masking, SimpleRNN
+from .regularization import *  # noqa: F403
+from .regularization import __all__ as _regularization
+from .reshaping import *  # noqa: F403
+from .reshaping import __all__ as _reshaping
 
 __all__ = [
-    "ELU",
     "GRU",
     "LSTM",
-    "Activation",
-    "Add",
-    "Average",
-    "AveragePooling1D",
-    "AveragePooling2D",
-    "BatchNormalization",
-    "Concatenate",
-    "Conv1D",
-    "Conv2D",
-    "Conv2DTranspose",
-    "Dense",
-    "DepthwiseConv2D",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D",
-    "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D",
-    "Identity",
     "Input",
     "InputLayer",
     "KerasTensor",
     "Layer",
-    "LayerNormalization",
-    "LeakyReLU",
     "Masking",
-    "MaxPooling1D",
-    "MaxPooling2D",
-    "Maximum",
-    "Minimum",
-    "Multiply",
-    "Permute",
-    "ReLU",
-    "RepeatVector",
-    "Reshape",
     "SimpleRNN",
-    "Softmax",
-    "Subtract",
-    "UpSampling2D",
-    "ZeroPadding2D",
+    *_activation,
+    *_convolution,
+    *_core,
+    *_merge,
+    *_normalization,
+    *_operators,
+    *_pooling,
+    *_regularization,
+    *_reshaping,
 ]

@@ -29,17 +29,18 @@ def _run(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], trial: int
     return map_structure(lambda t: (tuple(t.shape), t.dtype.name), out)
 
 
-def _symbols() -> Callable[..., Any]:
-    tracer, count = Tracer(), iter(range(1000))
-    return lambda shape, dtype: tracer.input(f"input_{next(count)}", shape, dtype)
+def _run_symbols(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], trial: int) -> Any:
+    count = iter(range(1000))
+    with Tracer() as tracer:
+        return _run(layer, args, kwargs, trial, lambda s, dtype: tracer.input(f"input_{next(count)}", s, dtype))
 
 
 def output_specs(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """(shape, dtype) of the output, or a list of them, for a call with KerasTensors among its arguments."""
-    losses, _phase.losses = _phase.losses, None
+    losses, _phase.losses = _phase.losses, []
     try:
         try:
-            first, second = (_run(layer, args, kwargs, trial, _symbols()) for trial in (0, 1))
+            first, second = (_run_symbols(layer, args, kwargs, trial) for trial in (0, 1))
         except NotTraceable:
             with no_grad():
                 first, second = (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import itertools
 import math
 import re
 import threading
@@ -12,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import initializers, regularizers
+from .. import constraints, initializers, regularizers
+from .._grad_mode import state as _mode
 from ..autograd import Tensor, as_array, wrap
 from ..nn.module import Module, structure_changed
-from ..nn.parameter import Parameter
+from ..nn.parameter import Parameter, traced
+from ._tracking import holds_modules, track
 
 __all__ = ["Input", "InputLayer", "KerasTensor", "Layer"]
 
@@ -25,7 +30,8 @@ class _Phase(threading.local):
 
     depth = 0
     training = False
-    losses: list[Any] | None = None  # activity penalties collected on the way
+    losses: list[Any] | None = None  # penalties that layers add while they compute, where training collects them
+    call: object | None = None  # stands for the outermost call
     masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
     output_masks: list[Any] = []  # noqa: RUF012  # those of the last outermost call's outputs
     budget: int | None = None  # while a file is loaded: elements that its layers may still ask for
@@ -161,21 +167,67 @@ class KerasTensor:
     def ndim(self) -> int:
         return len(self.shape)
 
-    def _merge(self, layer: str, other: Any, swap: bool = False) -> Any:
-        from . import merge
+    def _merge(self, layer: str, function: str, other: Any, swap: bool = False) -> Any:
+        from . import merge, operators
 
-        if not isinstance(other, KerasTensor):
-            raise TypeError(f"KerasTensor: expected another KerasTensor, got {type(other).__name__}")
+        if not isinstance(other, KerasTensor) or other.ndim != self.ndim:
+            return operators.calculate(function, self, other, swap)
         return getattr(merge, layer)()([other, self] if swap else [self, other])
 
+    def _calculate(self, function: str, other: Any = None, swap: bool = False) -> Any:
+        from . import operators
+
+        return operators.calculate(function, self, other, swap)
+
     def __add__(self, other: Any) -> Any:
-        return self._merge("Add", other)
+        return self._merge("Add", "add", other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._merge("Add", "add", other, True)
 
     def __sub__(self, other: Any) -> Any:
-        return self._merge("Subtract", other)
+        return self._merge("Subtract", "sub", other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._merge("Subtract", "sub", other, True)
 
     def __mul__(self, other: Any) -> Any:
-        return self._merge("Multiply", other)
+        return self._merge("Multiply", "mul", other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._merge("Multiply", "mul", other, True)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._calculate("div", other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._calculate("div", other, True)
+
+    def __pow__(self, other: Any) -> Any:
+        return self._calculate("pow", other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return self._calculate("pow", other, True)
+
+    def __matmul__(self, other: Any) -> Any:
+        return self._calculate("matmul", other)
+
+    def __neg__(self) -> Any:
+        return self._calculate("neg")
+
+    def __abs__(self) -> Any:
+        return self._calculate("abs")
+
+    def __getitem__(self, index: Any) -> Any:
+        from . import operators
+
+        return operators.pick(self, index)
+
+    def __iter__(self) -> Any:
+        raise TypeError("KerasTensor: a symbolic tensor cannot be iterated over")
+
+    def __bool__(self) -> bool:
+        raise TypeError("KerasTensor: a symbolic tensor has no truth value")
 
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
@@ -216,6 +268,19 @@ class Layer(Module):
 
     supports_masking = False
 
+    _builds_itself = False  # whether `build` says itself that it is done
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__ and not cls._builds_itself:
+            cls.build = _noted(cls.__dict__["build"])  # type: ignore[method-assign]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        layer = super().__new__(cls)
+        if _is_users(cls):
+            layer.__dict__["_made_with"] = args, kwargs
+        return layer
+
     def __init__(
         self,
         *,
@@ -252,8 +317,38 @@ class Layer(Module):
         self._trainable = bool(trainable)
         self._sample_shape = None if shape is None else sample_shape(shape, f"{type(self).__name__}: input_shape")
         self._regularized: list[tuple[Any, Parameter]] = []
-        self._weight_order: list[str] = []
+        self._weight_trainable: dict[str, bool] = {}
+        self._made_up_names: set[str] = set()
+        self._weight_options: tuple[str, ...] = ()
         self._calls: list[_Call] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            known = self._name_of(value)
+            if known not in (None, name):
+                if known in self.__dict__["_made_up_names"]:
+                    self._rename(str(known), name)
+                else:
+                    object.__setattr__(self, name, value)
+                return
+        elif isinstance(value, (list, tuple, dict)) and (
+            holds_modules(value) or not (value or name[0] == "_") or name in self.__dict__.get("_tracked", ())
+        ):
+            self._forget(name)
+            object.__setattr__(self, name, track(self, name, value))
+            return
+        super().__setattr__(name, value)
+
+    def _name_of(self, weight: Parameter) -> str | None:
+        return next((n for n, p in self.__dict__.get("_parameters", {}).items() if p is weight), None)
+
+    def _rename(self, old: str, new: str) -> None:
+        """Let a weight whose name was made up be called as the attribute that it is kept in."""
+        self.register_parameter(new, self._parameters.pop(old))
+        self._weight_trainable[new] = self._weight_trainable.pop(old)
+        self.__dict__["_made_up_names"].discard(old)
+        if self._parameters[new].name == old:
+            self._parameters[new].name = new
 
     # -- for subclasses --
 
@@ -270,58 +365,118 @@ class Layer(Module):
 
     def add_weight(
         self,
-        shape: Sequence[int] = (),
+        *args: Any,
+        shape: Any = None,
         initializer: Any = None,
         dtype: Any = None,
         trainable: bool = True,
-        name: str | None = None,
+        autocast: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        aggregation: str = "none",
+        name: str | None = None,
     ) -> Parameter:
         """Make a weight.
 
         Parameters
         ----------
+        *args
+            The shape, or a name and the shape; or the shape and the initializer.
         shape : tuple of int
+            Default: a scalar.
         initializer : str or Initializer
-            Default: "glorot_uniform" for trainable weights, else "zeros".
+            Default: "glorot_uniform" for trainable float weights, else "zeros".
         dtype : str, optional
             Default: the layer's.
         trainable : bool
             False for running statistics and the like.
-        name : str
+        autocast, aggregation
+            Accepted for Keras' sake: there is one precision, and one replica.
         regularizer : str or Regularizer, optional
-        constraint : None
-            Constraints are not supported.
+            A penalty, added to the training loss.
+        constraint : str or Constraint, optional
+            What the weight is brought back to after each update.
+        name : str, optional
+            Default: the attribute that it is assigned to.
 
         Returns
         -------
         Parameter
         """
-        if constraint is not None:
-            raise NotImplementedError(f"{self.name}: constraint: constraints are not supported")
-        shape = tuple(int(d) for d in shape)
-        if any(d < 0 for d in shape):
-            raise ValueError(f"{self.name}: shape: expected sizes >= 0, got {shape}")
+        if len(args) > 2:
+            raise TypeError(f"{self.name}: add_weight: expected at most two positional arguments, got {len(args)}")
+        if args and isinstance(args[0], str):
+            name, args = args[0], args[1:]
+        if args:
+            shape, initializer = args[0], (*args[1:], initializer)[0]
+        given = () if shape is None else (shape,) if hasattr(shape, "__index__") else shape
+        if not isinstance(given, (tuple, list)) or not all(hasattr(d, "__index__") and int(d) >= 0 for d in given):
+            raise ValueError(f"{self.name}: add_weight: shape: expected sizes >= 0, got {shape!r}")
+        shape = tuple(int(d) for d in given)
         init = initializers.get(initializer or ("glorot_uniform" if trainable else "zeros"))
         if _phase.budget is not None:
             _phase.budget -= math.prod(shape)
             if _phase.budget < 0:
                 raise ValueError(f"{self.name}: the configuration asks for more weights than the file holds")
             init = np.zeros
-        value = np.ascontiguousarray(init(shape, dtype or self.compute_dtype))
+        value = np.asarray(as_array(init(shape, dtype or self.compute_dtype)), order="C")
         if value.shape != shape:
             raise ValueError(f"{self.name}: initializer: expected an array of shape {shape}, got {value.shape}")
-        weight = Parameter(value, requires_grad=trainable and self._trainable)
-        name = name or f"weight_{len(self._weight_order)}"
-        self.register_parameter(name, weight)
-        weight_trainable = self.__dict__.setdefault("_weight_trainable", {})
-        weight_trainable[name] = trainable
-        self._weight_order.append(name)
+        weight = Parameter(value, requires_grad=bool(trainable) and self._trainable)
+        weight.constraint = constraints.get(constraint)
+        if name is None:
+            name = f"weight_{len(self._weight_trainable)}"
+            self._made_up_names.add(name)
+        weight.name = name
+        key = name.replace(".", "_").replace("/", "_")
+        while key in self._parameters:
+            key += "_"
+        self.register_parameter(key, weight)
+        self._weight_trainable[key] = bool(trainable)
         penalty = regularizers.get(regularizer)
         if penalty is not None:
             self._regularized.append((penalty, weight))
         return weight
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What the last call added is no part of a copy.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_added_losses", "_last_call")}
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a scalar tensor, or a list of them, to the training loss; called in `call`.
+
+        Outside of training, `losses` holds what the last call added.
+        """
+        for term in flatten(loss):
+            if not isinstance(term, Tensor):
+                raise TypeError(f"{self.name}: add_loss: loss: expected a tensor, got {type(term).__name__}")
+            if len(term.shape):
+                raise ValueError(f"{self.name}: add_loss: loss: expected a scalar, got shape {tuple(term.shape)}")
+            if _phase.losses is not None:
+                _phase.losses.append(term)
+                continue
+            if term._data is None:  # traced for something else than training
+                continue
+            call = _phase.call or self.__dict__.setdefault("_last_call", object())
+            added = self.__dict__.get("_added_losses")
+            if added is None or added[0] is not call:
+                added = self.__dict__["_added_losses"] = call, list[Any]()
+            added[1].append(term)
+
+    def _set_weight_options(self, **options: Any) -> None:
+        """Keep `<weight>_initializer`, `<weight>_regularizer` and `<weight>_constraint`."""
+        for key, value in options.items():
+            setattr(self, key, _WEIGHT_OPTIONS[key.rpartition("_")[2]].get(value))
+        self._weight_options = (*self._weight_options, *options)
+
+    def _weight_config(self) -> dict[str, Any]:
+        """The weights' options for `get_config`."""
+        return {k: _WEIGHT_OPTIONS[k.rpartition("_")[2]].serialize(getattr(self, k)) for k in self._weight_options}
+
+    def _make_weight(self, name: str, shape: Sequence[int], options: str | None = None, **kwargs: Any) -> Parameter:
+        """Make a weight by its options, which are called after it unless `options` says otherwise."""
+        own = {k: getattr(self, f"{options or name}_{k}", None) for k in _WEIGHT_OPTIONS}
+        return self.add_weight(shape, name=name, **{**own, **kwargs})
 
     # -- calling --
 
@@ -344,6 +499,7 @@ class Layer(Module):
         if outermost:
             _phase.masks = {}
             _phase.training = False
+            _phase.call = object()
         if training is not None:
             _phase.training = bool(training)
         _phase.depth += 1
@@ -359,9 +515,11 @@ class Layer(Module):
                 kwargs["mask"] = None if mask is None else mask
             out = self.call(*args, **kwargs)
             self._keep_mask(args[0], out, mask)
-            if self.activity_regularizer is not None and _phase.losses is not None:
+            if self.activity_regularizer is not None:
                 for t in flatten(out):
-                    _phase.losses.append(self.activity_regularizer(t) * (1.0 / max(int(t.shape[0]), 1)))
+                    self.add_loss(self.activity_regularizer(t) * (1.0 / max(int(t.shape[0]), 1)))
+            if _phase.losses is None:
+                self.__dict__["_last_call"] = _phase.call
             if outermost:
                 masks = _phase.masks or {}
                 _phase.output_masks = [masks.get(id(t), (None, None))[1] for t in flatten(out)]
@@ -371,6 +529,7 @@ class Layer(Module):
             _phase.training = before
             if outermost:
                 _phase.masks = None
+                _phase.call = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The same as calling the layer."""
@@ -387,8 +546,6 @@ class Layer(Module):
         cls = type(self)
         known = cls.__dict__.get("_call_options")
         if known is None:
-            import inspect
-
             names = inspect.signature(cls.call).parameters
             known = frozenset(n for n in ("training", "mask") if n in names)
             cls._call_options = known  # type: ignore[attr-defined]
@@ -437,7 +594,11 @@ class Layer(Module):
 
     def _build(self, input_shape: Any) -> None:
         batchless = map_structure_shape(input_shape)
-        self.build(batchless)
+        tracer, _mode.tracer = _mode.tracer, None  # weights are made, and written to, as they are
+        try:
+            self.build(batchless)
+        finally:
+            _mode.tracer = tracer
         self.built = True
         self.__dict__.setdefault("_build_shape", batchless)
 
@@ -528,8 +689,7 @@ class Layer(Module):
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights, in the order of `weights`."""
-        made = self.__dict__.get("_weight_trainable", {})
-        own = sorted(self._parameters.items(), key=lambda item: not made.get(item[0], True))
+        own = sorted(self._parameters.items(), key=lambda item: not self._weight_trainable.get(item[0], True))
         arrays = [p._data.copy() for _, p in own if p is not None]
         for child in self.children():
             if isinstance(child, Layer):
@@ -550,8 +710,7 @@ class Layer(Module):
         self._assign_weights(iter(new))
 
     def _assign_weights(self, arrays: Iterator[np.ndarray]) -> None:
-        made = self.__dict__.get("_weight_trainable", {})
-        for _, p in sorted(self._parameters.items(), key=lambda item: not made.get(item[0], True)):
+        for _, p in sorted(self._parameters.items(), key=lambda item: not self._weight_trainable.get(item[0], True)):
             if p is not None:
                 p._data[...] = next(arrays)
         for child in self.children():
@@ -563,11 +722,25 @@ class Layer(Module):
 
     @property
     def losses(self) -> list[Any]:
-        """The penalties on weights, as scalar tensors."""
-        out: list[Any] = []
+        """What is added to the training loss, as scalar tensors: what the last call added, and penalties on weights."""
+        if _phase.losses is not None:  # a training step of the user's
+            return [*_phase.losses, *self._weight_penalties()]
+        added = []
+        last = self.__dict__.get("_last_call")
         for module in self.modules():
-            out.extend(penalty(p) for penalty, p in module.__dict__.get("_regularized", ()))
-        return out
+            call, terms = module.__dict__.get("_added_losses", (None, ()))
+            if call is not None and (last is None or call is last):
+                added.extend(terms)
+        return added + self._weight_penalties()
+
+    def _weight_penalties(self) -> list[Any]:
+        """Those on weights that are trained."""
+        return [
+            penalty(traced(p))
+            for module in self.modules()
+            for penalty, p in module.__dict__.get("_regularized", ())
+            if p.requires_grad
+        ]
 
     @property
     def input_shape(self) -> Any:
@@ -605,15 +778,78 @@ class Layer(Module):
             config["input_shape"] = list(self._sample_shape)
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        return config
+        return {**config, **self._users_arguments()}
+
+    def _users_arguments(self) -> dict[str, Any]:
+        """The arguments that a class of the user's was called with, where it has no `get_config` of its own."""
+        own = [c.__dict__ for c in itertools.takewhile(_is_users, type(self).__mro__)]
+        if not any("__init__" in d for d in own) or any("get_config" in d for d in own):
+            return {}
+        args, kwargs = self.__dict__["_made_with"]
+        bound = inspect.signature(type(self).__init__).bind(self, *args, **kwargs)
+        kinds = {n: p.kind for n, p in bound.signature.parameters.items()}
+        names = list(bound.arguments)[1:]
+        found = {n: bound.arguments[n] for n in names if kinds[n] is not inspect.Parameter.VAR_KEYWORD}
+        odd = [n for n, v in found.items() if not _is_plain(v) or kinds[n] is inspect.Parameter.VAR_POSITIONAL]
+        if odd:
+            raise NotImplementedError(
+                f"{type(self).__name__}: get_config: a layer with arguments that are not plain values "
+                f"({', '.join(odd)}) must define it to be saved or copied"
+            )
+        return found
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Layer:
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """A layer from what `get_config` gave."""
-        return cls(**config)
+        taken = inspect.signature(cls.__init__).parameters
+        if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values()):
+            return cls(**config)
+        # A constructor that does not hand on what every layer takes.
+        shared = {k: v for k, v in config.items() if k in ("name", "trainable") and k not in taken}
+        layer = cls(**{k: v for k, v in config.items() if k not in shared})
+        if "name" in shared:
+            layer.name, layer._named_by_user = shared["name"], True
+        if not shared.get("trainable", True):
+            layer.trainable = False
+        return layer
 
     def extra_repr(self) -> str:
         return f"name={self.name}, built={self.built}"
+
+
+_WEIGHT_OPTIONS: dict[str, Any] = {
+    "initializer": initializers,
+    "regularizer": regularizers,
+    "constraint": constraints,
+}
+
+
+def _is_users(cls: type) -> bool:
+    """Whether a class of layers is somebody else's."""
+    return not cls.__module__.startswith(__name__.partition(".")[0] + ".")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON holds the value."""
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _noted(build: Any) -> Any:
+    """`build`, which lets the layer know that it is built, whoever calls it."""
+
+    @functools.wraps(build)
+    def note(self: Layer, *args: Any, **kwargs: Any) -> Any:
+        result = build(self, *args, **kwargs)
+        self.built = True
+        if args and not kwargs:
+            self.__dict__.setdefault("_build_shape", map_structure_shape(args[0]))
+        return result
+
+    return note
 
 
 def keep_masks(tensors: Any, masks: Any) -> None:

@@ -1,38 +1,58 @@
-"""Convolutions over NHWC images and (n, t, c) sequences."""
+"""Convolutions over images and (n, t, c) sequences."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import initializers, regularizers
-from ..autograd import Tensor
-from .base import pair, positive
+from .._kernels._call import op
+from ..autograd import Tensor, apply
+from ._format import channel_axis, checked_format, checked_padding, from_last, sizes, to_last
+from .base import Layer, positive
 from .core import WeightedLayer
 
-__all__ = ["Conv1D", "Conv2D", "Conv2DTranspose", "DepthwiseConv2D"]
+__all__ = [
+    "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Convolution1D", "Convolution1DTranspose",
+    "Convolution2D", "Convolution2DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D",
+    "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D",
+]  # fmt: skip
 
 
-def _channels_last(layer: str, data_format: str | None) -> None:
-    if data_format not in (None, "channels_last"):
-        raise NotImplementedError(f"{layer}: data_format: expected 'channels_last', got {data_format!r}")
+class _Convolution(WeightedLayer):
+    """What all convolutions over `_rank` axes share."""
 
-
-def _sizes(value: Any, rank: int, what: str) -> tuple[int, ...]:
-    if rank == 2:
-        return pair(value, what)
-    return (positive(value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value, what),)
-
-
-def _padding(layer: str, padding: str, known: tuple[str, ...]) -> str:
-    if not isinstance(padding, str) or padding.lower() not in known:
-        raise ValueError(f"{layer}: padding: expected one of {', '.join(known)}, got {padding!r}")
-    return padding.lower()
-
-
-class _Conv(WeightedLayer):
     _rank = 2
     _paddings: tuple[str, ...] = ("valid", "same")
 
+    def _set_windows(self, kernel_size: Any, strides: Any, padding: Any, data_format: Any, dilation_rate: Any) -> None:
+        label = type(self).__name__
+        self.kernel_size = sizes(kernel_size, self._rank, f"{label}: kernel_size")
+        self.strides = sizes(strides, self._rank, f"{label}: strides")
+        self.dilation_rate = sizes(dilation_rate, self._rank, f"{label}: dilation_rate")
+        self.padding = checked_padding(label, padding, self._paddings)
+        self.data_format = checked_format(label, data_format)
+
+    def _channels(self, input_shape: Any) -> int:
+        c = input_shape[channel_axis(self)] if len(input_shape) == self._rank + 2 else None
+        if c is None:
+            raise ValueError(
+                f"{self.name}: input: expected {self._rank + 2} dimensions with known channels, got {input_shape}"
+            )
+        return int(c)
+
+    def _windows(self) -> dict[str, Any]:
+        return {"stride": self.strides, "padding": self.padding, "dilation": self.dilation_rate}
+
+    def _window_config(self) -> dict[str, Any]:
+        return {
+            "kernel_size": list(self.kernel_size),
+            "strides": list(self.strides),
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": list(self.dilation_rate),
+        }
+
+
+class _Conv(_Convolution):
     def __init__(
         self,
         filters: int,
@@ -44,48 +64,41 @@ class _Conv(WeightedLayer):
         groups: int = 1,
         activation: Any = None,
         use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activation, use_bias, **kwargs)
+        super().__init__(activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+                         bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint,
+                         **kwargs)  # fmt: skip
         label = type(self).__name__
-        _channels_last(label, data_format)
         self.filters = positive(filters, f"{label}: filters")
-        self.kernel_size = _sizes(kernel_size, self._rank, f"{label}: kernel_size")
-        self.strides = _sizes(strides, self._rank, f"{label}: strides")
-        self.dilation_rate = _sizes(dilation_rate, self._rank, f"{label}: dilation_rate")
-        self.padding = _padding(label, padding, self._paddings)
+        self._set_windows(kernel_size, strides, padding, data_format, dilation_rate)
         self.groups = positive(groups, f"{label}: groups")
         if self.filters % self.groups:
             raise ValueError(f"{label}: groups: expected a divisor of filters ({self.filters}), got {groups!r}")
 
     def build(self, input_shape: Any) -> None:
-        c = input_shape[-1]
-        if len(input_shape) != self._rank + 2 or c is None:
-            raise ValueError(
-                f"{self.name}: input: expected {self._rank + 2} dimensions with known channels, got {input_shape}"
-            )
+        c = self._channels(input_shape)
         if c % self.groups:
             raise ValueError(f"{self.name}: input: expected channels divisible by groups ({self.groups}), got {c}")
         self._add_kernel((*self.kernel_size, c // self.groups, self.filters), self.filters)
 
     def call(self, inputs: Tensor) -> Tensor:
-        attrs = {"stride": self.strides, "padding": self.padding, "dilation": self.dilation_rate, "groups": self.groups}
-        return self._run(f"conv{self._rank}d", attrs, inputs)
+        attrs = {**self._windows(), "groups": self.groups}
+        return from_last(self, self._run(f"conv{self._rank}d", attrs, to_last(self, inputs)))
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": list(self.kernel_size),
-            "strides": list(self.strides),
-            "padding": self.padding,
-            "dilation_rate": list(self.dilation_rate),
-            "groups": self.groups,
-        }
+        return {**super().get_config(), "filters": self.filters, **self._window_config(), "groups": self.groups}
 
 
 class Conv2D(_Conv):
-    """2-D convolution of NHWC images.
+    """2-D convolution of images.
 
     Parameters
     ----------
@@ -93,23 +106,26 @@ class Conv2D(_Conv):
         Output channels.
     kernel_size, strides, dilation_rate : int or two ints
     padding : {"valid", "same"}
+    data_format : {"channels_last", "channels_first"}, optional
+        Default: channels last.
     groups : int
         Channel groups that are convolved apart.
-    activation, use_bias, initializers and regularizers
-        As in Keras.
+    activation : str or callable, optional
+    use_bias : bool
+    kernel_initializer, bias_initializer : str or Initializer
+    kernel_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+    kernel_constraint, bias_constraint : str or Constraint, optional
     """
 
 
 class Conv1D(_Conv):
-    """1-D convolution of (n, t, c) sequences; padding may also be "causal"."""
+    """1-D convolution of (n, t, c) sequences; padding may also be "causal". See `Conv2D`."""
 
     _rank = 1
     _paddings = ("valid", "same", "causal")
 
 
-class DepthwiseConv2D(WeightedLayer):
-    """2-D convolution of each channel by itself, `depth_multiplier` outputs a channel."""
-
+class _DepthwiseConv(_Convolution):
     def __init__(
         self,
         kernel_size: Any,
@@ -121,57 +137,160 @@ class DepthwiseConv2D(WeightedLayer):
         activation: Any = None,
         use_bias: bool = True,
         depthwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
         depthwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activation, use_bias, kernel_initializer=depthwise_initializer,
-                         kernel_regularizer=depthwise_regularizer, kernel_constraint=depthwise_constraint,
-                         **kwargs)  # fmt: skip
-        _channels_last("DepthwiseConv2D", data_format)
-        self.kernel_size = pair(kernel_size, "DepthwiseConv2D: kernel_size")
-        self.strides = pair(strides, "DepthwiseConv2D: strides")
-        self.dilation_rate = pair(dilation_rate, "DepthwiseConv2D: dilation_rate")
-        self.padding = _padding("DepthwiseConv2D", padding, ("valid", "same"))
-        self.depth_multiplier = positive(depth_multiplier, "DepthwiseConv2D: depth_multiplier")
+        Layer.__init__(self, activity_regularizer=activity_regularizer, **kwargs)
+        self._set_epilogue(activation, use_bias)
+        self._set_weight_options(
+            depthwise_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
+        )
+        self._set_windows(kernel_size, strides, padding, data_format, dilation_rate)
+        self.depth_multiplier = positive(depth_multiplier, f"{type(self).__name__}: depth_multiplier")
 
     def build(self, input_shape: Any) -> None:
-        c = input_shape[-1]
-        if len(input_shape) != 4 or c is None:
-            raise ValueError(f"{self.name}: input: expected 4 dimensions with known channels, got {input_shape}")
-        # Glorot's fans are Keras' own: (kh, kw, c, multiplier); memory holds (kh, kw, 1, c * multiplier).
-        shape = (*self.kernel_size, c, self.depth_multiplier)
-        self.add_weight((*self.kernel_size, 1, c * self.depth_multiplier),
-                        lambda held, dtype: self.kernel_initializer(shape, dtype).reshape(held), name="kernel",
-                        regularizer=self.kernel_regularizer)  # fmt: skip
+        c = self._channels(input_shape)
+        self._make_weight("kernel", (*self.kernel_size, c, self.depth_multiplier), "depthwise")
         if self.use_bias:
-            bias = c * self.depth_multiplier
-            self.add_weight((bias,), self.bias_initializer, name="bias", regularizer=self.bias_regularizer)
-        self.channels = c
+            self._make_weight("bias", (c * self.depth_multiplier,))
 
     def call(self, inputs: Tensor) -> Tensor:
-        attrs = {"stride": self.strides, "padding": self.padding, "dilation": self.dilation_rate,
-                 "groups": self.channels}  # fmt: skip
-        return self._run("conv2d", attrs, inputs)
+        attrs = {**self._windows(), "groups": self.kernel.shape[-2]}
+        y = self._run(f"conv{self._rank}d", attrs, to_last(self, inputs), by_channel(self.kernel))
+        return from_last(self, y)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["kernel_initializer"], config["kernel_regularizer"]
-        return {
-            **config,
-            "kernel_size": list(self.kernel_size),
-            "strides": list(self.strides),
-            "padding": self.padding,
-            "depth_multiplier": self.depth_multiplier,
-            "dilation_rate": list(self.dilation_rate),
-            "depthwise_initializer": initializers.serialize(self.kernel_initializer),
-            "depthwise_regularizer": regularizers.serialize(self.kernel_regularizer),
-        }
+        return {**super().get_config(), **self._window_config(), "depth_multiplier": self.depth_multiplier}
 
 
-class Conv2DTranspose(WeightedLayer):
-    """The adjoint of Conv2D: upsamples by `strides`. The kernel is (kh, kw, filters, channels), as in Keras."""
+def by_channel(kernel: Tensor) -> Tensor:
+    """Keras' (..., c, multiplier) as (..., 1, c * multiplier), the kernel of a convolution in c groups."""
+    *window, c, multiplier = kernel.shape
+    return apply(op("reshape", {"shape": (*window, 1, c * multiplier)}), kernel)
 
+
+class DepthwiseConv2D(_DepthwiseConv):
+    """2-D convolution of each channel by itself, with `depth_multiplier` outputs a channel.
+
+    Parameters
+    ----------
+    kernel_size, strides, dilation_rate : int or two ints
+    padding : {"valid", "same"}
+    depth_multiplier : int
+    data_format : {"channels_last", "channels_first"}, optional
+    activation : str or callable, optional
+    use_bias : bool
+    depthwise_initializer, bias_initializer : str or Initializer
+    depthwise_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+    depthwise_constraint, bias_constraint : str or Constraint, optional
+    """
+
+
+class DepthwiseConv1D(_DepthwiseConv):
+    """1-D convolution of each channel of (n, t, c) by itself; see `DepthwiseConv2D`."""
+
+    _rank = 1
+
+
+class _SeparableConv(_Convolution):
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        Layer.__init__(self, activity_regularizer=activity_regularizer, **kwargs)
+        self._set_epilogue(activation, use_bias)
+        self._set_weight_options(
+            depthwise_initializer=depthwise_initializer,
+            pointwise_initializer=pointwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            pointwise_regularizer=pointwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint,
+            bias_constraint=bias_constraint,
+        )
+        label = type(self).__name__
+        self.filters = positive(filters, f"{label}: filters")
+        self._set_windows(kernel_size, strides, padding, data_format, dilation_rate)
+        self.depth_multiplier = positive(depth_multiplier, f"{label}: depth_multiplier")
+
+    def build(self, input_shape: Any) -> None:
+        c = self._channels(input_shape)
+        between = c * self.depth_multiplier
+        self._make_weight("depthwise_kernel", (*self.kernel_size, c, self.depth_multiplier), "depthwise")
+        self._make_weight("pointwise_kernel", (*[1] * self._rank, between, self.filters), "pointwise")
+        if self.use_bias:
+            self._make_weight("bias", (self.filters,))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        name, depthwise = f"conv{self._rank}d", self.depthwise_kernel
+        attrs = {**self._windows(), "groups": depthwise.shape[-2]}
+        x = apply(op(name, attrs), to_last(self, inputs), by_channel(depthwise))
+        return from_last(self, self._run(name, {}, x, self.pointwise_kernel))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters, **self._window_config(),
+                "depth_multiplier": self.depth_multiplier}  # fmt: skip
+
+
+class SeparableConv2D(_SeparableConv):
+    """A convolution of each channel by itself, then one by 1x1 that mixes the channels.
+
+    Parameters
+    ----------
+    filters : int
+        Output channels.
+    kernel_size, strides, dilation_rate : int or two ints
+    padding : {"valid", "same"}
+    data_format : {"channels_last", "channels_first"}, optional
+    depth_multiplier : int
+        Channels between the two for each input channel.
+    activation : str or callable, optional
+    use_bias : bool
+    depthwise_initializer, pointwise_initializer, bias_initializer : str or Initializer
+    depthwise_regularizer, pointwise_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+    depthwise_constraint, pointwise_constraint, bias_constraint : str or Constraint, optional
+    """
+
+
+class SeparableConv1D(_SeparableConv):
+    """`SeparableConv2D` over (n, t, c) sequences; padding may also be "causal"."""
+
+    _rank = 1
+    _paddings = ("valid", "same", "causal")
+
+
+class _TransposedConv(_Convolution):
     def __init__(
         self,
         filters: int,
@@ -183,39 +302,66 @@ class Conv2DTranspose(WeightedLayer):
         dilation_rate: Any = 1,
         activation: Any = None,
         use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activation, use_bias, **kwargs)
-        _channels_last("Conv2DTranspose", data_format)
-        self.filters = positive(filters, "Conv2DTranspose: filters")
-        self.kernel_size = pair(kernel_size, "Conv2DTranspose: kernel_size")
-        self.strides = pair(strides, "Conv2DTranspose: strides")
-        self.dilation_rate = pair(dilation_rate, "Conv2DTranspose: dilation_rate")
-        self.padding = _padding("Conv2DTranspose", padding, ("valid", "same"))
-        self.output_padding = (
-            None
-            if output_padding is None
-            else tuple((output_padding,) * 2 if isinstance(output_padding, int) else output_padding)
-        )
+        super().__init__(activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+                         bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint,
+                         **kwargs)  # fmt: skip
+        label = type(self).__name__
+        self.filters = positive(filters, f"{label}: filters")
+        self._set_windows(kernel_size, strides, padding, data_format, dilation_rate)
+        self.output_padding = None
+        if output_padding is not None:
+            given = output_padding if isinstance(output_padding, (list, tuple)) else (output_padding,) * self._rank
+            if len(given) != self._rank or not all(hasattr(p, "__index__") and int(p) >= 0 for p in given):
+                raise ValueError(f"{label}: output_padding: expected integers >= 0, got {output_padding!r}")
+            self.output_padding = tuple(int(p) for p in given)
 
     def build(self, input_shape: Any) -> None:
-        c = input_shape[-1]
-        if len(input_shape) != 4 or c is None:
-            raise ValueError(f"{self.name}: input: expected 4 dimensions with known channels, got {input_shape}")
-        self._add_kernel((*self.kernel_size, self.filters, c), self.filters)
+        self._add_kernel((*self.kernel_size, self.filters, self._channels(input_shape)), self.filters)
 
     def call(self, inputs: Tensor) -> Tensor:
-        attrs = {"stride": self.strides, "padding": self.padding, "dilation": self.dilation_rate,
-                 "output_padding": self.output_padding}  # fmt: skip
-        return self._run("conv2d_transpose", attrs, inputs)
+        attrs = {**self._windows(), "output_padding": self.output_padding}
+        return from_last(self, self._run(f"conv{self._rank}d_transpose", attrs, to_last(self, inputs)))
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,
-            "kernel_size": list(self.kernel_size),
-            "strides": list(self.strides),
-            "padding": self.padding,
+            **self._window_config(),
             "output_padding": None if self.output_padding is None else list(self.output_padding),
-            "dilation_rate": list(self.dilation_rate),
         }
+
+
+class Conv2DTranspose(_TransposedConv):
+    """The adjoint of Conv2D: upsamples by `strides`. The kernel is (kh, kw, filters, channels), as in Keras.
+
+    Parameters
+    ----------
+    output_padding : int or two ints, optional
+        Rows and columns added at the bottom and right of the output; by default what makes it ``strides`` times as
+        large as the input with padding "same".
+    others
+        See `Conv2D`.
+    """
+
+
+class Conv1DTranspose(_TransposedConv):
+    """The adjoint of Conv1D, on (n, t, c); see `Conv2DTranspose`."""
+
+    _rank = 1
+
+
+Convolution1D = Conv1D
+Convolution2D = Conv2D
+Convolution1DTranspose = Conv1DTranspose
+Convolution2DTranspose = Conv2DTranspose
+SeparableConvolution1D = SeparableConv1D
+SeparableConvolution2D = SeparableConv2D

@@ -1,20 +1,19 @@
-"""Dense, activations, dropout, shapes and embeddings."""
+"""Dense layers, embeddings, and functions as layers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import activations, initializers, regularizers
+from .. import activations
+from .._custom import custom
 from .._kernels._call import op
+from .._suggest import unknown_name
 from ..autograd import Tensor, apply
-from .base import Layer, fraction, integers, pair, positive
+from .base import Layer, positive
 
-__all__ = [
-    "ELU", "Activation", "Dense", "Dropout", "Embedding", "Flatten", "Identity", "LeakyReLU", "Permute", "ReLU",
-    "RepeatVector", "Reshape", "Softmax", "UpSampling2D", "ZeroPadding2D",
-]  # fmt: skip
+__all__ = ["Dense", "Embedding", "Identity", "Lambda"]
 
 
 def epilogue(activation: Any) -> tuple[str | None, float | None, Any]:
@@ -23,6 +22,13 @@ def epilogue(activation: Any) -> tuple[str | None, float | None, Any]:
         name, alpha = activations.FUSABLE[activation]
         return (None, None, None) if name == "identity" else (name, alpha, None)
     return None, None, activation
+
+
+def refuse(layer: str, **arguments: Any) -> None:
+    """Refuse arguments other than None."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise NotImplementedError(f"{layer}: {name}: expected None, got {value!r}; it is not supported")
 
 
 class WeightedLayer(Layer):
@@ -42,23 +48,29 @@ class WeightedLayer(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self._set_epilogue(activation, use_bias)
+        self._set_weight_options(
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+        )
+
+    def _set_epilogue(self, activation: Any, use_bias: bool) -> None:
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        if kernel_constraint is not None or bias_constraint is not None:
-            raise NotImplementedError(f"{self.name}: constraints are not supported")
 
     def _add_kernel(self, shape: Sequence[int], bias: int) -> None:
-        self.add_weight(shape, self.kernel_initializer, name="kernel", regularizer=self.kernel_regularizer)
+        self._make_weight("kernel", shape)
         if self.use_bias:
-            self.add_weight((bias,), self.bias_initializer, name="bias", regularizer=self.bias_regularizer)
+            self._make_weight("bias", (bias,))
 
-    def _run(self, name: str, attrs: dict[str, Any], x: Tensor) -> Tensor:
+    def _run(self, name: str, attrs: dict[str, Any], x: Tensor, kernel: Tensor | None = None) -> Tensor:
         act, alpha, rest = epilogue(self.activation)
-        inputs = (x, self.kernel, self.bias) if self.use_bias else (x, self.kernel)
+        weight = self.kernel if kernel is None else kernel
+        inputs = (x, weight, self.bias) if self.use_bias else (x, weight)
         y = apply(op(name, {**attrs, "activation": act, "alpha": alpha}), *inputs)
         return y if rest is None else rest(y)
 
@@ -67,10 +79,7 @@ class WeightedLayer(Layer):
             **super().get_config(),
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            **self._weight_config(),
         }
 
 
@@ -81,15 +90,38 @@ class Dense(WeightedLayer):
     ----------
     units : int
         Size of the output's last axis.
-    activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-    activity_regularizer
-        As in Keras.
+    activation : str or callable, optional
+    use_bias : bool
+    kernel_initializer, bias_initializer : str or Initializer
+    kernel_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+    kernel_constraint, bias_constraint : str or Constraint, optional
+    lora_rank, lora_alpha, quantization_config : None
+        Not supported.
     """
 
     supports_masking = True
 
-    def __init__(self, units: int, activation: Any = None, use_bias: bool = True, **kwargs: Any) -> None:
-        super().__init__(activation, use_bias, **kwargs)
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: Any = None,
+        lora_alpha: Any = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activation, use_bias, kernel_initializer, bias_initializer, kernel_regularizer,
+                         bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint,
+                         **kwargs)  # fmt: skip
+        refuse("Dense", lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
         self.units = positive(units, "Dense: units")
 
     def build(self, input_shape: Any) -> None:
@@ -104,89 +136,6 @@ class Dense(WeightedLayer):
         return {**super().get_config(), "units": self.units}
 
 
-class Activation(Layer):
-    """An activation by name or function."""
-
-    supports_masking = True
-
-    def __init__(self, activation: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.activation = activations.get(activation)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return self.activation(inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": activations.serialize(self.activation)}
-
-
-class ReLU(Layer):
-    """``max(x, 0)``, with a slope for x < 0 or a cap at 6."""
-
-    supports_masking = True
-
-    def __init__(
-        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return activations.relu(inputs, self.negative_slope, self.max_value, self.threshold)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "max_value": self.max_value, "negative_slope": self.negative_slope,
-                "threshold": self.threshold}  # fmt: skip
-
-
-class LeakyReLU(Layer):
-    """x, or ``negative_slope * x`` where x < 0."""
-
-    supports_masking = True
-
-    def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.negative_slope = negative_slope
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return activations.leaky_relu(inputs, self.negative_slope)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "negative_slope": self.negative_slope}
-
-
-class ELU(Layer):
-    """x, or ``alpha * (exp(x) - 1)`` where x < 0."""
-
-    supports_masking = True
-
-    def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.alpha = alpha
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return activations.elu(inputs, self.alpha)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self.alpha}
-
-
-class Softmax(Layer):
-    """Softmax along an axis."""
-
-    supports_masking = True
-
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.axis = axis
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return activations.softmax(inputs, self.axis)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
-
-
 class Identity(Layer):
     """The input itself."""
 
@@ -199,91 +148,91 @@ class Identity(Layer):
         return True
 
 
-class Dropout(Layer):
-    """In training, zeroes each element with probability `rate` and scales the others by ``1 / (1 - rate)``."""
+class Lambda(Layer):
+    """A function of tensors as a layer. It has no weights: a function that needs some is a `Layer` of its own.
 
-    supports_masking = True
+    Parameters
+    ----------
+    function : callable
+        Takes the input, and `mask` or `training` where it has arguments of these names.
+    output_shape : tuple or callable, optional
+        The shape of one output sample. It is found out by running the function; a shape given here is checked.
+    mask : callable or tensor, optional
+        The mask of the output, or a function of the input and its mask that gives it.
+    arguments : dict, optional
+        Further keyword arguments of the function.
+    **kwargs
+        See `Layer`.
 
-    def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **kwargs: Any) -> None:
+    Notes
+    -----
+    A model file holds the function's name, never its code: to be saved it must have one, and to be loaded it must be
+    among `custom_objects`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        if noise_shape is not None:
-            raise NotImplementedError("Dropout: noise_shape: not supported")
-        if seed is not None:
-            raise NotImplementedError("Dropout: seed: not supported; lamella.seed(n) fixes all random streams")
-        self.rate = fraction(rate, "Dropout: rate")
+        if not callable(function):
+            raise TypeError(f"Lambda: function: expected a callable, got {type(function).__name__}")
+        self.function, self.mask, self.arguments = function, mask, dict(arguments or {})
+        self.__dict__["_output_shape"] = output_shape
+        try:
+            names = set(inspect.signature(function).parameters)
+        except ValueError:  # a function written in C
+            names = set()
+        self._passed = [n for n in ("mask", "training") if n in names and n not in self.arguments]
 
-    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        if not training or self.rate == 0:
-            return inputs
-        return apply(op("dropout", {"rate": self.rate}), inputs, training=True)
+    def call(self, inputs: Any, mask: Any = None, training: bool = False) -> Any:
+        given = {"mask": mask, "training": training}
+        out = self.function(inputs, **self.arguments, **{n: given[n] for n in self._passed})
+        if isinstance(self._output_shape, (tuple, list)) and isinstance(out, Tensor):
+            want = tuple(self._output_shape)
+            have = tuple(out.shape[1:])
+            if len(want) != len(have) or any(w not in (None, d) for w, d in zip(want, have, strict=True)):
+                raise ValueError(f"{self.name}: output_shape: expected {want} a sample, got {have}")
+        return out
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate}
+        config = {**super().get_config(), "function": _name_of("function", self.function), "arguments": self.arguments}
+        if self._output_shape is not None:
+            shape = self._output_shape
+            config["output_shape"] = _name_of("output_shape", shape) if callable(shape) else list(shape)
+        if self.mask is not None:
+            config["mask"] = _name_of("mask", self.mask)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Lambda:
+        found = {k: _named(v) if k in ("function", "mask", "output_shape") else v for k, v in config.items()}
+        return cls(**found)
 
 
-class Flatten(Layer):
-    """All dimensions but the first in one, in memory order (rows, columns, channels)."""
-
-    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if data_format not in (None, "channels_last"):
-            raise NotImplementedError(f"Flatten: data_format: expected 'channels_last', got {data_format!r}")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        if len(inputs.shape) == 1:
-            return apply(op("expand_dims", {"axis": 1}), inputs)
-        return apply(op("flatten", {"start_axis": 1}), inputs)
+def _name_of(what: str, function: Any) -> dict[str, str]:
+    name = getattr(function, "__name__", "")
+    if not name.isidentifier():
+        raise TypeError(
+            f"Lambda: {what}: only functions with a name can be saved, found again in custom_objects when the model is "
+            f"loaded; got {function!r}"
+        )
+    return {"function": name}
 
 
-class Reshape(Layer):
-    """Another shape for each sample; one size may be -1."""
-
-    def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.target_shape = integers(target_shape, "Reshape: target_shape")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        if all(d > 0 for d in self.target_shape):
-            want, have = math.prod(self.target_shape), math.prod(inputs.shape[1:])
-            if want != have:
-                raise ValueError(
-                    f"{self.name}: target_shape: expected {have} elements a sample, got {self.target_shape}"
-                )
-        return apply(op("reshape", {"shape": (0, *self.target_shape)}), inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "target_shape": list(self.target_shape)}
-
-
-class Permute(Layer):
-    """Dimensions in another order; they count from 1, without the batch."""
-
-    def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.dims = integers(dims, "Permute: dims")
-        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
-            raise ValueError(f"Permute: dims: expected each of 1..{len(self.dims)} once, got {self.dims}")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return apply(op("transpose", {"perm": (0, *self.dims)}), inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dims": list(self.dims)}
-
-
-class RepeatVector(Layer):
-    """(n, c) to (n, times, c)."""
-
-    def __init__(self, n: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.n = positive(n, "RepeatVector: n")
-
-    def call(self, inputs: Tensor) -> Tensor:
-        column = apply(op("expand_dims", {"axis": 1}), inputs)
-        return apply(op("concat", {"axis": 1}), *([column] * self.n)) if self.n > 1 else column
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "n": self.n}
+def _named(value: Any) -> Any:
+    if not isinstance(value, dict) or "function" not in value:
+        return value
+    if value["function"] not in custom():
+        raise unknown_name("function (pass your own in custom_objects)", value["function"], custom())
+    return custom()[value["function"]]
 
 
 class Embedding(Layer):
@@ -295,8 +244,15 @@ class Embedding(Layer):
         Number of rows: inputs lie in [0, input_dim).
     output_dim : int
         Length of a row.
+    embeddings_initializer : str or Initializer
+    embeddings_regularizer : str or Regularizer, optional
+    embeddings_constraint : str or Constraint, optional
     mask_zero : bool
         Whether 0 marks padding that later recurrent layers skip.
+    weights : array or list of one, optional
+        The table to start from.
+    lora_rank, lora_alpha, quantization_config : None
+        Not supported.
     input_length : int, optional
         Length of the sequences; the same as ``input_shape=(input_length,)``.
     """
@@ -311,6 +267,8 @@ class Embedding(Layer):
         mask_zero: bool = False,
         weights: Any = None,
         lora_rank: Any = None,
+        lora_alpha: Any = None,
+        quantization_config: Any = None,
         input_length: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -320,18 +278,19 @@ class Embedding(Layer):
             if self._sample_shape not in (None, (input_length,)):
                 raise ValueError(f"Embedding: input_length: expected {self._sample_shape}, got {input_length}")
             self._sample_shape = (input_length,)
-        if embeddings_constraint is not None or lora_rank is not None:
-            raise NotImplementedError("Embedding: embeddings_constraint and lora_rank are not supported")
+        refuse("Embedding", lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
         self.input_dim = positive(input_dim, "Embedding: input_dim")
         self.output_dim = positive(output_dim, "Embedding: output_dim")
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self._set_weight_options(
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+        )
         self.mask_zero = bool(mask_zero)
         self._initial = weights
 
     def build(self, input_shape: Any) -> None:
-        self.add_weight((self.input_dim, self.output_dim), self.embeddings_initializer, name="embeddings",
-                        regularizer=self.embeddings_regularizer)  # fmt: skip
+        self._make_weight("embeddings", (self.input_dim, self.output_dim))
         if self._initial is not None:
             self.set_weights(self._initial if isinstance(self._initial, list) else [self._initial])
 
@@ -352,53 +311,6 @@ class Embedding(Layer):
             **super().get_config(),
             "input_dim": self.input_dim,
             "output_dim": self.output_dim,
-            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
+            **self._weight_config(),
             "mask_zero": self.mask_zero,
         }
-
-
-class ZeroPadding2D(Layer):
-    """Zeros around each image."""
-
-    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if data_format not in (None, "channels_last"):
-            raise NotImplementedError(f"ZeroPadding2D: data_format: expected 'channels_last', got {data_format!r}")
-        p = (
-            ((padding, padding), (padding, padding))
-            if isinstance(padding, int)
-            else tuple((q, q) if isinstance(q, int) else tuple(q) for q in padding)
-        )
-        if len(p) != 2 or any(len(q) != 2 or min(q) < 0 for q in p):
-            raise ValueError(f"ZeroPadding2D: padding: expected sizes >= 0, got {padding!r}")
-        self.padding = p
-
-    def call(self, inputs: Tensor) -> Tensor:
-        (top, bottom), (left, right) = self.padding
-        return apply(op("pad", {"padding": (0, 0, top, bottom, left, right, 0, 0)}), inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "padding": [list(p) for p in self.padding]}
-
-
-class UpSampling2D(Layer):
-    """Each pixel repeated, or interpolated bilinearly."""
-
-    def __init__(
-        self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        if data_format not in (None, "channels_last"):
-            raise NotImplementedError(f"UpSampling2D: data_format: expected 'channels_last', got {data_format!r}")
-        if interpolation not in ("nearest", "bilinear"):
-            raise NotImplementedError(
-                f"UpSampling2D: interpolation: expected 'nearest' or 'bilinear', got {interpolation!r}"
-            )
-        self.size, self.interpolation = pair(size, "UpSampling2D: size"), interpolation
-
-    def call(self, inputs: Tensor) -> Tensor:
-        return apply(op("upsample2d", {"scale": self.size, "mode": self.interpolation}), inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "size": list(self.size), "interpolation": self.interpolation}

@@ -7,8 +7,12 @@ from .container import *  # noqa: F403
 from .container import __all__ as _container
 from .conv import *  # noqa: F403
 from .conv import __all__ as _conv
-from .embedding import Embedding
-from .linear import Flatten, Identity, Linear, Unflatten
+from .embedding import Embedding, EmbeddingBag
+from .image import *  # noqa: F403
+from .image import __all__ as _image
+from .lazy import *  # noqa: F403
+from .lazy import __all__ as _lazy
+from .linear import Bilinear, Flatten, Identity, Linear, Unflatten
 from .loss import *  # noqa: F403
 from .loss import __all__ as _loss
 from .module import Module
@@ -21,8 +25,10 @@ from .rnn import *  # noqa: F403
 from .rnn import __all__ as _rnn
 
 __all__ = [
+    "Bilinear",
     "Buffer",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "Identity",
     "Linear",
@@ -35,6 +41,8 @@ __all__ = [
     *_activation,
     *_container,
     *_conv,
+    *_image,
+    *_lazy,
     *_loss,
     *_normalization,
     *_pooling,

@@ -1,15 +1,15 @@
-"""Pooling, padding and resizing of (n, c, h, w) and (n, c, w)."""
+"""Pooling of (n, c, h, w) and (n, c, w)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
-from .._functional.layers import pad as _pad
+from .._functional import elementwise as e
 from .._functional.layers import pool as _pool
-from .._functional.layers import upsample as _upsample
-from .._functional.shape import permute, squeeze, unsqueeze
+from .._functional.shape import squeeze, unsqueeze
 from ._layout import from_nhwc, from_nwc, pair, single, to_nhwc, to_nwc
+from ._unpool import places_of_maxima
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -18,10 +18,10 @@ __all__ = [
     "adaptive_max_pool2d",
     "avg_pool1d",
     "avg_pool2d",
-    "interpolate",
+    "lp_pool1d",
+    "lp_pool2d",
     "max_pool1d",
     "max_pool2d",
-    "pad",
 ]
 
 Tensor = Any
@@ -43,6 +43,16 @@ def _no_indices(op: str, return_indices: bool) -> None:
         raise NotImplementedError(f"{op}: return_indices: expected False, got True; indices are not supported")
 
 
+def _max_pool(dims: int, x: Tensor, return_indices: bool, **attrs: Any) -> Any:
+    name = f"max_pool{dims}d"
+    y = _run(name, dims, x, **attrs)
+    if not return_indices:
+        return y
+    batch = x if len(x.shape) == dims + 2 else unsqueeze(x, 0)
+    places = places_of_maxima((to_nhwc if dims == 2 else to_nwc)(batch), **attrs, dims=dims)
+    return y, places if batch is x else squeeze(places, 0)
+
+
 def max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -51,15 +61,14 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Tensor:
-    """The maximum over windows of (n, c, h, w)."""
+) -> Any:
+    """The maximum over windows of (n, c, h, w), and with `return_indices` where in h * w each was."""
     op = "max_pool2d"
-    _no_indices(op, return_indices)
     window = pair(kernel_size, op, "kernel_size", 1)
-    return _run(
-        op,
+    return _max_pool(
         2,
         input,
+        return_indices,
         window=window,
         stride=window if stride is None else pair(stride, op, "stride", 1),
         padding=pair(padding, op, "padding"),
@@ -76,15 +85,14 @@ def max_pool1d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Tensor:
-    """The maximum over windows of (n, c, w)."""
+) -> Any:
+    """The maximum over windows of (n, c, w), and with `return_indices` where in w each was."""
     op = "max_pool1d"
-    _no_indices(op, return_indices)
     window = single(kernel_size, op, "kernel_size", 1)
-    return _run(
-        op,
+    return _max_pool(
         1,
         input,
+        return_indices,
         window=window,
         stride=window if stride is None else single(stride, op, "stride", 1),
         padding=single(padding, op, "padding"),
@@ -171,77 +179,22 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = 
     return _run("adaptive_max_pool1d", 1, input, output_size=size)
 
 
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Add elements at both ends of dimensions.
-
-    Parameters
-    ----------
-    input : Tensor
-        Any float tensor.
-    pad : sequence of int
-        (before, after) of the last dimension, then of the one before it, and so on.
-    mode : {"constant"}
-        Others are not supported.
-    value : float, optional
-        What to fill with; 0 by default.
-    """
-    if mode != "constant":
-        raise NotImplementedError(f"pad: mode: expected 'constant', got {mode!r}")
-    amounts = [int(p) for p in pad]
-    rank = len(input.shape)
-    if len(amounts) % 2 or len(amounts) > 2 * rank:
-        raise ValueError(f"pad: pad: expected pairs for at most {rank} dimensions, got {tuple(pad)}")
-    sides = [(0, 0)] * rank
-    for i in range(len(amounts) // 2):
-        sides[rank - 1 - i] = (amounts[2 * i], amounts[2 * i + 1])
-    fill = 0.0 if value is None else float(value)
-    if input._phys is None:
-        return _pad(input, sides, fill)
-    source, perm = input._phys
-    inner = [(0, 0)] * rank
-    for logical, physical in enumerate(perm):
-        inner[physical] = sides[logical]
-    return permute(_pad(source, inner, fill), perm)
+def _lp_pool(pool: Any, dims: int, x: Tensor, norm_type: float, kernel_size: Any, stride: Any, ceil_mode: bool) -> Any:
+    name = f"lp_pool{dims}d"
+    p = float(norm_type)
+    if not p > 0:
+        raise ValueError(f"{name}: norm_type: expected a positive number, got {norm_type}")
+    window = pair(kernel_size, name, "kernel_size", 1) if dims == 2 else (single(kernel_size, name, "kernel_size", 1),)
+    # Means of cut-off windows times the whole window's size, as in PyTorch.
+    mean = pool(e.pow(x, p), kernel_size, stride, 0, ceil_mode)
+    return e.pow(e.mul(e.mul(e.sign(mean), e.relu(e.abs(mean))), math.prod(window)), 1.0 / p)
 
 
-def interpolate(
-    input: Tensor,
-    size: Any = None,
-    scale_factor: Any = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-) -> Tensor:
-    """Resize (n, c, h, w) by whole factors.
+def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The norm of order `norm_type` over windows of (n, c, h, w)."""
+    return _lp_pool(avg_pool2d, 2, input, norm_type, kernel_size, stride, ceil_mode)
 
-    Parameters
-    ----------
-    input : Tensor
-    size : int or (int, int), optional
-        The wanted size, a multiple of the input's.
-    scale_factor : int or (int, int), optional
-        The factor instead.
-    mode : {"nearest"}
-        Others are not supported.
-    align_corners : bool, optional
-        Must be None: it has no meaning for "nearest".
-    """
-    if mode != "nearest":
-        raise NotImplementedError(f"interpolate: mode: expected 'nearest', got {mode!r}")
-    if align_corners is not None:
-        raise ValueError(f"interpolate: align_corners: expected None with mode 'nearest', got {align_corners}")
-    if len(input.shape) != 4:
-        raise ValueError(f"interpolate: input: expected 4 dimensions, got shape {input.shape}")
-    if (size is None) == (scale_factor is None):
-        raise ValueError("interpolate: expected one of size and scale_factor")
-    if size is not None:
-        wanted = pair(size, "interpolate", "size", 1)
-        have = input.shape[2:]
-        if wanted[0] % have[0] or wanted[1] % have[1]:
-            raise NotImplementedError(f"interpolate: size: expected multiples of {have}, got {wanted}")
-        factors = (wanted[0] // have[0], wanted[1] // have[1])
-    else:
-        scales = (scale_factor, scale_factor) if not isinstance(scale_factor, (tuple, list)) else tuple(scale_factor)
-        if any(float(s) != int(s) for s in scales):
-            raise NotImplementedError(f"interpolate: scale_factor: expected whole factors, got {scale_factor}")
-        factors = pair(tuple(int(s) for s in scales), "interpolate", "scale_factor", 1)
-    return from_nhwc(_upsample(to_nhwc(input), factors))
+
+def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
+    """The norm of order `norm_type` over windows of (n, c, w)."""
+    return _lp_pool(avg_pool1d, 1, input, norm_type, kernel_size, stride, ceil_mode)

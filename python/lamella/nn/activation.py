@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._functional import elementwise as _e
+from . import _activation as A
 from . import functional as F
+from . import init
+from .linear import new_parameter, positive
 from .module import Module
 
 __all__ = [
-    "ELU",
-    "GELU",
-    "SELU",
-    "Hardsigmoid",
-    "Hardswish",
-    "LeakyReLU",
-    "LogSigmoid",
-    "LogSoftmax",
-    "Mish",
-    "ReLU",
-    "ReLU6",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softplus",
-    "Softsign",
-    "Tanh",
-]
+    "CELU", "ELU", "GELU", "GLU", "SELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU",
+    "LogSigmoid", "LogSoftmax", "Mish", "PReLU", "ReLU", "ReLU6", "SiLU", "Sigmoid", "Softmax", "Softmax2d", "Softmin",
+    "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+]  # fmt: skip
 
 
 def _layer(name: str, fn: Any, inplace: bool = False) -> Any:
@@ -46,17 +34,47 @@ def _layer(name: str, fn: Any, inplace: bool = False) -> Any:
     return type(name, (Module,), body)
 
 
-ReLU = _layer("ReLU", _e.relu, True)
-ReLU6 = _layer("ReLU6", _e.relu6, True)
-SELU = _layer("SELU", _e.selu, True)
-SiLU = _layer("SiLU", _e.silu, True)
-Mish = _layer("Mish", _e.mish, True)
-Hardsigmoid = _layer("Hardsigmoid", _e.hardsigmoid, True)
-Hardswish = _layer("Hardswish", _e.hardswish, True)
-Sigmoid = _layer("Sigmoid", _e.sigmoid)
-Tanh = _layer("Tanh", _e.tanh)
-Softsign = _layer("Softsign", _e.softsign)
-LogSigmoid = _layer("LogSigmoid", F.logsigmoid)
+ReLU = _layer("ReLU", A.relu, True)
+ReLU6 = _layer("ReLU6", A.relu6, True)
+SELU = _layer("SELU", A.selu, True)
+SiLU = _layer("SiLU", A.silu, True)
+Mish = _layer("Mish", A.mish, True)
+Hardsigmoid = _layer("Hardsigmoid", A.hardsigmoid, True)
+Hardswish = _layer("Hardswish", A.hardswish, True)
+Sigmoid = _layer("Sigmoid", A.sigmoid)
+Tanh = _layer("Tanh", A.tanh)
+Softsign = _layer("Softsign", A.softsign)
+LogSigmoid = _layer("LogSigmoid", A.logsigmoid)
+Tanhshrink = _layer("Tanhshrink", A.tanhshrink)
+
+
+class _Scaled(Module):
+    """One with a parameter called alpha."""
+
+    _fn: Any
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return type(self)._fn(input, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
+
+
+class ELU(_Scaled):
+    """x where it is positive, else alpha * (exp(x) - 1)."""
+
+    _fn = staticmethod(A.elu)
+
+
+class CELU(_Scaled):
+    """x where it is positive, else alpha * (exp(x / alpha) - 1)."""
+
+    _fn = staticmethod(A.celu)
 
 
 class LeakyReLU(Module):
@@ -68,25 +86,118 @@ class LeakyReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return _e.leaky_relu(input, self.negative_slope)
+        return A.leaky_relu(input, self.negative_slope)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
 
-class ELU(Module):
-    """x where it is positive, else alpha * (exp(x) - 1)."""
+class PReLU(Module):
+    """x where it is positive, else weight * x.
 
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+    Parameters
+    ----------
+    num_parameters : int
+        1, or the number of channels.
+    init : float
+        Where the weights start.
+    device, dtype
+        "cpu"; float32 or float64.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.alpha = alpha
+        positive("PReLU", num_parameters=num_parameters)
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = new_parameter((num_parameters,), device, dtype)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start again."""
+        init.constant_(self.weight, self.init)
+
+    def forward(self, input: Any) -> Any:
+        return A.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"
+
+
+class Hardtanh(Module):
+    """x limited to [min_val, max_val]."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        if not min_val < max_val:
+            raise ValueError(f"Hardtanh: min_val, max_val: expected min_val < max_val, got {min_val} and {max_val}")
+        self.min_val = min_val
+        self.max_val = max_val
         self.inplace = inplace
 
     def forward(self, input: Any) -> Any:
-        return _e.elu(input, self.alpha)
+        return A.hardtanh(input, self.min_val, self.max_val)
 
     def extra_repr(self) -> str:
-        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
+        return f"min_val={self.min_val}, max_val={self.max_val}" + (", inplace=True" if self.inplace else "")
+
+
+class Threshold(Module):
+    """x where it is above the threshold, else the value."""
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold = threshold
+        self.value = value
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Any:
+        return A.threshold(input, self.threshold, self.value)
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold}, value={self.value}" + (", inplace=True" if self.inplace else "")
+
+
+class Hardshrink(Module):
+    """x where |x| > lambd, else 0."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Any) -> Any:
+        return A.hardshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        return f"{self.lambd}"
+
+
+class Softshrink(Module):
+    """x moved towards 0 by lambd, at most as far as 0."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Any) -> Any:
+        return A.softshrink(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        return f"{self.lambd}"
+
+
+class GLU(Module):
+    """The first half of x along a dimension times the sigmoid of the second."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return A.glu(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
 
 
 class GELU(Module):
@@ -97,7 +208,7 @@ class GELU(Module):
         self.approximate = approximate
 
     def forward(self, input: Any) -> Any:
-        return _e.gelu(input, self.approximate)
+        return A.gelu(input, self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
@@ -112,35 +223,48 @@ class Softplus(Module):
         self.threshold = threshold
 
     def forward(self, input: Any) -> Any:
-        return F.softplus(input, self.beta, self.threshold)
+        return A.softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}, threshold={self.threshold}"
 
 
-class Softmax(Module):
+class _Distribution(Module):
+    _fn: Any
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Any) -> Any:
+        return type(self)._fn(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmax(_Distribution):
     """exp(x) divided by its sum over a dimension."""
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Any) -> Any:
-        return F.softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+    _fn = staticmethod(F.softmax)
 
 
-class LogSoftmax(Module):
+class Softmin(_Distribution):
+    """exp(-x) divided by its sum over a dimension."""
+
+    _fn = staticmethod(F.softmin)
+
+
+class LogSoftmax(_Distribution):
     """The logarithm of softmax over a dimension."""
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
+    _fn = staticmethod(F.log_softmax)
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of (n, c, h, w) at every pixel."""
 
     def forward(self, input: Any) -> Any:
-        return F.log_softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
+        if len(input.shape) not in (3, 4):
+            raise ValueError(f"Softmax2d: input: expected 3 or 4 dimensions, got shape {tuple(input.shape)}")
+        return F.softmax(input, -3)

@@ -38,8 +38,9 @@ class _Conv(Module):
         super().__init__()
         name = type(self).__name__
         positive(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
-        if padding_mode != "zeros":
-            raise NotImplementedError(f"{name}: padding_mode: expected 'zeros', got {padding_mode!r}")
+        known = ("zeros",) if self._transposed else ("zeros", "reflect", "replicate", "circular")
+        if padding_mode not in known:
+            raise ValueError(f"{name}: padding_mode: expected one of {', '.join(known)}, got {padding_mode!r}")
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{name}: groups: expected a divisor of {in_channels} and {out_channels} channels, got {groups}"
@@ -123,6 +124,17 @@ class _ForwardConv(_Conv):
             dtype,
         )
 
+    def _padded(self, input: Any) -> Any:
+        """The input with what `padding_mode` puts around it."""
+        if self.padding == "valid":
+            return input
+        if self.padding == "same":
+            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            sides = [(t // 2, t - t // 2) for t in total]
+        else:
+            sides = [(int(p), int(p)) for p in self.padding]
+        return F.pad(input, [p for side in reversed(sides) for p in side], self.padding_mode)
+
 
 class Conv2d(_ForwardConv):
     """2-D convolution of (n, c, h, w).
@@ -135,7 +147,8 @@ class Conv2d(_ForwardConv):
     groups : int
         Channels are cut into so many groups that do not see each other.
     bias : bool
-    padding_mode : {"zeros"}
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        What lies around the input; see `functional.pad`.
     device, dtype
         "cpu"; float32 or float64.
     """
@@ -143,8 +156,11 @@ class Conv2d(_ForwardConv):
     _dims = 2
 
     def forward(self, input: Any) -> Any:
-        params = self._parameters
-        return F.conv2d(input, params["weight"], params["bias"], self.stride, self.padding, self.dilation, self.groups)
+        params: Any = self._parameters
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = self._padded(input), 0
+        return F.conv2d(input, params["weight"], params["bias"], self.stride, padding, self.dilation, self.groups)
 
 
 class Conv1d(_ForwardConv):
@@ -153,8 +169,11 @@ class Conv1d(_ForwardConv):
     _dims = 1
 
     def forward(self, input: Any) -> Any:
-        params = self._parameters
-        return F.conv1d(input, params["weight"], params["bias"], self.stride, self.padding, self.dilation, self.groups)
+        params: Any = self._parameters
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = self._padded(input), 0
+        return F.conv1d(input, params["weight"], params["bias"], self.stride, padding, self.dilation, self.groups)
 
 
 class _TransposedConv(_Conv):

@@ -16,40 +16,17 @@ from .._functional import elementwise as _e
 from .._functional import layers as _layers
 from .._functional import losses as _losses
 from .._functional import reduce as _r
-from .._functional.elementwise import (
-    elu,
-    gelu,
-    hardsigmoid,
-    hardswish,
-    leaky_relu,
-    mish,
-    relu6,
-    selu,
-    sigmoid,
-    silu,
-    softsign,
-    tanh,
-)
 from .._functional.shape import broadcast_shape, expand, on_memory, permute, unsqueeze
+from . import _activation, _features, _image, _norm, _pool, _unpool
+from ._activation import *  # noqa: F403
+from ._features import *  # noqa: F403
+from ._image import *  # noqa: F403
 from ._layout import channels_last, from_nhwc, from_nwc, pair, single, to_nhwc, to_nwc
-from ._pool import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
-    avg_pool1d,
-    avg_pool2d,
-    interpolate,
-    max_pool1d,
-    max_pool2d,
-    pad,
-)
+from ._norm import *  # noqa: F403
+from ._pool import *  # noqa: F403
+from ._unpool import *  # noqa: F403
 
 __all__ = [
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_max_pool2d",
-    "avg_pool1d",
-    "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -61,39 +38,26 @@ __all__ = [
     "dropout",
     "dropout1d",
     "dropout2d",
-    "elu",
-    "embedding",
-    "gelu",
     "group_norm",
-    "hardsigmoid",
-    "hardswish",
     "huber_loss",
-    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
-    "leaky_relu",
     "linear",
     "log_softmax",
-    "logsigmoid",
-    "max_pool1d",
-    "max_pool2d",
-    "mish",
     "mse_loss",
     "nll_loss",
     "normalize",
     "one_hot",
-    "pad",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
     "smooth_l1_loss",
     "softmax",
-    "softplus",
-    "softsign",
-    "tanh",
+    "softmin",
+    *_activation.__all__,
+    *_features.__all__,
+    *_image.__all__,
+    *_norm.__all__,
+    *_pool.__all__,
+    *_unpool.__all__,
 ]
 
 Tensor = Any
@@ -224,13 +188,6 @@ def conv_transpose1d(
     return from_nwc(ag.apply(conv_op, to_nwc(input), permute(weight, _KERNEL1D), bias))
 
 
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Rows of weight (rows, dim) by index; row padding_idx gets no gradient."""
-    if padding_idx is not None and padding_idx < 0:
-        padding_idx += weight.shape[0]
-    return _layers.embedding(input, weight, padding_idx)
-
-
 # --- normalisation, dropout --------------------------------------------------------------------------------------
 
 
@@ -312,28 +269,14 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 # --- activations -------------------------------------------------------------------------------------------------
 
 
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(x, 0)."""
-    return _e.relu(input)
-
-
-def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold."""
-    if threshold < 20 or beta <= 0 or input.dtype != np.float32:
-        scaled = _e.mul(input, beta)
-        return _e.where(scaled > threshold, input, _e.div(_e.softplus(scaled), beta))
-    # From 20 on the two agree to the last bit of float32.
-    return _e.softplus(input) if beta == 1 else _e.div(_e.softplus(_e.mul(input, beta)), beta)
-
-
-def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(x))."""
-    return _e.neg(_e.softplus(_e.neg(input)))
-
-
 def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """exp(x) divided by its sum over a dimension."""
     return _r.softmax(input if dtype is None else input.to(np.dtype(dtype)), _implicit(input) if dim is None else dim)
+
+
+def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """exp(-x) divided by its sum over a dimension."""
+    return softmax(_e.neg(input), dim, dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:

@@ -20,6 +20,7 @@ __all__ = [
     "normal_",
     "ones_",
     "orthogonal_",
+    "sparse_",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",
@@ -162,3 +163,17 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     q, r = np.linalg.qr(values)
     q *= np.where(np.diag(r) < 0, -1.0, 1.0)
     return _fill(tensor, gain * (q if rows >= cols else q.T).reshape(tensor.shape))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal with this standard deviation; in each column that share of the elements, at random places, is 0."""
+    if len(tensor.shape) != 2:
+        raise ValueError(f"sparse_: expected 2 dimensions, got shape {tensor.shape}")
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparse_: sparsity: expected a number in [0, 1], got {sparsity}")
+    rows, columns = tensor.shape
+    values = _rng.normal((rows, columns), 0.0, std, tensor.dtype, generator)
+    zeros = math.ceil(sparsity * rows)
+    for column in range(columns):
+        values[_rng.permutation(rows, generator)[:zeros], column] = 0
+    return _fill(tensor, values)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import autograd as ag
 from .._explain import explain
-from .parameter import Parameter, _NewBuffer
+from .parameter import Parameter, _NewBuffer, traced
 
 __all__ = ["Module"]
 
@@ -152,7 +152,8 @@ class Module:
         for kind in ("_parameters", "_modules", "_buffers"):
             entries = d.get(kind)
             if entries is not None and name in entries:
-                return entries[name]
+                value = entries[name]
+                return traced(value) if kind == "_parameters" and value is not None else value
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:

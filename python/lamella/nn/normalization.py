@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._functional.shape import squeeze, unsqueeze
 from . import functional as F
 from . import init
 from .linear import new_parameter, positive
 from .module import Module
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "Dropout", "Dropout1d", "Dropout2d", "GroupNorm", "LayerNorm"]
+__all__ = [
+    "AlphaDropout", "BatchNorm1d", "BatchNorm2d", "Dropout", "Dropout1d", "Dropout2d", "FeatureAlphaDropout",
+    "GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm", "LocalResponseNorm", "RMSNorm",
+]  # fmt: skip
 
 
 def _reset_affine(module: Module) -> None:
@@ -267,3 +271,139 @@ class Dropout2d(Dropout):
 
     def forward(self, input: Any) -> Any:
         return F.dropout2d(input, self.p, self.training)
+
+
+class AlphaDropout(Dropout):
+    """In training, set elements to selu's lower limit with probability p, and keep mean and variance."""
+
+    def forward(self, input: Any) -> Any:
+        return F.alpha_dropout(input, self.p, self.training)
+
+
+class FeatureAlphaDropout(Dropout):
+    """`AlphaDropout` of whole channels of (n, c, ...)."""
+
+    def forward(self, input: Any) -> Any:
+        return F.feature_alpha_dropout(input, self.p, self.training)
+
+
+class _InstanceNorm(_BatchNorm):
+    _dims: int
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def forward(self, input: Any) -> Any:
+        name, dims = type(self).__name__, self._dims
+        if len(input.shape) == dims + 1:
+            return squeeze(self.forward(unsqueeze(input, 0)), 0)
+        if len(input.shape) != dims + 2:
+            raise ValueError(f"{name}: input: expected {dims + 1} or {dims + 2} dimensions, got shape {input.shape}")
+        if self.affine and input.shape[1] != self.num_features:
+            raise ValueError(f"{name}: input: expected {self.num_features} channels, got shape {input.shape}")
+        own = self.training or not self.track_running_stats
+        # Without tracking there are none; in evaluation they are read, in training they are moved.
+        mean, var = self.running_mean, self.running_var
+        return F.instance_norm(input, mean, var, self.weight, self.bias, own, self.momentum or 0.0, self.eps)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Normalise each channel of each sample of (n, c, w) by its mean and variance.
+
+    Parameters
+    ----------
+    num_features : int
+        The number of channels.
+    eps : float
+        Added to the variance.
+    momentum : float
+        Share of a batch in the running statistics.
+    affine : bool
+        Whether a weight and a bias per channel follow.
+    track_running_stats : bool
+        Whether running statistics are kept, and used in evaluation.
+    device, dtype
+        "cpu"; float32 or float64.
+    bias : bool
+        Whether there is a bias with the weight.
+    """
+
+    _dims = 1
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Normalise each channel of each sample of (n, c, h, w) by its mean and variance; see `InstanceNorm1d`."""
+
+    _dims = 2
+
+
+class RMSNorm(Module):
+    """Divide by the root of the mean square over the last dimensions.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        The sizes of those dimensions.
+    eps : float, optional
+        Added to the mean square; by default what the dtype can tell from 1.
+    elementwise_affine : bool
+        Whether a weight per element follows.
+    device, dtype
+        "cpu"; float32 or float64.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: Any,
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        shape = (normalized_shape,) if hasattr(normalized_shape, "__index__") else tuple(normalized_shape)
+        self.normalized_shape = shape
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self.register_parameter("weight", new_parameter(shape, device, dtype) if elementwise_affine else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start again."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, input: Any) -> Any:
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class LocalResponseNorm(Module):
+    """Divide (n, c, ...) by ``(k + alpha * mean square over size neighbouring channels) ** beta``."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        positive("LocalResponseNorm", size=size)
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Any) -> Any:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

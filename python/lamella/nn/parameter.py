@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import autograd as ag
 from .._functional.shape import PermuteBackward, inverse
+from .._grad_mode import state as _mode
 
 __all__ = ["Buffer", "Parameter"]
 
@@ -26,9 +27,16 @@ class Parameter(ag.Tensor):
         Whether it is trained.
     perm : tuple of int, optional
         `data` is the physical array with its dimensions in this order.
+
+    Attributes
+    ----------
+    name : str or None
+        That of a layer's weight.
+    constraint : callable or None
+        What a layer's weight is brought back to after each update (see `lamella.constraints`).
     """
 
-    __slots__ = ("_leaf",)
+    __slots__ = ("_leaf", "constraint", "name")
 
     _leaf: ag.Tensor | None  # the tensor of the physical array where that is another one
 
@@ -39,6 +47,8 @@ class Parameter(ag.Tensor):
         self._phys = None
         self._version = [0]
         self._rg = False
+        self.name: str | None = None
+        self.constraint: Any = None
         self._set_array(array, perm)
         self.requires_grad = requires_grad
 
@@ -147,15 +157,22 @@ class Parameter(ag.Tensor):
         new = type(self)(self._data.copy(), self._rg, perm)
         g = self.physical._grad
         new.physical._grad = None if g is None else g.copy()
+        new.name, new.constraint = self.name, self.constraint
         memo[id(self)] = new
         return new
 
     def __reduce__(self) -> Any:
         perm = None if self._phys is None else self._phys[1]
-        return type(self), (np.asarray(self._data, order="C"), self._rg, perm)
+        state = None, {"name": self.name, "constraint": self.constraint}
+        return type(self), (np.asarray(self._data, order="C"), self._rg, perm), state
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+
+def traced(p: Parameter) -> Any:
+    """The parameter, or what stands for it in the graph while this thread traces."""
+    return p if _mode.tracer is None else _mode.tracer.symbol(p)
 
 
 def Buffer(data: Any, persistent: bool = True) -> Any:

@@ -1,4 +1,4 @@
-"""Pooling and resizing layers."""
+"""Pooling layers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from .module import Module
 __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "LPPool1d",
+    "LPPool2d",
     "MaxPool1d",
     "MaxPool2d",
-    "Upsample",
-    "ZeroPad2d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
 ]
 
 
@@ -41,8 +44,6 @@ class _MaxPool(Module):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        if return_indices:
-            raise NotImplementedError(f"{type(self).__name__}: return_indices: expected False, got True")
         _check(self, self._dims, 1, kernel_size=kernel_size, stride=stride, dilation=dilation)
         _check(self, self._dims, 0, padding=padding)
         self.kernel_size = kernel_size
@@ -65,7 +66,9 @@ class MaxPool2d(_MaxPool):
     _dims = 2
 
     def forward(self, input: Any) -> Any:
-        return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return F.max_pool2d(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
 
 
 class MaxPool1d(_MaxPool):
@@ -74,7 +77,9 @@ class MaxPool1d(_MaxPool):
     _dims = 1
 
     def forward(self, input: Any) -> Any:
-        return F.max_pool1d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        return F.max_pool1d(
+            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+        )
 
 
 class AvgPool2d(Module):
@@ -165,42 +170,92 @@ class AdaptiveAvgPool1d(_Adaptive):
         return F.adaptive_avg_pool1d(input, self.output_size)
 
 
-class AdaptiveMaxPool2d(_Adaptive):
+class _AdaptiveMax(_Adaptive):
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        if return_indices:
+            raise NotImplementedError(f"{type(self).__name__}: return_indices: expected False, got True")
+        self.return_indices = return_indices
+
+
+class AdaptiveMaxPool2d(_AdaptiveMax):
     """The maximum over a grid of bins of (n, c, h, w); None keeps a size."""
 
     def forward(self, input: Any) -> Any:
         return F.adaptive_max_pool2d(input, self.output_size)
 
 
-class Upsample(Module):
-    """Resize (n, c, h, w) by whole factors; see `functional.interpolate`."""
-
-    def __init__(
-        self, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
-    ) -> None:
-        super().__init__()
-        self.size = size
-        self.scale_factor = scale_factor
-        self.mode = mode
-        self.align_corners = align_corners
+class AdaptiveMaxPool1d(_AdaptiveMax):
+    """The maximum over bins of (n, c, w)."""
 
     def forward(self, input: Any) -> Any:
-        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners)
+        return F.adaptive_max_pool1d(input, self.output_size)
+
+
+class _LPPool(Module):
+    _dims: int
+
+    def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> None:
+        super().__init__()
+        _check(self, self._dims, 1, kernel_size=kernel_size, stride=stride)
+        self.norm_type = float(norm_type)
+        self.kernel_size = kernel_size
+        self.stride = stride
+        self.ceil_mode = ceil_mode
 
     def extra_repr(self) -> str:
-        what = f"size={self.size}" if self.size is not None else f"scale_factor={self.scale_factor}"
-        return f"{what}, mode={self.mode!r}"
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
 
 
-class ZeroPad2d(Module):
-    """Zeros around (n, c, h, w): (left, right, top, bottom), or one number for all sides."""
+class LPPool2d(_LPPool):
+    """The norm of order `norm_type` over windows of (n, c, h, w); the stride is the window by default."""
 
-    def __init__(self, padding: Any) -> None:
-        super().__init__()
-        self.padding = (padding,) * 4 if hasattr(padding, "__index__") else tuple(padding)
+    _dims = 2
 
     def forward(self, input: Any) -> Any:
-        return F.pad(input, self.padding)
+        return F.lp_pool2d(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+
+class LPPool1d(_LPPool):
+    """The norm of order `norm_type` over windows of (n, c, w); the stride is the window by default."""
+
+    _dims = 1
+
+    def forward(self, input: Any) -> Any:
+        return F.lp_pool1d(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+
+class _MaxUnpool(Module):
+    _dims: int
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        _check(self, self._dims, 1, kernel_size=kernel_size, stride=stride)
+        _check(self, self._dims, 0, padding=padding)
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
 
     def extra_repr(self) -> str:
-        return f"{self.padding}"
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Zeros with the values of (n, c, h, w) at the places that `MaxPool2d` gave as indices."""
+
+    _dims = 2
+
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
+        return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Zeros with the values of (n, c, w) at the places that `MaxPool1d` gave as indices."""
+
+    _dims = 1
+
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Any:
+        return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import _cpu
 from ..autograd import Tensor, as_array, wrap, written
+from ..constraints import constrain
 from . import schedules
 
 _INTERNAL = ("self", "hyper", "shared")
@@ -399,6 +400,7 @@ class Optimizer:
         for p in params:
             if isinstance(p, Tensor):
                 written(p)
+        constrain(params)
         self._iterations += 1
 
     def _step_in_python(self, grads: list[np.ndarray], params: list[Any]) -> None:
