@@ -69,6 +69,8 @@ class Engine:
         self.metrics: list[metrics.Metric] = []
         self._metric_outputs: list[tuple[metrics.Metric, int, bool]] = []  # metric, output it looks at, weighted
         self._masks: list[Any] = []  # of the outputs of the last forward
+        self._parts_of_loss: list[tuple[int, Tensor]] = []  # of the last loss: outputs and their losses, where several
+        self._part_metrics: list[metrics.Metric] = []  # of these
         self._written: set[str] | None = None  # methods of steps that are the user's
         self._logs: dict[str, float] | None = None  # what a step of the user's gave last
         self._pending: list[dict[str, Any]] | None = None  # for metrics that are still to be made
@@ -103,6 +105,7 @@ class Engine:
         penalties: list[Tensor], training: bool,
     ) -> Tensor:  # fmt: skip
         """The loss of a step: the model's `compute_loss` where that is the user's."""
+        self._parts_of_loss = []
         if not self.written("compute_loss"):
             return self.loss(y, outputs, weight, penalties)
         before, _phase.losses = _phase.losses, penalties
@@ -122,12 +125,15 @@ class Engine:
             raise ValueError(f"loss: y: expected {expected} array{'s' * (expected != 1)}, one a loss, got {len(y)}")
         total: Any = None
         targets = iter(y)
+        self._parts_of_loss = []
         for i, (fn, scale) in enumerate(zip(fns, self.model._loss_weights_for(len(outputs)), strict=True)):
             if fn is None:
                 continue
             part = fn(next(targets), outputs[i], self._weight(i, outputs[i], weight))
             if len(part.shape):
                 part = part.mean()
+            if expected > 1:
+                self._parts_of_loss.append((i, part))
             part = part if scale == 1 else part * float(scale)
             total = part if total is None else total + part
         for p in [*self.model._weight_penalties(), *penalties]:
@@ -153,7 +159,8 @@ class Engine:
 
     def setup_metrics(self, y: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Resolve the names given to compile, now that the shapes are known."""
-        if self.metrics or not (self.model._metric_args or self.model._weighted_metric_args):
+        args = self.model._metric_args or self.model._weighted_metric_args
+        if self.metrics or not (args or self._parts_of_loss):
             return
         fns = self.model._losses_for(len(outputs))
         found: list[tuple[metrics.Metric, int, bool]] = []
@@ -168,7 +175,8 @@ class Engine:
                         m.name = f"weighted_{m.name}"
                     found.append((m, i, weighted))
         self._metric_outputs = found
-        self.metrics = [m for m, _, _ in found]
+        self._part_metrics = [metrics.Mean(f"{self.model.output_names[i]}_loss") for i, _ in self._parts_of_loss]
+        self.metrics = [*self._part_metrics, *(m for m, _, _ in found)]
         self._go_on()
 
     def _go_on(self) -> None:
@@ -179,13 +187,14 @@ class Engine:
     def resume_metrics(self, data: Data, state: FitState) -> None:
         """Let metrics go on from where a backup has them; `data` shows the shapes."""
         self._pending, state.metrics = state.metrics, None
-        if self.metrics or not (self.model._metric_args or self.model._weighted_metric_args):
-            self._go_on()
-            return
-        with no_grad():
-            part = data.take(slice(0, 1))
-            outputs, _ = self.forward([wrap(a) for a in self._floats(part.x)], False)
-            self.setup_metrics([wrap(a) for a in part.y], outputs)
+        if not self.metrics and len(self._pending or []) > len(self.model.metrics):
+            with no_grad():
+                part = data.take(slice(0, 1))
+                x, y = [wrap(a) for a in self._floats(part.x)], [wrap(a) for a in part.y]
+                outputs, penalties = self.forward(x, False)
+                self.step_loss(x, y, outputs, part.by_output([wrap(a) for a in part.weights]), penalties, False)
+                self.setup_metrics(y, outputs)
+        self._go_on()
 
     def build(self, data: Data) -> None:
         """Make the weights of a model that waits for its first data."""
@@ -200,6 +209,9 @@ class Engine:
     def count(self, y: Sequence[Any], outputs: Sequence[Any], weight: Any) -> None:
         """Count a batch in the metrics that compile was given."""
         self.setup_metrics(y, outputs)
+        rows = float(outputs[0].shape[0])
+        for m, (_, part) in zip(self._part_metrics, self._parts_of_loss, strict=False):
+            m.add(part.item() * rows, rows)
         for m, i, weighted in self._metric_outputs:
             m.update_state(
                 y[i].detach(), outputs[i].detach(), self._weight(i, outputs[i], weight if weighted else None)
@@ -271,8 +283,11 @@ class Engine:
         y, weight = symbols[nx : nx + ny], data.by_output(symbols[nx + ny :])
         with tracer:
             loss = self.step_loss(symbols[:nx], y, outputs, weight, penalties, mode == "train")
+        parts = [part for _, part in self._parts_of_loss]
         self.setup_metrics(y, outputs)
         results = [self.model.optimizer.scale_loss(loss) if mode == "train" else loss]
+        for part in parts[: len(self._part_metrics)]:
+            results.extend((part * float(batch), part * 0.0 + float(batch)))
         for m, i, weighted in self._metric_outputs:
             terms = m.terms(y[i], outputs[i], self._weight(i, outputs[i], weight if weighted else None))
             if terms is None:

@@ -88,7 +88,17 @@ def subclassed():
     return model
 
 
+def two_outputs():
+    network()  # for the seeds
+    inputs = layers.Input((6,))
+    h = layers.Dropout(0.2)(layers.Dense(4)(inputs))
+    model = models.Model(inputs, [layers.Dense(1, name="a")(h), layers.Dense(1, name="b")(h)])
+    model.compile("adam", "mse", metrics={"a": "mae"})
+    return model
+
+
 CASES = {
+    "two outputs": (two_outputs, lambda: {"x": X, "y": [Y, -Y], "batch_size": 8, "validation_split": 0.2}),
     "arrays": (network, lambda: {"x": X, "y": Y, "batch_size": 8, "validation_split": 0.2}),
     "eagerly": (lambda: network(run_eagerly=True), lambda: {"x": X, "y": Y, "batch_size": 8}),
     "averages": (

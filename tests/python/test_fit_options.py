@@ -5,7 +5,8 @@ import pytest
 
 import lamella
 from lamella import callbacks, layers, losses, metrics, models, optimizers
-from lamella.utils import pack_x_y_sample_weight, unpack_x_y_sample_weight
+from lamella.utils import class_weights, pack_x_y_sample_weight, sampling_weights, unpack_x_y_sample_weight
+from lamella.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 6)).astype(np.float32)
@@ -208,7 +209,9 @@ def test_losses_weights_and_metrics_by_output(eagerly):
     given = {"x": {"b": Z, "a": X}, "y": {"kind": LABELS, "size": Y}, "verbose": 0, "return_dict": True}
     logs = model.evaluate(**given)
     np.testing.assert_allclose(logs["loss"], size.mean() + 0.25 * kind.mean(), rtol=1e-5)
-    assert {"size_mae", "kind_accuracy"} <= set(logs) and len(logs) == 4
+    expected = {"size_loss": size.mean(), "kind_loss": kind.mean()}
+    assert set(logs) == {"loss", *expected, "size_mae", "kind_accuracy", "weighted_size_mae"}
+    assert {name: logs[name] for name in expected} == pytest.approx(expected, rel=1e-5)
     both = model.evaluate(**given, sample_weight=weight)
     np.testing.assert_allclose(both["loss"], (size * weight).mean() + 0.25 * (kind * weight).mean(), rtol=1e-5)
     for one in ({"kind": weight}, [None, weight]):
@@ -359,3 +362,34 @@ def test_sums_do_not_depend_on_how_steps_are_cut():
         watch = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
         histories.append(model.fit(X, Y * scale, batch_size=2, epochs=2, verbose=0, callbacks=[watch]).history)
     assert histories[0] == histories[1] == histories[2]
+
+
+# -- classes of unlike size --
+
+
+def test_weights_that_balance_classes():
+    y = np.repeat([0, 1, 3], [60, 30, 10])
+    weights = class_weights(y)
+    assert weights == pytest.approx({0: 100 / 180, 1: 100 / 90, 3: 100 / 30})
+    assert class_weights(np.eye(4)[y]) == weights and class_weights(y[:, None].astype(np.float32)) == weights
+    draws = sampling_weights(y)
+    assert draws.sum() == pytest.approx(1)
+    assert [draws[y == c].sum() for c in (0, 1, 3)] == pytest.approx([1 / 3] * 3)
+    seen = []
+
+    class Look(models.Sequential):
+        def train_step(self, data):
+            seen.append(data[1].numpy())
+            return super().train_step(data)
+
+    model = Look([layers.Dense(4, input_shape=(2,))])
+    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
+    tensors = [lamella.tensor(a) for a in (RNG.standard_normal((100, 2)).astype(np.float32), y)]
+    loader = DataLoader(TensorDataset(*tensors), 50, sampler=WeightedRandomSampler(draws, 3000))
+    model.fit(loader, verbose=0)
+    counts = np.bincount(np.concatenate(seen), minlength=4)
+    assert counts.sum() == 3000 and counts[2] == 0
+    assert np.abs(counts[[0, 1, 3]] - 1000).max() < 130  # five standard deviations
+    for bad in ([], ["a"], [0.5]):
+        with pytest.raises(ValueError, match="class_weights: labels: expected class numbers"):
+            class_weights(bad)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from ._balance import class_weights, sampling_weights
     from ._py_dataset import PyDataset
     from ._py_dataset import PyDataset as Sequence
 
 # Where the names are that are imported when they are first used.
-_PLACES = {"PyDataset": "_py_dataset", "Sequence": "_py_dataset"}
+_PLACES = {"PyDataset": "_py_dataset", "Sequence": "_py_dataset", "class_weights": "_balance",
+           "sampling_weights": "_balance"}  # fmt: skip
 
 __all__ = [
-    "PyDataset", "Sequence", "data", "pack_x_y_sample_weight", "set_random_seed", "to_categorical",
-    "unpack_x_y_sample_weight",
+    "PyDataset", "Sequence", "class_weights", "data", "pack_x_y_sample_weight", "sampling_weights", "set_random_seed",
+    "to_categorical", "unpack_x_y_sample_weight",
 ]  # fmt: skip
 
 
