@@ -133,13 +133,12 @@ class Data:
 
 def _form(value: Any) -> list[Any] | type | None:
     """How several arrays were given: the keys of a dict, list or tuple; None for a single array."""
+    if type(value) is np.ndarray:
+        return None
     if isinstance(value, dict):
         return list(value)
-    return (
-        type(value)
-        if isinstance(value, (list, tuple)) and _leaves(value) is not value and len(_leaves(value)) > 1
-        else None
-    )
+    several = isinstance(value, (list, tuple)) and len(_leaves(value)) > 1
+    return type(value) if several else None
 
 
 def _in_form(tensors: list[Any], form: Any) -> Any:
@@ -236,6 +235,8 @@ def _target_array(value: Any, what: str, dtype: np.dtype) -> np.ndarray:
 
 
 def _weights(value: Any, rows: int, model: Any, targets: int, what: str) -> Any:
+    if value is None:
+        return None
     names = list(getattr(model, "output_names", []))
     count = max(len(names), targets)
     if isinstance(value, dict):
@@ -244,7 +245,7 @@ def _weights(value: Any, rows: int, model: Any, targets: int, what: str) -> Any:
             raise ValueError(f"{what}: expected entries {', '.join(names)}, got {', '.join(map(str, unknown))}")
         value = [value.get(n) for n in names]
     elif not (isinstance(value, (list, tuple)) and count > 1 and all(w is None or np.ndim(w) for w in value)):
-        return None if value is None else _sample_weights(value, rows, what)
+        return _sample_weights(value, rows, what)
     if len(value) != count:
         raise ValueError(f"{what}: expected {count} arrays, one an output, got {len(value)}")
     found = [None if w is None else _sample_weights(w, rows, f"{what}[{i}]") for i, w in enumerate(value)]
