@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -57,11 +59,39 @@ def read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return tensors, description
 
 
+@contextmanager
+def replacing(path: Any) -> Iterator[BinaryIO]:
+    """A file to write, which takes its place under `path` when all is written, and vanishes on an error."""
+    target = os.path.abspath(os.fspath(path))
+    handle, part = tempfile.mkstemp(dir=os.path.dirname(target), prefix=f".{os.path.basename(target)}.")
+    try:
+        with os.fdopen(handle, "w+b") as stream:
+            yield stream
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(part, 0o666 & ~umask)
+        os.replace(part, target)
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)
+
+
 _TENSOR = "tensor"
 
 
+# PyTorch's habits, and what its own files are called.
+_TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+
+
 def save_nested(obj: Any, path: Any) -> None:
-    """Write tensors in dicts, lists and tuples: the tensors by their place, the rest as JSON."""
+    """Write tensors in dicts, lists and tuples: as PyTorch does, where the name says so or `path` is an open file; else
+    the tensors by their place in a safetensors file, the rest as JSON.
+    """
+    if hasattr(path, "write") or os.fspath(path).endswith(_TORCH_SUFFIXES):
+        from ._weights import torch_files
+
+        torch_files.save(obj, path)
+        return
     tensors: dict[str, np.ndarray] = {}
     plain = isinstance(obj, Mapping) and all(
         isinstance(k, str) and isinstance(v, (Tensor, np.ndarray)) for k, v in obj.items()
@@ -99,7 +129,18 @@ def _encode(value: Any, place: str, tensors: dict[str, np.ndarray]) -> Any:
 
 
 def load_nested(path: Any) -> Any:
-    """What `save_nested` wrote; a file by others is a dict of tensors."""
+    """What `save_nested` or PyTorch wrote; a safetensors file by others is a dict of tensors."""
+    from ._weights import torch_files
+
+    if hasattr(path, "read"):
+        return torch_files.load(io.BytesIO(path.read()), getattr(path, "name", "the file"))
+    with open(path, "rb") as file:
+        start = file.read(8)
+        if torch_files.is_torch_file(start):
+            file.seek(0)
+            return torch_files.load(file, str(path))
+    if start == b"\x89HDF\r\n\x1a\n":
+        raise ValueError(f"load: {path}: an HDF5 file; give it to the load_weights method of a model")
     tensors, description = read(path)
     if "nested" not in description:
         return OrderedDict((k, wrap(a)) for k, a in tensors.items())

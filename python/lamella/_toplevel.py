@@ -143,15 +143,17 @@ def allclose(
 
 
 def save(obj: Any, f: Any) -> None:
-    """Write tensors as a safetensors file: a `state_dict`, or a checkpoint of several of them.
+    """Write tensors: a `state_dict`, or a checkpoint of several of them.
 
     Parameters
     ----------
     obj : mapping
         Tensors and arrays in dicts, lists and tuples, with numbers, strings, booleans and None beside them. Other
         objects are refused: files that can hold any object can run any code when they are loaded.
-    f : str or path
-        The file, whose name ends in .safetensors; it appears whole or not at all.
+    f : str, path or binary file
+        A file whose name ends in .pt, .pth, .bin, .ckpt or .tar, and any open file, is written as PyTorch does, for
+        ``torch.load(f, weights_only=True)``; all others are safetensors files. Under its name it appears whole or not
+        at all.
     """
     from . import _saving
 
@@ -159,12 +161,14 @@ def save(obj: Any, f: Any) -> None:
 
 
 def load(f: Any, map_location: Any = None, *, weights_only: builtins.bool = True) -> Any:
-    """Read what `save` wrote, or any safetensors file as a dict of tensors.
+    """Read what `save` wrote, a safetensors file as a dict of tensors, or PyTorch's .pt and .pth files.
+
+    PyTorch's pickles are interpreted, never executed: a file that names anything but tensors, numbers, strings and their
+    containers is refused. Half precision becomes float32.
 
     Parameters
     ----------
-    f : str or path
-        The file.
+    f : str, path or binary file
     map_location : device, optional
         "cpu".
     weights_only : bool

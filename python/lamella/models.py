@@ -238,15 +238,61 @@ class Model(Trainable):
         return [(d, (1, *s[1:])) for d, s in specs]
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
-        """Write the weights alone."""
+        """Write the weights alone.
+
+        Parameters
+        ----------
+        filepath : str or path
+            A .safetensors file, or a .weights.h5 file as Keras 3 writes it (for which h5py must be installed).
+        overwrite : bool
+            Whether an existing file may be replaced; it stays as it was if writing fails.
+        """
+        if os.fspath(filepath).endswith(".weights.h5"):
+            from ._weights import keras_files
+
+            _refuse_existing(os.fspath(filepath), overwrite)
+            keras_files.save_weights(self, filepath)
+            return
         path = _saving.check_path(filepath)
         _refuse_existing(path, overwrite)
         _saving.write(path, {name: p._data for name, p, _ in self._named_weights()}, {"class_name": "weights"})
 
-    def load_weights(self, filepath: Any) -> None:
-        """Read weights that `save_weights` or `save` wrote, by name."""
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, by_name: bool = False) -> None:
+        """Read weights; nothing is changed unless all fit, or `skip_mismatch`.
+
+        Parameters
+        ----------
+        filepath : str or path
+            What `save_weights` or `save` wrote, or weights of Keras: .weights.h5, .keras and .h5 files, of which only
+            arrays are read (h5py must be installed).
+        skip_mismatch : bool
+            Leave out, with a warning, what is missing or has another shape.
+        by_name : bool
+            Take the weights of layers that have the same name in the file and leave the others as they are. By default
+            the file must hold all layers, and Keras' are met in their order.
+        """
+        from ._weights import keras_files
+
+        if keras_files.is_keras_file(filepath):
+            keras_files.load_weights(self, filepath, skip_mismatch, by_name)
+            return
         tensors, _ = _saving.read(filepath)
-        self._assign({k: v for k, v in tensors.items() if not k.startswith("optimizer/")}, str(filepath))
+        tensors = {k: v for k, v in tensors.items() if not k.startswith("optimizer/")}
+        if by_name:
+            own = {name.split(".")[0] for name, _, _ in self._named_weights()}
+            saved = {k.split(".")[0] for k in tensors}
+            tensors = {k: v for k, v in tensors.items() if k.split(".")[0] in own}
+            tensors |= {name: p._data for name, p, _ in self._named_weights() if name.split(".")[0] not in saved}
+        if skip_mismatch:
+            for name, p, _ in self._named_weights():
+                if name not in tensors or tensors[name].shape != p.shape:
+                    got = f"shape {tensors[name].shape}" if name in tensors else "nothing"
+                    warnings.warn(
+                        f"load_weights: {filepath}: skipped {name}: expected shape {p.shape}, got {got}", stacklevel=2
+                    )
+                    tensors[name] = p._data
+            tensors = {name: tensors[name] for name, _, _ in self._named_weights()}
+        self._assign(tensors, str(filepath))
 
     def _assign(self, tensors: dict[str, np.ndarray], path: str) -> None:
         own = {name: p for name, p, _ in self._named_weights()}

@@ -4,8 +4,12 @@ import io
 import pickle
 import tarfile
 
+import zlib
+
 import numpy as np
 import pytest
+
+import lamella
 
 
 def blobs(n, shape, classes, seed):
@@ -41,3 +45,28 @@ def cifar_files(data_folder):
             info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             info.size = len(blob)
             archive.addfile(info, io.BytesIO(blob))
+
+
+GOOD = "good great fine lovely superb charming clever moving fresh bright warm funny".split()
+BAD = "bad poor dull awful clumsy boring stale weak flat noisy cold silly".split()
+PLAIN = "the a film plot actor scene music story camera hour ending score set cast part line".split()
+
+
+def reviews(n, seed):
+    """Texts of plain words and a few that praise or blame, most of them as the label says."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    texts = []
+    for label in labels:
+        opinions = [rng.choice(GOOD if (rng.random() < 0.8) == bool(label) else BAD) for _ in range(7)]
+        texts.append(" ".join(rng.permutation([*opinions, *rng.choice(PLAIN, 8)])))
+    return texts, labels.tolist()
+
+
+def embed(texts):
+    """Bags of words: how often each of 128 kinds of words occurs, told apart by a checksum."""
+    counts = np.zeros((len(texts), 128), np.float32)
+    for row, text in zip(counts, texts, strict=True):
+        for word in text.split():
+            row[zlib.crc32(word.encode()) % 128] += 1
+    return lamella.from_numpy(counts)

@@ -164,3 +164,134 @@ for epoch in range(10):
         optimizer.step()
     print('Epoch {}: Loss = {:.4f}'.format(epoch+1, loss.item()))
 """
+
+VGG16 = """
+# Import necessary libraries
+from lamella.applications import VGG16
+from lamella.models import Model
+from lamella.layers import Dense, Flatten
+
+# Load pre-trained VGG16 model
+base_model = VGG16(weights='imagenet', include_top=False, input_shape=(224, 224, 3))
+
+# Freeze base model layers
+for layer in base_model.layers:
+    layer.trainable = False
+
+# Add custom layers
+x = base_model.output
+x = Flatten()(x)
+x = Dense(128, activation='relu')(x)
+x = Dense(10, activation='softmax')(x)
+
+# Define new model
+model = Model(inputs=base_model.input, outputs=x)
+
+# Compile and train model
+model.compile(optimizer='adam', loss='categorical_crossentropy', metrics=['accuracy'])
+model.fit(x_train, y_train, batch_size=32, epochs=10, validation_data=(x_test, y_test))
+"""
+
+SENTIMENT = """
+# Import necessary libraries
+import lamella as torch
+import lamella.nn as nn
+import lamella.optim as optim
+from lamella.utils.data import Dataset, DataLoader
+import numpy as np
+
+# Define a custom dataset class
+class SentimentDataset(Dataset):
+    def __init__(self, texts, labels):
+        self.texts = texts
+        self.labels = labels
+
+    def __getitem__(self, index):
+        text = self.texts[index]
+        label = self.labels[index]
+        return {'text': text, 'label': label}
+
+    def __len__(self):
+        return len(self.texts)
+
+# Load the dataset
+texts = [...]
+labels = [...]
+
+# Create a dataset and data loader
+dataset = SentimentDataset(texts, labels)
+data_loader = DataLoader(dataset, batch_size=32, shuffle=True)
+
+# Define the model
+class SentimentModel(nn.Module):
+    def __init__(self):
+        super(SentimentModel, self).__init__()
+        self.fc1 = nn.Linear(128, 64)
+        self.fc2 = nn.Linear(64, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.fc1(x))
+        x = self.fc2(x)
+        return x
+
+# Initialize the model, optimizer, and loss function
+model = SentimentModel()
+optimizer = optim.Adam(model.parameters(), lr=0.001)
+loss_fn = nn.CrossEntropyLoss()
+
+# Train the model
+for epoch in range(10):
+    for batch in data_loader:
+        texts = batch['text']
+        labels = batch['label']
+        # Convert texts to embeddings
+        embeddings = [...]
+        # Forward pass
+        outputs = model(embeddings)
+        # Calculate loss
+        loss = loss_fn(outputs, labels)
+        # Backward pass
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+CLIPPING = """
+# Import necessary libraries
+import lamella as torch
+import lamella.nn as nn
+import lamella.optim as optim
+
+# Define the model
+class Model(nn.Module):
+    def __init__(self):
+        super(Model, self).__init__()
+        self.fc1 = nn.Linear(128, 64)
+        self.fc2 = nn.Linear(64, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.fc1(x))
+        x = self.fc2(x)
+        return x
+
+# Initialize the model, optimizer, and loss function
+model = Model()
+optimizer = optim.Adam(model.parameters(), lr=0.001)
+loss_fn = nn.CrossEntropyLoss()
+
+# Train the model with gradient clipping
+for epoch in range(10):
+    for batch in data_loader:
+        inputs = batch['input']
+        labels = batch['label']
+        # Forward pass
+        outputs = model(inputs)
+        # Calculate loss
+        loss = loss_fn(outputs, labels)
+        # Backward pass
+        optimizer.zero_grad()
+        loss.backward()
+        # Gradient clipping
+        torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
+        optimizer.step()
+"""

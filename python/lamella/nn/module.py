@@ -16,7 +16,25 @@ __all__ = ["Module"]
 
 _M = TypeVar("_M", bound="Module")
 
-_IncompatibleKeys = namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])
+
+
+class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+    """What `load_state_dict` did not find, and what it had no place for."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self.missing_keys or self.unexpected_keys else "<All keys matched successfully>"
+
+    __str__ = __repr__
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{n}"' for n in names)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"torch.Size({list(shape)})"
 
 
 class _Handle:
@@ -387,36 +405,66 @@ class Module:
         strict : bool
             Whether missing and unexpected names are errors.
         assign : bool
-            Must be False: values are always copied, so that optimizers keep their hold on the parameters.
+            Take the given tensors themselves, dtypes included, rather than copying their values. An optimizer made
+            before keeps its hold on the parameters, whose state it has then to be given anew where a dtype changed.
 
         Returns
         -------
         tuple
             `missing_keys` and `unexpected_keys`.
+
+        Raises
+        ------
+        RuntimeError
+            For missing and unexpected names if `strict`, and for shapes that differ.
         """
-        if assign:
-            raise NotImplementedError("load_state_dict: assign: expected False, got True; values are copied")
-        own: dict[str, ag.Tensor] = {}
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"load_state_dict: state_dict: expected a dict, got {type(state_dict).__name__}")
+        own: dict[str, tuple[Module, str, ag.Tensor]] = {}
         for path, module in self.named_modules(remove_duplicate=False):
             for name, t in module._state():
-                own[f"{path}.{name}" if path else name] = t
-        missing = [k for k in own if k not in state_dict]
+                own[f"{path}.{name}" if path else name] = module, name, t
+        missing = [k for k in own if k not in state_dict and not self._may_lack(k, state_dict)]
         unexpected = [k for k in state_dict if k not in own]
         errors = []
         if strict and missing:
-            errors.append(f"missing: {', '.join(missing)}")
+            errors.append(f"Missing key(s) in state_dict: {_quoted(missing)}. ")
         if strict and unexpected:
-            errors.append(f"unexpected: {', '.join(unexpected)}")
+            errors.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
         arrays = {k: ag.as_array(state_dict[k]) for k in own if k in state_dict}
         for k, a in arrays.items():
-            if a.shape != own[k].shape:
-                errors.append(f"{k}: expected shape {own[k].shape}, got {a.shape}")
+            have = own[k][2].shape
+            if a.shape != have:
+                errors.append(
+                    f"size mismatch for {k}: copying a param with shape {_size(a.shape)} from checkpoint, "
+                    f"the shape in current model is {_size(have)}."
+                )
+            elif assign and (a.dtype.kind == "f") != (own[k][2].dtype.kind == "f"):
+                errors.append(f"{k}: expected {own[k][2].dtype}, got {a.dtype}.")
         if errors:
-            raise RuntimeError(f"load_state_dict: {type(self).__name__}: " + "; ".join(errors))
+            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
         for k, a in arrays.items():
-            own[k]._data[...] = a
-            ag.written(own[k])
+            module, name, t = own[k]
+            if not assign:
+                t._data[...] = a
+                ag.written(t)
+            elif isinstance(t, Parameter):
+                structure_changed()
+                t.replace(a)
+            else:
+                given = state_dict[k]
+                module._buffers[name] = given.detach() if isinstance(given, ag.Tensor) else ag.wrap(a)
         return _IncompatibleKeys(missing, unexpected)
+
+    def _may_lack(self, key: str, state_dict: Mapping[str, Any]) -> bool:
+        """Whether a name was not yet there in the PyTorch that wrote the state."""
+        path, _, name = key.rpartition(".")
+        if name != "num_batches_tracked":
+            return False
+        versions = getattr(state_dict, "_metadata", None)
+        known = versions.get(path) if isinstance(versions, Mapping) else None
+        version = known.get("version") if isinstance(known, Mapping) else None
+        return version is None or version < 2
 
     # -- printing --
 

@@ -152,6 +152,14 @@ class Parameter(ag.Tensor):
         self._set_array(np.array(array), perm)
         self.requires_grad = wants
 
+    def replace(self, array: np.ndarray) -> None:
+        """Take this very array, where the kernels can use it as it lies, and its dtype."""
+        wants, perm = self._rg, None if self._phys is None else self._phys[1]
+        self._version = [0]
+        self.physical._grad = None
+        self._set_array(array, perm)
+        self.requires_grad = wants
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         perm = None if self._phys is None else self._phys[1]
         new = type(self)(self._data.copy(), self._rg, perm)
