@@ -9,6 +9,7 @@
 #include "bindings/cpu_op.h"
 #include "bindings/cpu_optimizer.h"
 #include "bindings/cpu_plan.h"
+#include "bindings/cpu_profiler.h"
 
 // By this symbol threadpoolctl tells the module from others of the same file name.
 extern "C" [[gnu::visibility("default")]] int lamella_num_threads() { return lamella::num_threads(); }
@@ -86,6 +87,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind_optimizer(m);
   bind_plan(m);
   bind_io(m);
+  bind_profiler(m);
 }
 
 }  // namespace lamella::python

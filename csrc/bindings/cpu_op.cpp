@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "bindings/gil.h"
+#include "ops/profiler.h"
 
 namespace lamella::python {
 namespace {
@@ -215,7 +216,7 @@ class Record {
     exec.training = true;
     {
       MaybeReleaseGil release(bytes);
-      op_->backward(exec, args);
+      profiled_call(*op_, true, in_, grad_in.views, [&] { op_->backward(exec, args); });
     }
     return grad_in.list();
   }
@@ -290,7 +291,7 @@ class PyOp {
     exec.training = true;
     {
       MaybeReleaseGil release(in.bytes + grad_out.bytes);
-      op_->backward(exec, args);
+      profiled_call(*op_, true, in.views, grad_in.views, [&] { op_->backward(exec, args); });
     }
     return grad_in.list();
   }
@@ -360,7 +361,9 @@ class PyOp {
     Exec& exec = thread_exec();
     exec.training = training;
     MaybeReleaseGil release(call.in.bytes + call.out.bytes);
-    op_->forward(exec, {call.in.views, call.out.views, call.saved.views, {}});
+    profiled_call(*op_, false, call.in.views, call.out.views, [&] {
+      op_->forward(exec, {call.in.views, call.out.views, call.saved.views, {}});
+    });
   }
 
   OpPtr op_;
@@ -408,7 +411,7 @@ py::object run_direct(const Op& op, PyObject* const* inputs, size_t n, py::handl
   exec.training = false;
   {
     MaybeReleaseGil release(bytes + sig.outputs[0].bytes());
-    op.forward(exec, {{in, n}, {&result, 1}, {}, {}});
+    profiled_call(op, false, {in, n}, {&result, 1}, [&] { op.forward(exec, {{in, n}, {&result, 1}, {}, {}}); });
   }
   return array;
 }

@@ -187,6 +187,16 @@ void bind_plan(py::module_& m) {
       .def_property_readonly("arena_bytes", &Plan::arena_bytes)
       .def_property_readonly("prepared_bytes", &Plan::prepared_bytes, "Memory of transformed and packed weights.")
       .def_property_readonly("step_count", &Plan::step_count)
+      .def_property_readonly(
+          "steps",
+          [](const Plan& p) {
+            py::list l;
+            for (const auto& s : p.step_names()) {
+              l.append(py::make_tuple(s.op, s.backward ? "backward" : "forward", s.label));
+            }
+            return l;
+          },
+          "(op, forward or backward, whose parameters it reads) of each step.")
       .def("run", &run, py::arg("inputs"), "Run once; returns the results as new arrays.")
       .def(
           "gradients",

@@ -1,11 +1,13 @@
 #include "graph/plan.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "base/aligned_memory.h"
 #include "graph/passes.h"
+#include "ops/profiler.h"
 
 namespace lamella {
 
@@ -58,6 +60,7 @@ class Plan::Compiler {
     OpPtr op;
     bool backward = false;
     std::vector<Ref> in, out, saved, grad_out, grad_in;
+    std::string label = {};
   };
 
   int new_buffer(int64_t bytes) {
@@ -126,7 +129,18 @@ class Plan::Compiler {
       for (int id : n.out) refs_[id] = new_ref(specs_[id]);
       for (const TensorSpec& s : signature(n).saved) saved_[i].push_back(new_ref(s));
       drafts_.push_back({n.op, false, refs_of(n.in), refs_of(n.out), saved_[i], {}, {}});
+      drafts_.back().label = label_of(n);
     }
+  }
+
+  // Whose parameters a node reads: "block1_conv1" for "block1_conv1.kernel".
+  std::string label_of(const Node& n) const {
+    for (int id : n.in) {
+      if (id < 0 || graph_.value(id).kind != ValueKind::kParam) continue;
+      const std::string& name = graph_.value(id).name;
+      return name.substr(0, std::min(name.rfind('.'), name.size()));
+    }
+    return {};
   }
 
   // Whether a node gives the same at each run until parameters change. Without inputs, it draws random numbers.
@@ -252,6 +266,7 @@ class Plan::Compiler {
     DraftStep s;
     s.op = n.op;
     s.backward = true;
+    s.label = label_of(n);
     const BackwardUses uses = n.op->backward_uses();
     for (size_t k = 0; k < n.in.size(); ++k) {
       const int id = n.in[k];
@@ -373,6 +388,7 @@ class Plan::Compiler {
     }
     for (const DraftStep& d : drafts_) {
       Step s{d.op, d.backward, views(d.in), views(d.out), views(d.saved), views(d.grad_out), views(d.grad_in), {}};
+      s.label = d.label;
       if (!d.backward) reserve_prepared(s, d);
       plan_.steps_.push_back(std::move(s));
     }
@@ -479,7 +495,8 @@ void Plan::refresh_prepared() {
       now = now * 31 + fingerprint(s.in[k]);
     }
     if (s.is_prepared && now == s.prepared_fingerprint) continue;
-    s.op->prepare(exec_, s.in, s.prepared);
+    profiled_part("prepare_weights", "prepare", s.prepared.spec().bytes(),
+                  [&] { s.op->prepare(exec_, s.in, s.prepared); });
     s.prepared_fingerprint = now;
     s.is_prepared = true;
   }
@@ -495,13 +512,43 @@ void Plan::run(std::span<const TensorView> inputs) {
     }
   }
   for (const Patch& p : patches_) p.view->data = inputs[p.input].data;
-  for (const Step& s : steps_) {
-    if (s.backward) {
-      s.op->backward(exec_, {s.in, s.out, s.saved, s.grad_out, s.grad_in});
-    } else {
-      s.op->forward(exec_, {s.in, s.out, s.saved, s.is_prepared ? s.prepared : TensorView{}});
+  if (Profiler::on()) [[unlikely]]
+    return run_profiled();
+  for (const Step& s : steps_) run_step(s);
+}
+
+inline void Plan::run_step(const Step& s) {
+  if (s.backward) {
+    s.op->backward(exec_, {s.in, s.out, s.saved, s.grad_out, s.grad_in});
+  } else {
+    s.op->forward(exec_, {s.in, s.out, s.saved, s.is_prepared ? s.prepared : TensorView{}});
+  }
+}
+
+void Plan::run_profiled() {
+  Profiler& profiler = Profiler::instance();
+  if (profile_generation_ != profiler.generation()) {
+    profile_generation_ = profiler.generation();
+    const int plan = profiler.add_plan(
+        {exec_.training, arena_bytes_, prepared_bytes_, flat_gradients_ ? flat_gradients_.spec().bytes() : 0});
+    for (Step& s : steps_) {
+      ProfileSite site = profile_site(*s.op, s.backward, s.in, s.out, s.saved, s.grad_out, s.grad_in);
+      site.plan = plan;
+      site.label = s.label;
+      s.profile_site = profiler.add_site(std::move(site));
     }
   }
+  for (const Step& s : steps_) {
+    const int64_t begin = Profiler::now_ns();
+    run_step(s);
+    profiler.add(s.profile_site, begin, Profiler::now_ns());
+  }
+}
+
+std::vector<Plan::StepName> Plan::step_names() const {
+  std::vector<StepName> names;
+  for (const Step& s : steps_) names.push_back({std::string(s.op->name()), s.backward, s.label});
+  return names;
 }
 
 }  // namespace lamella

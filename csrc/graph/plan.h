@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "graph/graph.h"
@@ -53,6 +54,13 @@ class Plan {
   int64_t arena_bytes() const { return arena_bytes_; }
   int64_t prepared_bytes() const { return prepared_bytes_; }
   size_t step_count() const { return steps_.size(); }
+  // (op, whether backward, whose parameters it reads) of each step, in order.
+  struct StepName {
+    std::string op;
+    bool backward;
+    std::string label;
+  };
+  std::vector<StepName> step_names() const;
 
  private:
   struct Step {
@@ -63,10 +71,15 @@ class Plan {
     uint32_t prepared_from = 0;  // inputs, bit mask
     bool is_prepared = false;
     uint64_t prepared_fingerprint = 0;  // of those inputs
+    std::string label = {};             // whose parameters it reads: "block1_conv1"
+    int profile_site = -1;
   };
   struct Buffer;
   struct Ref;
   class Compiler;
+
+  void run_step(const Step& s);
+  void run_profiled();
 
   std::vector<TensorSpec> input_specs_;
   std::vector<Step> steps_;
@@ -89,6 +102,7 @@ class Plan {
   int64_t arena_bytes_ = 0, prepared_bytes_ = 0;
   Exec exec_;
   std::mutex mutex_;
+  uint64_t profile_generation_ = 0;  // that the steps' sites belong to
 };
 
 }  // namespace lamella

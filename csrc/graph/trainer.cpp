@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops/profiler.h"
+
 namespace lamella {
 
 namespace {
@@ -34,7 +36,8 @@ class Feeder {
       p.rows = rows;
       p.row_bytes = row_bytes;
       p.u8_to_float = data.dtype == DType::kU8 && want.dtype == DType::kF32;
-      plan_.exec().kernels<float>().gather.gather_rows(plan_.exec().context(), p);
+      profiled_part("gather_rows", "data", rows * row_bytes + batch_[i].spec().bytes(),
+                    [&] { plan_.exec().kernels<float>().gather.gather_rows(plan_.exec().context(), p); });
     }
     plan_.run(batch_);
   }
@@ -113,7 +116,8 @@ void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t step
     feeder.run(begin + s * batch_of(plan));
     add_results(plan, s, totals);
     optimizer.set_learning_rate(learning_rates[learning_rates.size() == 1 ? 0 : static_cast<size_t>(s)]);
-    optimizer.step(plan.exec(), slots, first_step + s);
+    profiled_part("optimizer", "update", plan.flat_gradients().spec().bytes(),
+                  [&] { optimizer.step(plan.exec(), slots, first_step + s); });
     for (const Constraint& c : constraints) constrain(c);
   }
 }

@@ -119,6 +119,11 @@ class TensorMethods:
 
         return tensor_repr(self)
 
+    def _repr_html_(self) -> str:
+        from ._printing import tensor_html
+
+        return tensor_html(self)
+
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and self.numel() == 1 else repr(self)
 

@@ -21,3 +21,28 @@ def tensor_repr(t: Any) -> str:
     elif t.requires_grad:
         extra.append("requires_grad=True")
     return ", ".join([prefix + body, *extra]) + ")"
+
+
+def tensor_html(t: Any, most: int = 10) -> str:
+    """A tensor as a table of its first rows and columns, or as text where it is no matrix."""
+    from html import escape
+
+    from ._summary import html_table
+
+    if t._data is None:  # while a model is traced there are no values
+        return f"<pre>{escape(repr(t))}</pre>"
+    about = f"Tensor {t.dtype.name} {tuple(t.shape)}" + (", requires_grad" if t.requires_grad else "")
+    if t.ndim not in (1, 2) or 0 in t.shape:
+        return f"<b>{escape(about)}</b><pre>{escape(tensor_repr(t))}</pre>"
+    data = np.atleast_2d(t._data)
+    rows, columns = data.shape
+    shown = data[:most, :most]
+    text = f"{{:{'.4g' if data.dtype.kind == 'f' else ''}}}"
+    cells = [[str(i), *(text.format(v) for v in row.tolist())] for i, row in enumerate(shown)]
+    heads = ["", *map(str, range(shown.shape[1]))]
+    if columns > most:
+        heads.append("...")
+        cells = [[*c, "..."] for c in cells]
+    if rows > most:
+        cells.append(["..."] * len(heads))
+    return f"<b>{escape(about)}</b>" + html_table(heads, cells, right=range(len(heads)))

@@ -43,7 +43,12 @@ def read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors, and the description if Lamella wrote the file (else an empty one)."""
     with open(path, "rb"):
         pass  # FileNotFoundError, PermissionError and IsADirectoryError are Python's own
-    tensors, metadata = _cpu.safetensors_read(os.fspath(path))
+    try:
+        tensors, metadata = _cpu.safetensors_read(os.fspath(path))
+    except TypeError:  # elements that no op computes with, such as halves
+        from ._weights import safetensors_files
+
+        tensors, metadata = safetensors_files.read(path)
     if _KEY not in metadata:
         return tensors, {}
     try:

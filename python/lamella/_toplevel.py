@@ -69,6 +69,7 @@ from ._functional.reduce import (
     var,
 )
 from ._functional.shape import chunk, flatten, permute, reshape, split, squeeze, stack, transpose, unsqueeze
+from ._profile import profile
 from ._rng import Generator, manual_seed
 from .autograd import (
     Tensor,
@@ -163,8 +164,8 @@ def save(obj: Any, f: Any) -> None:
 def load(f: Any, map_location: Any = None, *, weights_only: builtins.bool = True) -> Any:
     """Read what `save` wrote, a safetensors file as a dict of tensors, or PyTorch's .pt and .pth files.
 
-    PyTorch's pickles are interpreted, never executed: a file that names anything but tensors, numbers, strings and their
-    containers is refused. Half precision becomes float32.
+    PyTorch's pickles are interpreted, never executed: a file that names anything but tensors, numbers, strings and
+    their containers is refused. Half precision becomes float32.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from . import (
     activations,
+    applications,
     callbacks,
     constraints,
     datasets,
@@ -22,6 +23,7 @@ __all__ = [
     "Model",
     "Sequential",
     "activations",
+    "applications",
     "callbacks",
     "constraints",
     "datasets",

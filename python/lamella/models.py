@@ -135,42 +135,40 @@ class Model(Trainable):
             return any(np.dtype(t.dtype).kind in "iu" for t in self._graph.inputs)
         return any(m._takes_integers() for m in self.layers)
 
-    def summary(self, line_length: int | None = None, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Print layers, output shapes and parameter counts.
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print layers, output shapes and numbers of weights; for models with branches, also what is connected to what.
 
         Parameters
         ----------
         line_length : int, optional
+            Width of the table; default: that of the terminal, at most 88 (108 with connections).
+        positions : list of float, optional
+            Where the columns end, as parts of the width.
         print_fn : callable, optional
             Gets each line; default: print.
+        expand_nested : bool
+            Show the layers of models inside.
+        show_trainable : bool
+            Show which layers are trained.
+        layer_range : (str, str), optional
+            Names, or patterns, of the first and the last layer to show.
         """
-        show = print_fn or print
-        rows = [("Layer (type)", "Output Shape", "Param #")]
-        shapes = self._output_shapes()
-        for name, layer in self._named_layers():
-            shape = shapes.get(name)
-            rows.append((f"{name} ({type(layer).__name__})", "?" if shape is None else str(shape),
-                         f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"))  # fmt: skip
-        widths = [max(len(r[i]) for r in rows) + 2 for i in range(3)]
-        total_width = line_length or sum(widths)
-        show(f'Model: "{self.name}"')
-        show("_" * total_width)
-        for i, r in enumerate(rows):
-            show("".join(cell.ljust(w) for cell, w in zip(r[:2], widths[:2], strict=True)) + r[2].rjust(widths[2] - 2))
-            show(("=" if i in (0, len(rows) - 1) else "_") * total_width)
-        trainable = sum(int(np.prod(p.shape)) for p in self.trainable_weights)
-        total = self.count_params()
-        show(f"Total params: {total:,} ({total * 4 / 1024:,.1f} KiB)")
-        show(f"Trainable params: {trainable:,}")
-        show(f"Non-trainable params: {total - trainable:,}")
+        from ._summary import print_summary
 
-    def _output_shapes(self) -> dict[str, Any]:
-        out = {}
-        for name, layer in self._named_layers():
-            if layer._calls:
-                made = [t.shape for t in layer._calls[0].outputs]
-                out[name] = made[0] if len(made) == 1 else made
-        return out
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
+
+    def _repr_html_(self) -> str:
+        from ._summary import model_html
+
+        return model_html(self)
 
     # -- saving --
 
@@ -481,6 +479,12 @@ def load_model(filepath: Any, custom_objects: dict[str, type] | None = None, com
     compile : bool
         Whether to compile it as it was, optimizer state included.
     """
+    from ._weights import keras_files
+
+    if keras_files.is_keras_file(filepath):
+        raise ValueError(
+            f"load_model: {filepath}: a file of Keras: make the model, and read its weights by load_weights"
+        )
     tensors, description = _saving.read(filepath)
     if "config" not in description:
         raise ValueError(f"load_model: {filepath}: the file holds weights but no model; use load_weights")

@@ -79,6 +79,6 @@ def test_save_and_load(tmp_path):
     with pytest.raises(TypeError, match="pickled objects are not supported"):
         lamella.save(net, path)
     with pytest.raises(ValueError, match=r"\.safetensors"):
-        lamella.save(net.state_dict(), tmp_path / "net.pt")
+        lamella.save(net.state_dict(), tmp_path / "net.h5")
     with pytest.raises(NotImplementedError, match="weights_only"):
         lamella.load(path, weights_only=False)

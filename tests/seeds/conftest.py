@@ -3,7 +3,6 @@
 import io
 import pickle
 import tarfile
-
 import zlib
 
 import numpy as np
@@ -47,9 +46,9 @@ def cifar_files(data_folder):
             archive.addfile(info, io.BytesIO(blob))
 
 
-GOOD = "good great fine lovely superb charming clever moving fresh bright warm funny".split()
-BAD = "bad poor dull awful clumsy boring stale weak flat noisy cold silly".split()
-PLAIN = "the a film plot actor scene music story camera hour ending score set cast part line".split()
+GOOD = ["good", "great", "fine", "lovely", "superb", "charming", "clever", "moving", "fresh", "bright", "warm", "funny"]
+BAD = ["bad", "poor", "dull", "awful", "clumsy", "boring", "stale", "weak", "flat", "noisy", "cold", "silly"]
+PLAIN = ["the", "a", "film", "plot", "actor", "scene", "music", "story", "camera", "hour", "ending", "score", "line"]
 
 
 def reviews(n, seed):
@@ -70,3 +69,20 @@ def embed(texts):
         for word in text.split():
             row[zlib.crc32(word.encode()) % 128] += 1
     return lamella.from_numpy(counts)
+
+
+@pytest.fixture
+def vgg_files(tmp_path, monkeypatch):
+    """VGG16's convolutions under the names of its published weights, with random numbers of the right size."""
+    monkeypatch.setenv("LAMELLA_MODELS", str(tmp_path))
+    rng = np.random.default_rng(0)
+    state, place, channels = {}, 0, 3
+    for count, filters in zip((2, 2, 3, 3, 3), (64, 128, 256, 512, 512), strict=True):
+        for _ in range(count):
+            kernel = rng.standard_normal((filters, channels, 3, 3), dtype=np.float32)
+            state[f"features.{place}.weight"] = kernel * np.float32(np.sqrt(2 / (9 * channels)))
+            state[f"features.{place}.bias"] = np.zeros(filters, np.float32)
+            place, channels = place + 2, filters
+        place += 1
+    lamella.save(state, tmp_path / "vgg16.safetensors")
+    return state

@@ -84,3 +84,15 @@ def test_gradient_clipping():
     with lamella.no_grad():
         found = namespace["model"](lamella.from_numpy(x)).argmax(1).numpy()
     assert np.mean(found == [s["label"] for s in samples]) > 0.9
+
+
+def test_vgg16_transfer_learning(vgg_files):
+    images, y = blobs(3, (224, 224, 3), 10, 0)
+    x, y = lamella.applications.vgg16.preprocess_input(images), to_categorical(y, 10)
+    model = run(programs.VGG16, x_train=x[:2], y_train=y[:2], x_test=x[2:], y_test=y[2:])["model"]
+    history = model.history.history
+    assert len(history["loss"]) == 10 and history["loss"][-1] < history["loss"][0]
+    # The base is as it was loaded; its layers are frozen, the new ones are not.
+    last = model.get_layer("block5_conv3").get_weights()[0]
+    np.testing.assert_array_equal(last, vgg_files["features.28.weight"].transpose(2, 3, 1, 0))
+    assert [m.name for m in model.layers if m.trainable and m.weights] == ["dense", "dense_1"]

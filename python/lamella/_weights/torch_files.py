@@ -34,7 +34,16 @@ _DTYPES = {
     "short": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool", "complex64": "ComplexFloat",
     "complex128": "ComplexDouble",
 }  # fmt: skip
-_NAMES = {"f4": "Float", "f8": "Double", "i8": "Long", "i4": "Int", "i2": "Short", "i1": "Char", "u1": "Byte", "b1": "Bool"}
+_NAMES = {
+    "f4": "Float",
+    "f8": "Double",
+    "i8": "Long",
+    "i4": "Int",
+    "i2": "Short",
+    "i1": "Char",
+    "u1": "Byte",
+    "b1": "Bool",
+}
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_START = b"\x80\x02\x8a\x0a" + _LEGACY_MAGIC.to_bytes(10, "little")
@@ -252,7 +261,9 @@ def _load_legacy(file: BinaryIO) -> Any:
         if known.setdefault(key, (kind, count)) != (kind, count):
             raise BadPickle(f"storage {key}: two sizes")
 
-    blank = {k: Builder(None if b.call is None else lambda machine, *a: None, b.value) for k, b in _Tensors(0).table.items()}
+    blank = {
+        k: Builder(None if b.call is None else lambda machine, *a: None, b.value) for k, b in _Tensors(0).table.items()
+    }
     _, at = read(data, begin, blank, note)
     keys, at = read(data, at, {}, nothing)
     if not isinstance(keys, list) or set(known) != set(keys) or len(keys) != len(known):
@@ -383,7 +394,9 @@ class _Writer:
         self.out.write(b"(")
         for k, v in value.items():
             if not isinstance(k, (str, int)):
-                raise TypeError(f"save: {place.lstrip('.') or 'obj'}: expected keys that are strings or integers, got {k!r}")
+                raise TypeError(
+                    f"save: {place.lstrip('.') or 'obj'}: expected keys that are strings or integers, got {k!r}"
+                )
             self.value(k, place)
             self.value(v, f"{place}.{k}")
         self.out.write(b"u")
@@ -419,7 +432,7 @@ def _write_archive(writer: _Writer, stream: BinaryIO, root: str) -> None:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members:
             info = zipfile.ZipInfo(f"{root}/{name}")
-            raw = memoryview(content.reshape(-1).view(np.uint8)) if isinstance(content, np.ndarray) else content
+            raw = content.reshape(-1).view(np.uint8).data if isinstance(content, np.ndarray) else content
             large = len(raw) >= 1 << 30
             if not large:  # storages begin at multiples of 64 bytes, so that they can be mapped
                 used = archive.start_dir + 30 + len(info.filename.encode()) + 4

@@ -117,19 +117,46 @@ class CallbackList:
 class History(Callback):
     """Keeps what every epoch logged: `history["loss"]`, ...; `fit` returns one."""
 
-    _kept = ("epoch", "history")
+    _kept = ("epoch", "history", "_logged_at")
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
+        self._logged_at: dict[str, list[int]] = {}  # the epochs of these values: validation may run less often
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.epoch, self.history = [], {}
+        self.epoch, self.history, self._logged_at = [], {}, {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch.append(epoch)
         for k, v in (logs or {}).items():
             self.history.setdefault(k, []).append(v)
+            self._logged_at.setdefault(k, []).append(epoch)
+
+    def plot(self, metrics: Sequence[str] | None = None, figsize: tuple[float, float] | None = None) -> Any:
+        """Draw the curves of losses and metrics, those of validation beside them; needs Matplotlib.
+
+        Parameters
+        ----------
+        metrics : list of str, optional
+            Which, without "val_"; default: all.
+        figsize : (float, float), optional
+            Width and height in inches.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from .._plot_history import plot
+
+        return plot(self, metrics, figsize)
+
+    def _repr_html_(self) -> str:
+        from .._summary import html_table
+
+        found = {k: dict(zip(self._logged_at[k], v, strict=True)) for k, v in self.history.items()}
+        rows = [[str(e + 1), *(format_value(v[e]) if e in v else "" for v in found.values())] for e in self.epoch]
+        return html_table(["Epoch", *self.history], rows, right=range(len(self.history) + 1))
 
 
 class LambdaCallback(Callback):
@@ -181,10 +208,11 @@ class ProgbarLogger(Callback):
 
 def format_logs(logs: dict[str, float], separator: str = ", ") -> str:
     """`loss=0.1234, accuracy=0.9876`"""
+    return separator.join(f"{k}={format_value(v)}" for k, v in logs.items())
 
-    def shown(v: Any) -> str:
-        if np.ndim(v):
-            return str(np.asarray(v).tolist())
-        return f"{v:.4f}" if np.isfinite(v) and abs(v) < 1e4 else f"{v:.4g}"
 
-    return separator.join(f"{k}={shown(v)}" for k, v in logs.items())
+def format_value(value: Any) -> str:
+    """A logged number, or several, in few digits."""
+    if np.ndim(value):
+        return str(np.asarray(value).tolist())
+    return f"{value:.4f}" if np.isfinite(value) and abs(value) < 1e4 else f"{value:.4g}"

@@ -37,14 +37,31 @@ def find(names: Iterable[str], also: Iterable[Path] = ()) -> Path | None:
     return None
 
 
-def download(url: str, name: str, sha256: str, unpacked: bool = False) -> Path:
-    """Download into the data folder; the file appears only if its checksum is right.
+def download(
+    url: str,
+    name: str,
+    checksum: str,
+    unpacked: bool = False,
+    *,
+    into: Path | None = None,
+    variable: str = "LAMELLA_DATA",
+    algorithm: str = "sha256",
+) -> Path:
+    """Download a file, which appears only if its checksum is right.
 
     Parameters
     ----------
-    url, name, sha256 : str
+    url, name : str
+    checksum : str
+        In hexadecimal; the beginning is enough.
     unpacked : bool
         Whether the checksum is that of the data inside the gzip file.
+    into : Path, optional
+        Default: the data folder.
+    variable : str
+        The environment variable that names that folder, for messages.
+    algorithm : {"sha256", "md5"}
+        Of the checksum.
 
     Raises
     ------
@@ -53,20 +70,27 @@ def download(url: str, name: str, sha256: str, unpacked: bool = False) -> Path:
     ValueError
         If the checksum differs.
     """
-    target = folder() / name
-    hint = f"put {name} into {folder()} (or set LAMELLA_DATA to the folder that holds it); it is at {url}"
+    base = into or folder()
+    target = base / name
+    hint = f"put {name} into {base} (or set {variable} to the folder that holds it); it is at {url}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as e:
-        raise FileNotFoundError(f"{name}: not found, and {folder()} cannot be written ({e}): {hint}") from e
+        raise FileNotFoundError(f"{name}: not found, and {base} cannot be written ({e}): {hint}") from e
     try:
-        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+        with (
+            os.fdopen(handle, "wb") as out,
+            urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
+            _bar(name, response) as bar,
+        ):
             while block := response.read(1 << 20):
                 out.write(block)
-        found = _sha256(Path(part), unpacked)
-        if found != sha256:
-            raise ValueError(f"{name}: the download has the wrong SHA-256 ({found}, expected {sha256})")
+                bar.update(len(block))
+        found = _checksum(Path(part), unpacked, algorithm)
+        if not found.startswith(checksum):
+            kind = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]
+            raise ValueError(f"{name}: the download has the wrong {kind} ({found}, expected {checksum})")
         os.replace(part, target)
     except (OSError, urllib.error.URLError, EOFError) as e:
         raise FileNotFoundError(f"{name}: not found, and the download failed ({e}): {hint}") from e
@@ -76,8 +100,16 @@ def download(url: str, name: str, sha256: str, unpacked: bool = False) -> Path:
     return target
 
 
-def _sha256(path: Path, unpacked: bool) -> str:
-    digest = hashlib.sha256()
+def _bar(name: str, response: Any) -> Any:
+    """A progress bar, on a terminal."""
+    from tqdm import tqdm
+
+    size = getattr(response, "length", None)  # None where the server does not tell
+    return tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None)
+
+
+def _checksum(path: Path, unpacked: bool, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with gzip.open(path) if unpacked else path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

@@ -92,6 +92,23 @@ class ModuleList(Module):
             self.append(module)
         return self
 
+    def __repr__(self) -> str:
+        """Modules that print alike in a row are one line with their number."""
+        groups: list[list[Any]] = []  # first, last, text
+        for i, module in enumerate(self):
+            text = repr(module)
+            if groups and groups[-1][2] == text:
+                groups[-1][1] = i
+            else:
+                groups.append([i, i, text])
+        if not groups:
+            return f"{self._get_name()}()"
+        lines = []
+        for first, last, text in groups:
+            place = f"({first}): " if first == last else f"({first}-{last}): {last - first + 1} x "
+            lines.append((place + text).replace("\n", "\n  "))
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
+
     def insert(self, index: int, module: Module) -> None:
         """Add a module before the one at `index`."""
         items = list(self._modules.values())

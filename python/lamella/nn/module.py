@@ -17,7 +17,6 @@ __all__ = ["Module"]
 _M = TypeVar("_M", bound="Module")
 
 
-
 class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What `load_state_dict` did not find, and what it had no place for."""
 
@@ -467,6 +466,11 @@ class Module:
         return version is None or version < 2
 
     # -- printing --
+
+    def _repr_html_(self) -> str:
+        from .._summary import module_html
+
+        return module_html(self)
 
     def extra_repr(self) -> str:
         """What stands between the parentheses when the module is printed."""

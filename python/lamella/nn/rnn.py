@@ -293,6 +293,9 @@ class RNNCell(_Cell):
     def forward(self, input: Any, hx: Any = None) -> Any:
         return self._step(input, [] if hx is None else [hx])[0]
 
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")
+
 
 class LSTMCell(_Cell):
     """One step of `LSTM`: gives (h, c)."""

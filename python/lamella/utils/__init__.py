@@ -8,15 +8,23 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ._balance import class_weights, sampling_weights
+    from ._plot_model import model_to_dot, plot_model
     from ._py_dataset import PyDataset
     from ._py_dataset import PyDataset as Sequence
 
 # Where the names are that are imported when they are first used.
-_PLACES = {"PyDataset": "_py_dataset", "Sequence": "_py_dataset", "class_weights": "_balance",
-           "sampling_weights": "_balance"}  # fmt: skip
+_PLACES = {
+    "PyDataset": "_py_dataset",
+    "Sequence": "_py_dataset",
+    "class_weights": "_balance",
+    "model_to_dot": "_plot_model",
+    "plot_model": "_plot_model",
+    "sampling_weights": "_balance",
+}
 
 __all__ = [
-    "PyDataset", "Sequence", "class_weights", "data", "pack_x_y_sample_weight", "sampling_weights", "set_random_seed",
+    "PyDataset", "Sequence", "class_weights", "data", "model_to_dot", "pack_x_y_sample_weight", "plot_model",
+    "sampling_weights", "set_random_seed",
     "to_categorical", "unpack_x_y_sample_weight",
 ]  # fmt: skip
 
