@@ -39,7 +39,7 @@ def main(argv=None):
     scale = changes(past).std()
     steps = -(-len(past) // 64)
     model = network()
-    model.compile(optimizers.Adam(lambda step: 0.002 * 0.8 ** (step / steps)), "mse")
+    model.compile(optimizers.Adam(optimizers.schedules.ExponentialDecay(0.002, steps, 0.8)), "mse")
     model.fit(changes(past)[..., None] / scale, (future - past[:, -DAY:]) / scale, batch_size=64, epochs=args.epochs,
               verbose=_data.verbosity())  # fmt: skip
 

