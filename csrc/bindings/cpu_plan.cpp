@@ -46,14 +46,46 @@ SampleArrays samples_of(const Plan& plan, const py::sequence& data, const py::ob
   return s;
 }
 
-// Runs of steps add their results up: only scalars can be.
-void check_scalars(const Plan& plan) {
-  for (const TensorView& r : plan.results()) {
-    if (r.size() != 1 || !is_float(r.dtype)) fail_value("plan", "results", "floating-point scalars", r.spec().str());
+// Runs of steps add their results up.
+void check_summable(const Plan& plan) {
+  const auto results = plan.results();
+  if (results.empty() || results[0].size() != 1) fail_value("plan", "results", "a scalar loss first", "none");
+  for (const TensorView& r : results) {
+    if (!is_float(r.dtype)) fail_value("plan", "results", "floating-point arrays", r.spec().str());
   }
 }
 
-py::tuple totals_tuple(const StepTotals& t) { return py::make_tuple(t.results, t.samples, t.first_nan_step); }
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+// Totals that go on from sums so far, or from 0 where there are none.
+StepTotals totals_after(const Plan& plan, const Doubles& before) {
+  int64_t elements = 0;
+  for (const TensorView& r : plan.results()) elements += r.size();
+  if (before.size() != 0 && before.size() != elements) {
+    fail_value("plan", "before", std::to_string(elements) + " numbers", std::to_string(before.size()));
+  }
+  StepTotals totals;
+  totals.results.assign(before.data(), before.data() + before.size());
+  return totals;
+}
+
+// Sums of scalars as floats, those of arrays as arrays.
+py::tuple totals_tuple(const Plan& plan, const StepTotals& t) {
+  py::list sums;
+  const double* from = t.results.data();
+  for (const TensorView& r : plan.results()) {
+    if (t.results.empty()) break;  // no step was run
+    if (r.shape.rank() == 0) {
+      sums.append(py::float_(*from));
+    } else {
+      py::array a = empty_array({DType::kF64, r.shape});
+      if (r.size() > 0) std::memcpy(a.mutable_data(), from, static_cast<size_t>(r.size()) * sizeof(double));
+      sums.append(std::move(a));
+    }
+    from += r.size();
+  }
+  return py::make_tuple(sums, t.samples, t.first_nan_step);
+}
 
 py::list run(Plan& plan, const py::sequence& inputs) {
   std::vector<py::array> keep;
@@ -88,7 +120,7 @@ class Trainer {
       : plan_(std::move(plan)), optimizer_(std::move(optimizer)) {
     const auto& gradients = plan_->gradients();
     if (gradients.empty()) fail_value("plan", "Trainer", "a plan compiled for training", "one for inference");
-    check_scalars(*plan_);
+    check_summable(*plan_);
     slots_ = to_slots(*optimizer_, params, params, states, py::none(), weight_decays);
     if (slots_.size() != gradients.size()) {
       fail_value("plan", "params", std::to_string(gradients.size()) + " arrays", std::to_string(slots_.size()));
@@ -107,8 +139,7 @@ class Trainer {
   }
 
   py::tuple run(const py::sequence& data, const py::object& order, int64_t begin, int64_t steps, int64_t first_step,
-                const py::object& learning_rates, const std::vector<double>& before) {
-    using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+                const py::object& learning_rates, const Doubles& before) {
     const SampleArrays s = samples_of(*plan_, data, order, begin, steps);
     double constant = 0;
     Doubles listed;
@@ -122,17 +153,13 @@ class Trainer {
       }
       rates = {listed.data(), static_cast<size_t>(steps)};
     }
-    if (!before.empty() && before.size() != plan_->results().size()) {
-      fail_value("plan", "before", std::to_string(plan_->results().size()) + " numbers", std::to_string(before.size()));
-    }
-    StepTotals totals;
-    totals.results = before;
+    StepTotals totals = totals_after(*plan_, before);
     {
       ReleaseGil release;
       const auto lock = plan_->lock();
       train_steps(*plan_, s.samples, begin, steps, *optimizer_, slots_, first_step, rates, totals, constraints_);
     }
-    return totals_tuple(totals);
+    return totals_tuple(*plan_, totals);
   }
 
  private:
@@ -212,18 +239,20 @@ void bind_plan(py::module_& m) {
           "Copies of the gradients that the last run left, one per entry of `parameters`.")
       .def(
           "evaluate",
-          [](Plan& plan, const py::sequence& data, const py::object& order, int64_t begin, int64_t steps) {
+          [](Plan& plan, const py::sequence& data, const py::object& order, int64_t begin, int64_t steps,
+             const Doubles& before) {
             const SampleArrays s = samples_of(plan, data, order, begin, steps);
-            check_scalars(plan);
-            StepTotals totals;
+            check_summable(plan);
+            StepTotals totals = totals_after(plan, before);
             {
               ReleaseGil release;
               const auto lock = plan.lock();
               evaluate_steps(plan, s.samples, begin, steps, totals);
             }
-            return totals_tuple(totals);
+            return totals_tuple(plan, totals);
           },
-          py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"))
+          py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"), py::arg("before") = py::tuple(),
+          "Sum the results over steps, going on from `before`; returns what Trainer.run does.")
       .def(
           "predict",
           [](Plan& plan, const py::sequence& data, int64_t begin, int64_t steps, const py::sequence& outputs) {

@@ -48,18 +48,24 @@ class Feeder {
   std::vector<TensorView> batch_;
 };
 
-double scalar(const TensorView& v) {
-  return v.dtype == DType::kF32 ? static_cast<double>(*v.as<float>()) : *v.as<double>();
+double element(const TensorView& v, int64_t i) {
+  return v.dtype == DType::kF32 ? static_cast<double>(v.as<float>()[i]) : v.as<double>()[i];
 }
 
-// Adds the step's scalars; the loss is a mean over the batch, so it counts once per sample.
+// Adds the step's results; the loss is a mean over the batch, so it counts once per sample.
 void add_results(const Plan& plan, int64_t step, StepTotals& totals) {
   const auto results = plan.results();
-  totals.results.resize(results.size(), 0.0);
-  for (size_t i = 0; i < results.size(); ++i) {
-    const double v = scalar(results[i]);
-    totals.results[i] += i == 0 ? v * static_cast<double>(batch_of(plan)) : v;
-    if (i == 0 && !std::isfinite(v) && totals.first_nan_step < 0) totals.first_nan_step = step;
+  if (totals.results.empty()) {
+    int64_t count = 0;
+    for (const TensorView& r : results) count += r.size();
+    totals.results.resize(static_cast<size_t>(count), 0.0);
+  }
+  const double loss = element(results[0], 0);
+  totals.results[0] += loss * static_cast<double>(batch_of(plan));
+  if (!std::isfinite(loss) && totals.first_nan_step < 0) totals.first_nan_step = step;
+  double* to = totals.results.data() + 1;
+  for (const TensorView& r : results.subspan(1)) {
+    for (int64_t i = 0; i < r.size(); ++i) *to++ += element(r, i);
   }
   totals.samples += batch_of(plan);
 }

@@ -18,7 +18,9 @@ struct Samples {
 };
 
 struct StepTotals {
-  std::vector<double> results;  // per plan result, summed over the steps; results[0] weighted by the batch size
+  // The elements of the plan's results, one result after another, summed over the steps. The first result is the scalar
+  // loss; it is weighted by the batch size.
+  std::vector<double> results;
   int64_t samples = 0;
   int64_t first_nan_step = -1;  // first step of this call whose loss was NaN or infinite
 };
@@ -41,7 +43,7 @@ void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t step
                  std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
                  StepTotals& totals, std::span<const Constraint> constraints = {});
 
-// Sums the plan's scalar results, as in training without the update.
+// Sums the plan's results, as in training without the update.
 void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals);
 
 // Writes the plan's results for the rows into `outputs` (whole arrays; rows from `begin`).

@@ -4,6 +4,8 @@
 
 #include "kernels/context.h"
 #include "kernels/conv.h"
+#include "kernels/counts.h"
+#include "kernels/ctc.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/fingerprint.h"
@@ -40,6 +42,8 @@ struct KernelTable {
   ResampleKernels<T> resample;
   GatherKernels<T> gather;
   FingerprintKernels<T> fingerprint;
+  CountKernels<T> counts;
+  CtcKernels<T> ctc;
 };
 
 // The CPU's tables for the active ISA level (float64 is always the portable level). See kernels/cpu_dispatch.cpp.

@@ -83,6 +83,8 @@ void register_loss(OpRegistry& r) {
   register_cross_entropy(r);
   register_element_losses(r);
   register_accuracy(r);
+  register_counts(r);
+  register_ctc(r);
 }
 
 }  // namespace lamella

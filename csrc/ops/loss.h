@@ -39,5 +39,7 @@ inline bool has_input(std::span<const TensorSpec> in, size_t i) { return i < in.
 void register_cross_entropy(OpRegistry& r);
 void register_element_losses(OpRegistry& r);
 void register_accuracy(OpRegistry& r);
+void register_counts(OpRegistry& r);
+void register_ctc(OpRegistry& r);
 
 }  // namespace lamella

@@ -83,6 +83,8 @@ def _object(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if isinstance(value, (losses.Wrapped, metrics.MeanMetricWrapper)):
+        if getattr(value, "fn_kwargs", None):
+            raise CannotSave(f"{value.name} has arguments for its function")
         return _function(value.fn)
     if isinstance(value, (losses.Loss, metrics.Metric)):
         return {"class_name": type(value).__name__, "config": value.get_config()}

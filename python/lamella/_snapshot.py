@@ -120,7 +120,10 @@ def _arrays(value: Any) -> Any:
 def metric_states(metrics: Iterable[Any]) -> list[dict[str, Any]]:
     """The numbers and arrays that metrics hold."""
     kinds = (int, float, np.ndarray, np.generic, Tensor)
-    return [{k: v for k, v in vars(m).items() if isinstance(v, kinds) and not isinstance(v, bool)} for m in metrics]
+    return [
+        {k: v for k, v in vars(m).items() if (isinstance(v, kinds) and not isinstance(v, bool)) or (k == "_sums" and v)}
+        for m in metrics
+    ]
 
 
 def set_metric_states(metrics: Iterable[Any], states: list[dict[str, Any]]) -> None:
@@ -130,6 +133,8 @@ def set_metric_states(metrics: Iterable[Any], states: list[dict[str, Any]]) -> N
             have = getattr(m, name, None)
             if isinstance(have, Tensor):
                 have._data[...] = as_array(value)
+            elif isinstance(value, list):
+                setattr(m, name, [as_array(v).copy() if isinstance(v, Tensor) else v for v in value])
             else:
                 setattr(m, name, as_array(value).copy() if isinstance(value, Tensor) else value)
 

@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import _cpu, metrics
 from ._data import Data, batches
+from ._metrics.base import is_native, sums_plainly
 from ._snapshot import FitState, set_metric_states
 from ._trace import NotTraceable, Symbol, Tracer
 from .autograd import Tensor, as_array, no_grad, wrap
@@ -23,12 +24,42 @@ from .nn.module import structure_clock
 _SLICE_SECONDS = 0.05
 
 
+class _Reading(NamedTuple):
+    """What a metric takes of a step."""
+
+    metric: metrics.Metric
+    # Of a native one, the terms: places among the results, or numbers that are the same in each step.
+    terms: list[int | float] | None
+    # Of one in Python, what its update_state is given: target, and the places of the output and of the weights.
+    target: int = 0
+    output: int = 0
+    weight: int | None = None
+    dtype: Any = None
+
+
 class _Step:
     """One traced graph with its plan, for one batch size."""
 
-    def __init__(self, plan: Any, params: list[Any], batch: int, constraints: dict[int, Any] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Any,
+        params: list[Any],
+        batch: int,
+        readings: Sequence[_Reading] = (),
+        constraints: dict[int, Any] | None = None,
+    ) -> None:
         self.plan, self.params = plan, params
         self.constraints = constraints or {}  # by number of a parameter
+        self.readings = readings
+        self.watched = any(r.terms is None for r in readings)  # whether a metric in Python looks at each batch
+        before = [[other.metric for other in readings[:i]] for i in range(len(readings))]
+        # Whether the sums of a metric go on in native code: those of one that looks at several outputs only once.
+        self.goes_on = [
+            r.terms is not None and sums_plainly(r.metric) and r.metric not in others
+            for r, others in zip(readings, before, strict=True)
+        ]
+        self.shapes = [tuple(shape) for _, shape in plan.results]
+        self.scalar = not any(self.shapes)
         self.arrays = [p._data for p in params]  # for as long as the parameters have these: see step_for
         self.by_row = all(s[:1] == (batch,) for _, s in plan.results)  # whether results have a row per sample
         self._trainer: Any = None
@@ -41,6 +72,38 @@ class _Step:
             self._trainer = _cpu.Trainer(self.plan, optimizer._native, self.arrays, states, decays, self.constraints)
             self._optimizer = optimizer._native
         return self._trainer
+
+    def sums(self, loss: float) -> Any:
+        """The sums of the results so far, one element after another."""
+        parts: list[Any] = [loss]
+        for r, goes_on in zip(self.readings, self.goes_on, strict=True):
+            known = r.metric._sums if goes_on else None
+            for i, t in enumerate(r.terms if r.terms is not None else [r.output, r.weight]):
+                if isinstance(t, int):
+                    empty = np.zeros(self.shapes[t]) if self.shapes[t] else 0.0
+                    parts.append(empty if known is None else known[i])
+        return parts if self.scalar else np.concatenate([np.ravel(p) for p in parts])
+
+    def count(self, totals: list[Any], steps: int) -> None:
+        """Hand the native metrics their sums, which went on from those so far, over so many steps."""
+        for r, goes_on in zip(self.readings, self.goes_on, strict=True):
+            if r.terms is None:
+                continue
+            if not goes_on:
+                r.metric.add(*[totals[t] if isinstance(t, int) else t * steps for t in r.terms])
+                continue
+            known = r.metric._sums or [0.0] * len(r.terms)
+            r.metric._sums = [
+                totals[t] if isinstance(t, int) else k + t * steps for t, k in zip(r.terms, known, strict=True)
+            ]
+
+    def show(self, totals: list[Any], data: Data, rows: Any) -> None:
+        """Show the batch that was just run to the metrics in Python."""
+        for r in self.readings:
+            if r.terms is None:
+                output = wrap(np.asarray(totals[r.output], r.dtype))
+                weight = None if r.weight is None else wrap(np.asarray(totals[r.weight], r.dtype))
+                r.metric.update_state(wrap(data.y[r.target][rows]), output, weight)
 
 
 class _Parts:
@@ -173,10 +236,16 @@ class Engine:
                         m.name = f"{self.model.output_names[i]}_{m.name}"
                     if weighted and any(m.name == other.name for other, _, _ in found):
                         m.name = f"weighted_{m.name}"
+                    taken = {other.name for other, _, _ in found if other is not m}
+                    name, n = m.name, 1
+                    while m.name in taken:
+                        m.name, n = f"{name}_{n}", n + 1
                     found.append((m, i, weighted))
         self._metric_outputs = found
         self._part_metrics = [metrics.Mean(f"{self.model.output_names[i]}_loss") for i, _ in self._parts_of_loss]
         self.metrics = [*self._part_metrics, *(m for m, _, _ in found)]
+        for m in self.metrics:
+            m.reset_state()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -216,6 +285,29 @@ class Engine:
             m.update_state(
                 y[i].detach(), outputs[i].detach(), self._weight(i, outputs[i], weight if weighted else None)
             )
+
+    def _reading(self, m: metrics.Metric, i: int, y: Any, output: Any, weight: Any, results: list[Any]) -> _Reading:
+        """What the metric takes of a step; what it needs is added to the results."""
+
+        def place(t: Any) -> int:
+            results.append(t)
+            return len(results) - 1
+
+        terms = None
+        if is_native(m):
+            seen = [output, weight]
+            if m.dtype is not None:
+                seen = [t if t is None else t.to(np.dtype(m.dtype)) for t in seen]
+            try:
+                terms = m.terms(y, *seen)
+            except NotTraceable:  # a function in NumPy
+                terms = None
+        if terms is not None:
+            return _Reading(m, [place(t) if isinstance(t, Tensor) else float(t) for t in terms])
+        if output.dtype.kind != "f":
+            raise NotTraceable(f"{type(m).__name__} is written in Python, and looks at integers")
+        at = place(output)
+        return _Reading(m, None, i, at, None if weight is None else place(weight), output.dtype)
 
     # -- plans --
 
@@ -286,17 +378,17 @@ class Engine:
         parts = [part for _, part in self._parts_of_loss]
         self.setup_metrics(y, outputs)
         results = [self.model.optimizer.scale_loss(loss) if mode == "train" else loss]
-        for part in parts[: len(self._part_metrics)]:
-            results.extend((part * float(batch), part * 0.0 + float(batch)))
+        readings = []
+        for m, part in zip(self._part_metrics, parts, strict=False):
+            results.append(part * float(batch))
+            readings.append(_Reading(m, [len(results) - 1, float(batch)]))
         for m, i, weighted in self._metric_outputs:
-            terms = m.terms(y[i], outputs[i], self._weight(i, outputs[i], weight if weighted else None))
-            if terms is None:
-                raise NotTraceable(f"{type(m).__name__} is written in Python")
-            results.extend(terms)
+            part_weight = self._weight(i, outputs[i], weight if weighted else None)
+            readings.append(self._reading(m, i, y[i], outputs[i], part_weight, results))
         plan = _cpu.Plan(tracer.graph, specs, symbol_ids(results), mode == "train")
         params = [tracer.params[tracer.graph.name(i)] for i in plan.parameters]
         constrained = [(i, p) for i, p in enumerate(params) if getattr(p, "constraint", None) is not None]
-        return _Step(plan, params, batch, {i: _constraint_plan(p) for i, p in constrained})
+        return _Step(plan, params, batch, readings, {i: _constraint_plan(p) for i, p in constrained})
 
     # -- runs --
 
@@ -320,21 +412,14 @@ class Engine:
                 data, begin = data.take(order[begin : begin + steps * batch]), 0
             loss, samples, bad = self.evaluate(data, begin, steps, batch)
             return before + loss, samples, bad
-        # Sums go on from those so far: how many steps a call has, the clock decides, and no bit may depend on that.
-        scale = optimizer.loss_scale_factor or 1.0
-        sums = [before * scale]
-        for m in self.metrics:
-            sums += (m._total, m._weight) if _counts_plainly(m) else (0.0, 0.0)
-        totals, samples, bad = step.trainer(optimizer).run(
-            data.arrays, order, begin, steps, optimizer._iterations + 1, optimizer.rates(steps), sums
-        )
-        optimizer._iterations += steps
-        for i, m in enumerate(self.metrics):
-            if _counts_plainly(m):
-                m._total, m._weight = totals[1 + 2 * i], totals[2 + 2 * i]
-            else:
-                m.add(totals[1 + 2 * i], totals[2 + 2 * i])
-        return totals[0] / scale, samples, bad
+        trainer = step.trainer(optimizer)
+
+        def run(at: int, n: int, sums: Any) -> Any:
+            found = trainer.run(data.arrays, order, at, n, optimizer._iterations + 1, optimizer.rates(n), sums)
+            optimizer._iterations += n
+            return found
+
+        return _run(step, run, data, order, begin, steps, batch, before, optimizer.loss_scale_factor or 1.0)
 
     def evaluate(self, data: Data, begin: int, steps: int, batch: int) -> tuple[float, int, int]:
         """As `train`, without changing anything."""
@@ -343,13 +428,11 @@ class Engine:
         step = self.step_for(data, batch, "evaluate")
         if step is None:
             return self._eager(data, None, begin, steps, batch, False)
-        totals, samples, bad = step.plan.evaluate(data.arrays, None, begin, steps)
-        return self._count(totals), samples, bad
 
-    def _count(self, totals: list[float]) -> float:
-        for i, m in enumerate(self.metrics):
-            m.add(totals[1 + 2 * i], totals[2 + 2 * i])
-        return totals[0] if totals else 0.0
+        def run(at: int, n: int, sums: Any) -> Any:
+            return step.plan.evaluate(data.arrays, None, at, n, sums)
+
+        return _run(step, run, data, None, begin, steps, batch)
 
     def _eager(
         self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int, training: bool,
@@ -450,13 +533,17 @@ class Engine:
                 for whole, g in zip(outputs, got, strict=True):
                     whole[first : first + batch] = g
 
-    def logs(self, loss: float, samples: int) -> dict[str, float]:
+    def logs(self, loss: float, samples: int) -> dict[str, Any]:
         """What an epoch reports."""
         if self._logs is not None:
             return dict(self._logs)
-        out = {"loss": loss / max(samples, 1)}
+        out: dict[str, Any] = {"loss": loss / max(samples, 1)}
         for m in self.metrics:
-            out[m.name] = float(m.result())
+            value = m.result()
+            if isinstance(value, dict):
+                out.update({name: float(v) for name, v in value.items()})
+            else:
+                out[m.name] = value if np.ndim(value) else float(value)
         return out
 
     def reset_metrics(self) -> None:
@@ -466,13 +553,31 @@ class Engine:
             m.reset_state()
 
 
-def _counts_plainly(m: metrics.Metric) -> bool:
-    return type(m).add is metrics.Metric.add
-
-
 def _number(value: Any) -> Any:
     array = as_array(value)
     return float(array) if array.ndim == 0 else array.copy()
+
+
+def _run(
+    step: _Step, run: Any, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int,
+    before: float = 0.0, scale: float = 1.0,
+) -> tuple[float, int, int]:  # fmt: skip
+    """Native steps; one by one where a metric in Python looks at each batch.
+
+    Sums go on from those so far: how many steps a call has, the clock decides, and no bit may depend on that.
+    """
+    loss, bad = before, -1
+    calls, each = (steps, 1) if step.watched else (1, steps)
+    for s in range(calls):
+        at = begin + s * batch
+        totals, _, not_finite = run(at, each, step.sums(loss * scale))
+        loss = totals[0] / scale
+        step.count(totals, each)
+        bad = s + not_finite if not_finite >= 0 and bad < 0 else bad
+        if step.watched:
+            rows: Any = slice(at, at + batch)
+            step.show(totals, data, rows if order is None else order[rows])
+    return loss, steps * batch, bad
 
 
 def symbol_ids(tensors: Sequence[Any]) -> list[int]:

@@ -26,7 +26,7 @@ WITHOUT = {
     **dict.fromkeys(["optimizer_step", "optimizer_states", "clip_global_norm"], STEPS),
     **dict.fromkeys(["bernoulli", "normal", "permutation", "truncated_normal", "uniform"], DRAWS),
     **dict.fromkeys(["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"], FLAT),
-    **dict.fromkeys(["argmax", "argmin", "accuracy"], FLAT),
+    **dict.fromkeys(["argmax", "argmin", "accuracy", "confusion_matrix", "threshold_counts"], FLAT),
     "global_norm": "clipping takes it for a constant",
     "conv2d_backward_data": "a gradient itself",
     "conv2d_backward_weight": "a gradient itself",
@@ -148,6 +148,10 @@ CASES: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "msle_loss": [case(positive(3, 4), positive(3, 4), row_mean=True)],
     "bce_loss": [case(rng.uniform(0.1, 0.9, (3, 4)), positive(3, 4) / 2, ROWS, label_smoothing=0.1)],
     "bce_with_logits_loss": [case(r(3, 4), positive(3, 4) / 2, None, positive(4), "none")],
+    "ctc_loss": [
+        case(np.log(simplex(2, 4, 3)), np.array([[1, 2], [2, 0]])),
+        case(np.log(simplex(4, 2, 3)), np.array([0, 1, 1]), np.array([4, 3]), np.array([1, 2]), 2, time_first=True),
+    ],
     # recurrent
     "simple_rnn": [
         case(r(2, 3, 2), *cell(1, 1)),

@@ -20,6 +20,8 @@ from lamella._kernels import _call
 # Functions with another name than their op's.
 ALIASES = {
     "metric_accuracy": "accuracy",
+    "metric_confusion": "confusion_matrix",
+    "metric_threshold_counts": "threshold_counts",
     **{f"random_{kind}": kind for kind in ("uniform", "normal", "truncated_normal", "bernoulli", "permutation")},
 }
 # Ops that have no function of their own, and why.
@@ -70,6 +72,9 @@ CALLS: dict[str, Callable[..., Any]] = {
     "softmax_cross_entropy": lambda f: f(X, LABELS),
     "nll_loss": lambda f: f(np.log(X), LABELS),
     "metric_accuracy": lambda f: f(X, LABELS),
+    "metric_confusion": lambda f: f(LABELS, LABELS[::-1], 4),
+    "metric_threshold_counts": lambda f: f(X, np.round(X), [0.3, 0.6]),
+    "ctc_loss": lambda f: f(np.log(X), LABELS[:, 1:] % 3 + 1),
     "group_norm": lambda f: f(IMAGES, 2),
     "simple_rnn": lambda f: f(*recurrent(1)),
     "lstm": lambda f: f(*recurrent(4)),

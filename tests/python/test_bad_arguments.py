@@ -125,7 +125,7 @@ def test_names_and_types_of_layers():
 @pytest.mark.parametrize(
     ("get", "hint"),
     [
-        (lambda: losses.get("crossentropy"), "'BinaryCrossentropy' or 'CategoricalCrossentropy' or 'SparseCat"),
+        (lambda: losses.get("crossentropy"), "'BinaryCrossentropy' or 'BinaryFocalCrossentropy' or 'Categ"),
         (lambda: losses.get("binary_crosentropy"), r"'binary_crossentropy'\?"),
         (lambda: initializers.get("glorut"), r"'glorot_normal' or 'glorot_uniform'\?"),
         (lambda: initializers.get("glorot"), r"'glorot_normal' or 'glorot_uniform'\?"),

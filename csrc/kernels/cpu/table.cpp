@@ -22,6 +22,8 @@ void fill_all(KernelTable<T>& t) {
   fill(t.resample);
   fill(t.gather);
   fill(t.fingerprint);
+  fill(t.counts);
+  fill(t.ctc);
 }
 
 }  // namespace

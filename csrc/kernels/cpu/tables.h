@@ -22,6 +22,8 @@ void fill(EmbeddingKernels<float>&);
 void fill(ResampleKernels<float>&);
 void fill(GatherKernels<float>&);
 void fill(FingerprintKernels<float>&);
+void fill(CountKernels<float>&);
+void fill(CtcKernels<float>&);
 
 #if defined(LAMELLA_ISA_PORTABLE)
 void fill(GemmKernels<double>&);
@@ -40,6 +42,8 @@ void fill(EmbeddingKernels<double>&);
 void fill(ResampleKernels<double>&);
 void fill(GatherKernels<double>&);
 void fill(FingerprintKernels<double>&);
+void fill(CountKernels<double>&);
+void fill(CtcKernels<double>&);
 #endif
 
 }  // namespace lamella::LAMELLA_NS

@@ -16,6 +16,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "categorical_cross_entropy",
     "cross_entropy",
+    "ctc_loss",
     "element_loss",
     "huber_loss",
     "kl_div",
@@ -179,3 +180,35 @@ def binary_cross_entropy_with_logits(
 def kl_div(x: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Kullback-Leibler divergence; x are log-probabilities, target probabilities."""
     return element_loss("kl_div_log_loss", x, target, reduction=reduction)
+
+
+def ctc_loss(
+    x: Tensor,
+    target: Tensor,
+    input_lengths: Tensor | None = None,
+    target_lengths: Tensor | None = None,
+    blank: int = 0,
+    zero_infinity: bool = False,
+    time_first: bool = False,
+) -> Tensor:
+    """Connectionist temporal classification of log-probabilities, one value per sample.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, steps, classes)
+        Log-probabilities; (steps, n, classes) with `time_first`.
+    target : Tensor, shape (n, width), or a vector of all targets one after another
+        Class numbers other than `blank`.
+    input_lengths : Tensor, shape (n,), optional
+        How many steps count. Default: all.
+    target_lengths : Tensor, shape (n,), optional
+        Default: as many as are not `blank`. Needed for a vector of targets.
+    blank : int
+        The class that stands for no label.
+    zero_infinity : bool
+        A target that does not fit into its steps loses 0, without a gradient, rather than infinity.
+    time_first : bool
+        Whether the first dimension of `x` is that of the steps.
+    """
+    op = _loss_op("ctc_loss", (("blank", blank), ("zero_infinity", zero_infinity), ("time_first", time_first)))
+    return ag.apply(op, x, target, input_lengths, target_lengths)

@@ -14,47 +14,39 @@ from .. import autograd as ag
 from .._explain import explain_all
 from .._functional import elementwise as _e
 from .._functional import layers as _layers
-from .._functional import losses as _losses
 from .._functional import reduce as _r
-from .._functional.shape import broadcast_shape, expand, on_memory, permute, unsqueeze
-from . import _activation, _features, _image, _norm, _pool, _unpool
+from .._functional.shape import on_memory, permute, unsqueeze
+from . import _activation, _features, _image, _losses, _norm, _pool, _unpool
 from ._activation import *  # noqa: F403
 from ._features import *  # noqa: F403
 from ._image import *  # noqa: F403
 from ._layout import channels_last, from_nhwc, from_nwc, pair, single, to_nhwc, to_nwc
+from ._losses import *  # noqa: F403
 from ._norm import *  # noqa: F403
 from ._pool import *  # noqa: F403
 from ._unpool import *  # noqa: F403
 
 __all__ = [
     "batch_norm",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
     "conv1d",
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
-    "cross_entropy",
     "dropout",
     "dropout1d",
     "dropout2d",
     "group_norm",
-    "huber_loss",
-    "kl_div",
-    "l1_loss",
     "layer_norm",
     "linear",
     "log_softmax",
-    "mse_loss",
-    "nll_loss",
     "normalize",
     "one_hot",
-    "smooth_l1_loss",
     "softmax",
     "softmin",
     *_activation.__all__,
     *_features.__all__,
     *_image.__all__,
+    *_losses.__all__,
     *_norm.__all__,
     *_pool.__all__,
     *_unpool.__all__,
@@ -289,143 +281,6 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Ten
 def _implicit(input: Tensor) -> int:
     warnings.warn("softmax: dim: choose it explicitly; the implicit choice is PyTorch's old one", stacklevel=3)
     return 0 if len(input.shape) in (0, 1, 3) else 1
-
-
-# --- losses ------------------------------------------------------------------------------------------------------
-
-
-def _classes_last(x: Tensor) -> Tensor:
-    return channels_last(x)[0] if len(x.shape) > 2 else x
-
-
-def _label_args(reduction: str, ignore_index: int, target: Tensor, weight: Tensor | None) -> dict[str, Any]:
-    """PyTorch's mean over labels divides by the weights of those that count."""
-    labels = target.dtype.kind != "f"
-    mean = "weighted_mean" if labels else "mean"
-    return {
-        "weight": weight,
-        "reduction": mean if reduction == "mean" else reduction,
-        "ignore_index": ignore_index if labels else None,
-    }
-
-
-def cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    """Cross-entropy of logits.
-
-    Parameters
-    ----------
-    input : Tensor, shape (n, classes) or (n, classes, ...) or (classes,)
-        Logits.
-    target : Tensor
-        Class indices of shape (n, ...), or probabilities of the input's shape.
-    weight : Tensor, optional
-        One factor per class.
-    ignore_index : int
-        Samples with this class index count for nothing.
-    reduction : {"mean", "sum", "none"}
-        "mean" divides by the weights of the samples that count.
-    label_smoothing : float
-        Share of the target that is spread evenly over the classes.
-    """
-    x = _classes_last(input)
-    if target.dtype.kind == "f" and target.shape == input.shape:
-        target = _classes_last(target)
-    args = _label_args(reduction, ignore_index, target, weight)
-    return _losses.cross_entropy(x, target, label_smoothing=label_smoothing, **args)
-
-
-def nll_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> Tensor:
-    """Cross-entropy of log-probabilities of shape (n, classes, ...)."""
-    return _losses.nll_loss(_classes_last(input), target, **_label_args(reduction, ignore_index, target, weight))
-
-
-def _equal_shapes(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    if input.shape == target.shape:
-        return input, target
-    try:
-        shape = broadcast_shape(input.shape, target.shape)
-    except ValueError:
-        raise ValueError(f"{name}: target: expected shape {input.shape}, got {target.shape}") from None
-    warnings.warn(
-        f"{name}: target has shape {target.shape}, input {input.shape}: both are broadcast to {shape}, "
-        "which is rarely wanted",
-        stacklevel=3,
-    )
-    return expand(input, shape), expand(target, shape)
-
-
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """(input - target)^2."""
-    return _losses.mse_loss(*_equal_shapes("mse_loss", input, target), reduction)
-
-
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """|input - target|."""
-    return _losses.l1_loss(*_equal_shapes("l1_loss", input, target), reduction)
-
-
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """Half the squared difference where it is within delta, linear beyond."""
-    return _losses.huber_loss(*_equal_shapes("huber_loss", input, target), reduction, delta)
-
-
-def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """The Huber loss divided by beta; |input - target| for beta 0."""
-    input, target = _equal_shapes("smooth_l1_loss", input, target)
-    return _losses.smooth_l1_loss(input, target, reduction, beta)
-
-
-def _weights(weight: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
-    return weight if weight is None or weight.shape == shape else expand(weight, shape)
-
-
-def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
-) -> Tensor:
-    """Cross-entropy of probabilities of two classes; logarithms are cut at -100."""
-    if input.shape != target.shape:
-        raise ValueError(f"binary_cross_entropy: target: expected shape {input.shape}, got {target.shape}")
-    values = input._data
-    if values is not None and values.size and (values.min() < 0 or values.max() > 1):
-        worst = values.min() if values.min() < 0 else values.max()
-        raise ValueError(f"binary_cross_entropy: input: expected probabilities in [0, 1], got {worst}")
-    return _losses.binary_cross_entropy(input, target, _weights(weight, input.shape), reduction)
-
-
-def binary_cross_entropy_with_logits(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    reduction: str = "mean",
-    pos_weight: Tensor | None = None,
-) -> Tensor:
-    """Cross-entropy of logits of two classes; pos_weight scales the loss of the positive ones."""
-    if input.shape != target.shape:
-        raise ValueError(f"binary_cross_entropy_with_logits: target: expected shape {input.shape}, got {target.shape}")
-    weights = _weights(weight, input.shape)
-    return _losses.binary_cross_entropy_with_logits(input, target, weights, reduction, pos_weight)
-
-
-def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """Kullback-Leibler divergence of log-probabilities; reduction "batchmean" divides the sum by the batch size."""
-    if log_target:
-        target = _e.exp(target)
-    if reduction == "batchmean":
-        return _e.div(_losses.kl_div(input, target, "sum"), input.shape[0])
-    return _losses.kl_div(input, target, reduction)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -1,0 +1,1 @@
+"""The metrics behind `lamella.metrics`, by what they are made of."""
