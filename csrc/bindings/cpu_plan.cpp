@@ -57,15 +57,22 @@ void check_summable(const Plan& plan) {
 
 using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
-// Totals that go on from sums so far, or from 0 where there are none.
-StepTotals totals_after(const Plan& plan, const Doubles& before) {
+// Totals that go on from sums so far, or from 0 where there are none. Lists of numbers are read without NumPy, as they
+// come with every call.
+StepTotals totals_after(const Plan& plan, const py::object& before) {
+  StepTotals totals;
+  if (py::isinstance<py::list>(before)) {
+    for (py::handle number : before) totals.results.push_back(number.cast<double>());
+  } else {
+    const auto array = before.cast<Doubles>();
+    totals.results.assign(array.data(), array.data() + array.size());
+  }
   int64_t elements = 0;
   for (const TensorView& r : plan.results()) elements += r.size();
-  if (before.size() != 0 && before.size() != elements) {
-    fail_value("plan", "before", std::to_string(elements) + " numbers", std::to_string(before.size()));
+  const size_t given = totals.results.size();
+  if (given != 0 && given != static_cast<size_t>(elements)) {
+    fail_value("plan", "before", std::to_string(elements) + " numbers", std::to_string(given));
   }
-  StepTotals totals;
-  totals.results.assign(before.data(), before.data() + before.size());
   return totals;
 }
 
@@ -139,7 +146,7 @@ class Trainer {
   }
 
   py::tuple run(const py::sequence& data, const py::object& order, int64_t begin, int64_t steps, int64_t first_step,
-                const py::object& learning_rates, const Doubles& before) {
+                const py::object& learning_rates, const py::object& before) {
     const SampleArrays s = samples_of(*plan_, data, order, begin, steps);
     double constant = 0;
     Doubles listed;
@@ -240,7 +247,7 @@ void bind_plan(py::module_& m) {
       .def(
           "evaluate",
           [](Plan& plan, const py::sequence& data, const py::object& order, int64_t begin, int64_t steps,
-             const Doubles& before) {
+             const py::object& before) {
             const SampleArrays s = samples_of(plan, data, order, begin, steps);
             check_summable(plan);
             StepTotals totals = totals_after(plan, before);
@@ -251,7 +258,7 @@ void bind_plan(py::module_& m) {
             }
             return totals_tuple(plan, totals);
           },
-          py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"), py::arg("before") = py::tuple(),
+          py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"), py::arg("before") = py::list(),
           "Sum the results over steps, going on from `before`; returns what Trainer.run does.")
       .def(
           "predict",
@@ -286,7 +293,7 @@ void bind_plan(py::module_& m) {
            py::arg("weight_decays") = py::none(), py::arg("constraints") = py::dict(),
            "constraints: by the number of a param, the plan that gives what it becomes after each update.")
       .def("run", &Trainer::run, py::arg("data"), py::arg("order"), py::arg("begin"), py::arg("steps"),
-           py::arg("first_step"), py::arg("learning_rates"), py::arg("before") = std::vector<double>{},
+           py::arg("first_step"), py::arg("learning_rates"), py::arg("before") = py::list(),
            "Run training steps; returns (sums of results, samples, first step with a NaN or infinite loss or -1).\n"
            "learning_rates: one per step, or a float for all. before: sums to go on from, so that they have the same "
            "bits\n"

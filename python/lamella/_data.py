@@ -56,8 +56,8 @@ class Data:
         if y is not None:
             for i, a in enumerate(_targets(y, model, caller)):
                 self.y.append(_target_array(a, f"{caller}: y{_nth(i, y)}", dtype))
-            fns = model._target_losses(len(self.y))
-            _check_labels(self.y, fns, model, caller)
+            fns, sizes = model._target_rules(len(self.y))
+            _check_labels(self.y, fns, sizes, caller)
             self._sparse = [isinstance(f, losses.SparseCategoricalCrossentropy) for f in fns]
         for i, a in enumerate(self.x):
             if a.shape[0] != rows:
@@ -74,6 +74,7 @@ class Data:
 
     def weigh_classes(self, class_weight: Any) -> None:
         """Multiply the weights of the samples by those of their classes."""
+        self._arrays: list[np.ndarray] | None = None
         self._signature: tuple[Any, ...] | None = None
         if class_weight is None:
             return
@@ -99,7 +100,9 @@ class Data:
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        return [*self.x, *self.y, *self.weights]
+        if self._arrays is None:
+            self._arrays = [*self.x, *self.y, *self.weights]
+        return self._arrays
 
     def by_output(self, given: list[Any]) -> Any:
         """What stands for `weights`, as `weight` is: for all outputs, a list by output, or None."""
@@ -126,7 +129,8 @@ class Data:
             part.weight = [None if w is None else w[rows] for w in self.weight]
         else:
             part.weight = None if self.weight is None else self.weight[rows]
-        part._sparse, part.caller, part._signature, part._form = self._sparse, self.caller, None, self._form
+        part._sparse, part.caller, part._form = self._sparse, self.caller, self._form
+        part._arrays = part._signature = None
         part.rows = part.x[0].shape[0]
         return part
 
@@ -278,10 +282,9 @@ def _class_weights(class_weight: Any, labels: np.ndarray, sparse: bool, what: st
     return np.array([weights.get(int(c), 1.0) for c in classes], np.float32)[which.reshape(-1)]
 
 
-def _check_labels(y: list[np.ndarray], fns: list[Any], model: Any, caller: str) -> None:
+def _check_labels(y: list[np.ndarray], fns: list[Any], sizes: list[int | None], caller: str) -> None:
     """Class numbers given as floats become integers; NaN, fractions and numbers out of range are refused here, where
     the sample can still be named."""
-    sizes = model._output_sizes()
     for i, (labels, fn) in enumerate(zip(y, fns, strict=False)):
         if not isinstance(fn, losses.SparseCategoricalCrossentropy):
             continue
@@ -291,10 +294,15 @@ def _check_labels(y: list[np.ndarray], fns: list[Any], model: Any, caller: str) 
                 raise _label_error(labels, bad, f"{caller}: y: expected class numbers")
             y[i] = labels = labels.astype(np.int64)
         size = sizes[i] if i < len(sizes) else None
-        if size is not None:
+        if size is not None and not (labels.dtype == np.int64 and _all_below(labels, size)):
             bad = ((labels < 0) | (labels >= size)) & (labels != fn.ignore_class)
             if bad.any():
                 raise _label_error(labels, bad, f"{caller}: y: expected class numbers from 0 to {size - 1}")
+
+
+def _all_below(labels: np.ndarray, size: int) -> bool:
+    """Whether all are from 0 to size - 1, in one pass: as unsigned numbers the negative ones are the largest."""
+    return labels.size == 0 or bool(labels.view(np.uint64).max() < size)
 
 
 def _label_error(labels: np.ndarray, bad: np.ndarray, message: str) -> ValueError:

@@ -18,6 +18,7 @@ from ._snapshot import FitState, random_state, set_random_state
 from ._steps import Steps
 from ._training import Engine, EpochRunner, warn_not_finite
 from .layers.base import KerasTensor, flatten
+from .nn.module import structure_clock
 
 
 def _is_iterable_of_batches(x: Any) -> bool:
@@ -84,6 +85,7 @@ class Trainable(Steps):
         """
         self.optimizer = optimizers.get(optimizer)
         self._loss_arg, self._loss_weight_arg = loss, loss_weights
+        self.__dict__.pop("_known_target_rules", None)
         if (isinstance(loss, dict) and "class_name" in loss) or (
             loss is not None and not isinstance(loss, (list, tuple, dict))
         ):
@@ -124,6 +126,15 @@ class Trainable(Steps):
         if len(arg) != count:
             raise ValueError(f"compile: loss: expected {count} losses, one per output, got {len(arg)}")
         return [None if a is None else losses.get(a) for a in arg]
+
+    def _target_rules(self, count: int) -> tuple[list[Any], list[int | None]]:
+        """The losses that read the `count` target arrays, and the size of the last axis of each one's output."""
+        key = (structure_clock(), self.built, count)
+        known = self.__dict__.get("_known_target_rules")
+        if known is None or known[0] != key:
+            rules = self._target_losses(count), self._output_sizes()
+            known = self.__dict__["_known_target_rules"] = key, rules
+        return known[1]  # type: ignore[no-any-return]
 
     def _target_losses(self, count: int) -> list[Any]:
         """The losses that read the `count` target arrays, as far as compile's argument fits them."""

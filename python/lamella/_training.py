@@ -53,13 +53,16 @@ class _Step:
         self.readings = readings
         self.watched = any(r.terms is None for r in readings)  # whether a metric in Python looks at each batch
         before = [[other.metric for other in readings[:i]] for i in range(len(readings))]
-        # Whether the sums of a metric go on in native code: those of one that looks at several outputs only once.
-        self.goes_on = [
-            r.terms is not None and sums_plainly(r.metric) and r.metric not in others
+        # Native metrics, and whether their sums go on in native code: those of one that looks at several outputs only
+        # once.
+        self.counted = [
+            (r.metric, r.terms, sums_plainly(r.metric) and r.metric not in others)
             for r, others in zip(readings, before, strict=True)
+            if r.terms is not None
         ]
-        self.shapes = [tuple(shape) for _, shape in plan.results]
-        self.scalar = not any(self.shapes)
+        shapes = [tuple(shape) for _, shape in plan.results]
+        self.scalar = not any(shapes)
+        self.zeros: list[Any] = [np.zeros(s) if s else 0.0 for s in shapes]
         self.arrays = [p._data for p in params]  # for as long as the parameters have these: see step_for
         self.by_row = all(s[:1] == (batch,) for _, s in plan.results)  # whether results have a row per sample
         self._trainer: Any = None
@@ -75,27 +78,23 @@ class _Step:
 
     def sums(self, loss: float) -> Any:
         """The sums of the results so far, one element after another."""
-        parts: list[Any] = [loss]
-        for r, goes_on in zip(self.readings, self.goes_on, strict=True):
-            known = r.metric._sums if goes_on else None
-            for i, t in enumerate(r.terms if r.terms is not None else [r.output, r.weight]):
-                if isinstance(t, int):
-                    empty = np.zeros(self.shapes[t]) if self.shapes[t] else 0.0
-                    parts.append(empty if known is None else known[i])
+        parts = [loss, *self.zeros[1:]]
+        for metric, terms, goes_on in self.counted:
+            if goes_on and metric._sums is not None:
+                for t, known in zip(terms, metric._sums, strict=True):
+                    if type(t) is int:
+                        parts[t] = known
         return parts if self.scalar else np.concatenate([np.ravel(p) for p in parts])
 
     def count(self, totals: list[Any], steps: int) -> None:
         """Hand the native metrics their sums, which went on from those so far, over so many steps."""
-        for r, goes_on in zip(self.readings, self.goes_on, strict=True):
-            if r.terms is None:
-                continue
-            if not goes_on:
-                r.metric.add(*[totals[t] if isinstance(t, int) else t * steps for t in r.terms])
-                continue
-            known = r.metric._sums or [0.0] * len(r.terms)
-            r.metric._sums = [
-                totals[t] if isinstance(t, int) else k + t * steps for t, k in zip(r.terms, known, strict=True)
-            ]
+        for metric, terms, goes_on in self.counted:
+            if not goes_on or metric._sums is None:
+                metric.add(*[totals[t] if type(t) is int else t * steps for t in terms])
+            else:
+                metric._sums = [
+                    totals[t] if type(t) is int else k + t * steps for t, k in zip(terms, metric._sums, strict=True)
+                ]
 
     def show(self, totals: list[Any], data: Data, rows: Any) -> None:
         """Show the batch that was just run to the metrics in Python."""
@@ -543,7 +542,7 @@ class Engine:
             if isinstance(value, dict):
                 out.update({name: float(v) for name, v in value.items()})
             else:
-                out[m.name] = value if np.ndim(value) else float(value)
+                out[m.name] = value if type(value) is float or np.ndim(value) else float(value)
         return out
 
     def reset_metrics(self) -> None:
