@@ -2,6 +2,7 @@
 // kernels/cpu/<family>.cpp (compiled once per ISA) and, later, kernels/cuda/<family>.cu.
 #pragma once
 
+#include "kernels/augment.h"
 #include "kernels/context.h"
 #include "kernels/conv.h"
 #include "kernels/counts.h"
@@ -44,6 +45,7 @@ struct KernelTable {
   FingerprintKernels<T> fingerprint;
   CountKernels<T> counts;
   CtcKernels<T> ctc;
+  AugmentKernels<T> augment;
 };
 
 // The CPU's tables for the active ISA level (float64 is always the portable level). See kernels/cpu_dispatch.cpp.

@@ -23,6 +23,7 @@ const OpRegistry& OpRegistry::instance() {
     register_resize(r);
     register_random(r);
     register_embedding(r);
+    register_augment(r);
     return r;
   }();
   return registry;

@@ -19,5 +19,6 @@ void register_repeat(OpRegistry&);
 void register_resize(OpRegistry&);
 void register_random(OpRegistry&);
 void register_embedding(OpRegistry&);
+void register_augment(OpRegistry&);
 
 }  // namespace lamella

@@ -21,9 +21,9 @@ _watch_threadpoolctl()
 __all__ = ["__version__", "get_num_threads", "get_precision", "seed", "set_num_threads", "set_precision"]
 
 _SUBMODULES = frozenset({
-    "activations", "applications", "autograd", "callbacks", "constraints", "data", "datasets", "functional",
+    "activations", "applications", "audio", "autograd", "callbacks", "constraints", "data", "datasets", "functional",
     "initializers", "io", "keras", "kernels", "layers", "losses", "metrics", "models", "nn", "optim", "optimizers",
-    "preprocessing", "regularizers", "utils",
+    "preprocessing", "regularizers", "transforms", "utils",
 })  # fmt: skip
 
 

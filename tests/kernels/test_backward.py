@@ -119,6 +119,17 @@ CASES: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "embedding": [case(np.array([[0, 3], [3, 1]]), r(5, 3))],
     "dropout": [case(r(4, 5), 0.4, key=(7, 1)), case(r(2, 3, 4), 0.5, [-1, 1, -1], key=(2**63 + 5, 2**64 - 1))],
     "gaussian_dropout": [case(r(4, 5), 0.3, key=(7, 2))],
+    "affine_warp": [
+        case(r(2, 4, 5, 3), r(2, 2, 3), (3, 6), "reflect"),
+        case(r(2, 4, 5, 1), r(2, 2, 3), fill_value=2.0, interpolation="nearest"),
+    ],
+    "random_affine": [case(r(2, 4, 5, 3), (-1.0, 1.0), key=(7, 3)), case(r(2, 4, 5, 3), crop=(2, 3), key=(7, 4))],
+    "random_color": [
+        case(r(2, 4, 5, 3), (0.5, 2.0), (0.2, 1.8), (-1.0, 1.0), key=(7, 6)),
+        case(r(2, 4, 5, 3), 1.5, (0.2, 1.8), gray=True, low=-0.4, high=0.6, key=(7, 7)),
+        case(r(2, 3, 3, 20), contrast=0.3, gray=True, key=(7, 8)),
+    ],
+    "random_erasing": [case(r(2, 4, 5, 3), area=(0.1, 0.5), noise=1.0, key=(7, 5))],
     "gaussian_noise": [case(r(4, 5), 0.3, key=(7, 3))],
     # losses
     "softmax_cross_entropy": [

@@ -100,6 +100,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "dropout": lambda f: f(X, 0.3),
     "gaussian_noise": lambda f: f(X, 0.3),
     "gaussian_dropout": lambda f: f(X, 0.3),
+    "affine_warp": lambda f: f(IMAGES, weights(2, 2, 3)),
+    **{name: lambda f: f(IMAGES) for name in ("random_affine", "random_color", "random_erasing")},
 }
 
 

@@ -24,6 +24,7 @@ void fill_all(KernelTable<T>& t) {
   fill(t.fingerprint);
   fill(t.counts);
   fill(t.ctc);
+  fill(t.augment);
 }
 
 }  // namespace

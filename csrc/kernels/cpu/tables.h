@@ -24,6 +24,7 @@ void fill(GatherKernels<float>&);
 void fill(FingerprintKernels<float>&);
 void fill(CountKernels<float>&);
 void fill(CtcKernels<float>&);
+void fill(AugmentKernels<float>&);
 
 #if defined(LAMELLA_ISA_PORTABLE)
 void fill(GemmKernels<double>&);
@@ -44,6 +45,7 @@ void fill(GatherKernels<double>&);
 void fill(FingerprintKernels<double>&);
 void fill(CountKernels<double>&);
 void fill(CtcKernels<double>&);
+void fill(AugmentKernels<double>&);
 #endif
 
 }  // namespace lamella::LAMELLA_NS

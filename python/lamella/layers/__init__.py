@@ -2,6 +2,9 @@
 
 from .activation import *  # noqa: F403
 from .activation import __all__ as _activation
+from .audio import MelSpectrogram
+from .augmentation import *  # noqa: F403
+from .augmentation import __all__ as _augmentation
 from .base import Input, InputLayer, KerasTensor, Layer
 from .convolution import *  # noqa: F403
 from .convolution import __all__ as _convolution
@@ -15,11 +18,15 @@ from .operators import *  # noqa: F403
 from .operators import __all__ as _operators
 from .pooling import *  # noqa: F403
 from .pooling import __all__ as _pooling
+from .preprocessing import *  # noqa: F403
+from .preprocessing import __all__ as _preprocessing
 from .recurrent import GRU, LSTM, Masking, SimpleRNN
 from .regularization import *  # noqa: F403
 from .regularization import __all__ as _regularization
 from .reshaping import *  # noqa: F403
 from .reshaping import __all__ as _reshaping
+from .text import *  # noqa: F403
+from .text import __all__ as _text
 
 __all__ = [
     "GRU",
@@ -29,14 +36,18 @@ __all__ = [
     "KerasTensor",
     "Layer",
     "Masking",
+    "MelSpectrogram",
     "SimpleRNN",
     *_activation,
+    *_augmentation,
     *_convolution,
     *_core,
     *_merge,
     *_normalization,
     *_operators,
     *_pooling,
+    *_preprocessing,
     *_regularization,
     *_reshaping,
+    *_text,
 ]

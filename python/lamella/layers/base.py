@@ -30,6 +30,7 @@ class _Phase(threading.local):
 
     depth = 0
     training = False
+    decided = False  # whether somebody has said if this is training
     losses: list[Any] | None = None  # penalties that layers add while they compute, where training collects them
     call: object | None = None  # stands for the outermost call
     masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
@@ -495,13 +496,13 @@ class Layer(Module):
         kwargs = {k: map_structure(self._array_to_tensor, v) for k, v in kwargs.items()}
         mask = map_structure(self._array_to_tensor, mask)
         outermost = _phase.depth == 0
-        before = _phase.training
+        before = _phase.training, _phase.decided
         if outermost:
             _phase.masks = {}
-            _phase.training = False
+            _phase.training = _phase.decided = False
             _phase.call = object()
         if training is not None:
-            _phase.training = bool(training)
+            _phase.training, _phase.decided = bool(training), True
         _phase.depth += 1
         try:
             if not self.built:
@@ -526,7 +527,7 @@ class Layer(Module):
             return out
         finally:
             _phase.depth -= 1
-            _phase.training = before
+            _phase.training, _phase.decided = before
             if outermost:
                 _phase.masks = None
                 _phase.call = None

@@ -8,25 +8,48 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ._balance import class_weights, sampling_weights
+    from ._files import image_dataset_from_directory, text_dataset_from_directory
+    from ._pipeline import AUTOTUNE, Pipeline
     from ._plot_model import model_to_dot, plot_model
     from ._py_dataset import PyDataset
     from ._py_dataset import PyDataset as Sequence
+    from ._sequences import pad_sequences, timeseries_dataset_from_array
 
 # Where the names are that are imported when they are first used.
 _PLACES = {
+    "AUTOTUNE": "_pipeline",
+    "Pipeline": "_pipeline",
     "PyDataset": "_py_dataset",
     "Sequence": "_py_dataset",
     "class_weights": "_balance",
+    "image_dataset_from_directory": "_files",
     "model_to_dot": "_plot_model",
+    "pad_sequences": "_sequences",
     "plot_model": "_plot_model",
     "sampling_weights": "_balance",
+    "text_dataset_from_directory": "_files",
+    "timeseries_dataset_from_array": "_sequences",
 }
 
 __all__ = [
-    "PyDataset", "Sequence", "class_weights", "data", "model_to_dot", "pack_x_y_sample_weight", "plot_model",
-    "sampling_weights", "set_random_seed",
-    "to_categorical", "unpack_x_y_sample_weight",
-]  # fmt: skip
+    "AUTOTUNE",
+    "Pipeline",
+    "PyDataset",
+    "Sequence",
+    "class_weights",
+    "data",
+    "image_dataset_from_directory",
+    "model_to_dot",
+    "pack_x_y_sample_weight",
+    "pad_sequences",
+    "plot_model",
+    "sampling_weights",
+    "set_random_seed",
+    "text_dataset_from_directory",
+    "timeseries_dataset_from_array",
+    "to_categorical",
+    "unpack_x_y_sample_weight",
+]
 
 
 def __getattr__(name: str) -> Any:
