@@ -2,6 +2,7 @@
 // kernels/cpu/<family>.cpp (compiled once per ISA) and, later, kernels/cuda/<family>.cu.
 #pragma once
 
+#include "kernels/attention.h"
 #include "kernels/augment.h"
 #include "kernels/context.h"
 #include "kernels/conv.h"
@@ -46,6 +47,7 @@ struct KernelTable {
   CountKernels<T> counts;
   CtcKernels<T> ctc;
   AugmentKernels<T> augment;
+  AttentionKernels<T> attention;
 };
 
 // The CPU's tables for the active ISA level (float64 is always the portable level). See kernels/cpu_dispatch.cpp.

@@ -24,6 +24,7 @@ const OpRegistry& OpRegistry::instance() {
     register_random(r);
     register_embedding(r);
     register_augment(r);
+    register_attention(r);
     return r;
   }();
   return registry;

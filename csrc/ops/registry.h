@@ -20,5 +20,6 @@ void register_resize(OpRegistry&);
 void register_random(OpRegistry&);
 void register_embedding(OpRegistry&);
 void register_augment(OpRegistry&);
+void register_attention(OpRegistry&);
 
 }  // namespace lamella

@@ -4,7 +4,9 @@
 """
 
 from ._explain import explain_all
+from ._functional import attention as _attention
 from ._functional import elementwise, indexing, joining, layers, losses, reduce, shape
+from ._functional.attention import *  # noqa: F403
 from ._functional.elementwise import *  # noqa: F403
 from ._functional.indexing import *  # noqa: F403
 from ._functional.joining import *  # noqa: F403
@@ -14,6 +16,7 @@ from ._functional.reduce import *  # noqa: F403
 from ._functional.shape import *  # noqa: F403
 
 __all__ = [
+    *_attention.__all__,
     *elementwise.__all__,
     *indexing.__all__,
     *joining.__all__,

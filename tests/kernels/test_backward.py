@@ -113,6 +113,12 @@ CASES: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "instance_norm": [case(r(2, 3, 4), r(4), r(4))],
     "layer_norm": [case(r(3, 4), r(4), r(4)), case(r(2, 3, 2), r(3, 2), None, 2)],
     "rms_norm": [case(r(3, 4), r(4)), case(r(2, 3, 2), None, 2)],
+    # attention
+    "attention": [
+        case(r(2, 3, 4), r(2, 5, 4), r(2, 5, 6), r(3, 5), np.array([[1, 1, 0, 1, 1]] * 2, np.uint8), 2),
+        case(r(1, 2, 3, 4), r(1, 2, 3, 4), r(1, 2, 3, 1), scale=0.3, causal=True, dropout=0.3, key=(7, 4)),
+    ],
+    "attention_with_weights": [case(r(2, 3, 4), r(2, 5, 4), r(2, 5, 6), None, None, 2)],
     # softmax, embedding, dropout
     "softmax": [case(r(3, 4)), case(r(2, 3, 2), 1)],
     "log_softmax": [case(r(3, 4)), case(r(2, 3, 2), 0)],

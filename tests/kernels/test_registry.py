@@ -71,6 +71,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     },
     "softmax_cross_entropy": lambda f: f(X, LABELS),
     "nll_loss": lambda f: f(np.log(X), LABELS),
+    "attention": lambda f: f(X, X, X),
     "metric_accuracy": lambda f: f(X, LABELS),
     "metric_confusion": lambda f: f(LABELS, LABELS[::-1], 4),
     "metric_threshold_counts": lambda f: f(X, np.round(X), [0.3, 0.6]),

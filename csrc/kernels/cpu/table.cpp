@@ -25,6 +25,7 @@ void fill_all(KernelTable<T>& t) {
   fill(t.counts);
   fill(t.ctc);
   fill(t.augment);
+  fill(t.attention);
 }
 
 }  // namespace

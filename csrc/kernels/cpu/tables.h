@@ -25,6 +25,7 @@ void fill(FingerprintKernels<float>&);
 void fill(CountKernels<float>&);
 void fill(CtcKernels<float>&);
 void fill(AugmentKernels<float>&);
+void fill(AttentionKernels<float>&);
 
 #if defined(LAMELLA_ISA_PORTABLE)
 void fill(GemmKernels<double>&);
@@ -46,6 +47,7 @@ void fill(FingerprintKernels<double>&);
 void fill(CountKernels<double>&);
 void fill(CtcKernels<double>&);
 void fill(AugmentKernels<double>&);
+void fill(AttentionKernels<double>&);
 #endif
 
 }  // namespace lamella::LAMELLA_NS
