@@ -29,7 +29,7 @@ def attention(q, k, v, mask=None, key_mask=None, heads=1, scale=None, causal=Fal
     q, k, v = (a.astype(np.float64) for a in (q, k, v))
     if side_by_side:
         q, k, v = (apart(a, heads) for a in (q, k, v))
-    l, s = q.shape[2], k.shape[2]
+    t, s = q.shape[2], k.shape[2]
     with np.errstate(invalid="ignore", divide="ignore"):
         x = q @ k.swapaxes(-1, -2) * (1 / np.sqrt(q.shape[-1]) if scale is None else scale)
         if mask is not None:
@@ -37,7 +37,7 @@ def attention(q, k, v, mask=None, key_mask=None, heads=1, scale=None, causal=Fal
         if key_mask is not None:
             x = np.where(key_mask[:, None, None, :] != 0, x, -np.inf)
         if causal:
-            x = np.where(np.tri(l, s, dtype=bool), x, -np.inf)
+            x = np.where(np.tri(t, s, dtype=bool), x, -np.inf)
         top = x.max(-1, keepdims=True, initial=-np.inf)
         e = np.exp(x - np.where(top == -np.inf, 0, top))
         total = e.sum(-1, keepdims=True)

@@ -13,7 +13,7 @@ from . import autograd as ag
 from ._functional.shape import transpose_op
 from ._grad_mode import state as _mode
 
-__all__ = ["NotTraceable", "Symbol", "Traced", "Tracer", "trace"]
+__all__ = ["NotTraceable", "Symbol", "Traced", "Tracer", "beside", "trace"]
 
 
 class NotTraceable(TypeError):
@@ -121,6 +121,18 @@ class Symbol(ag.Tensor):
 
     def __repr__(self) -> str:
         return f"Symbol(shape={self._shape}, dtype={self._spec_dtype})"
+
+
+def beside(t: Any, like: ag.Tensor) -> Any:
+    """The tensor as a symbol of the graph that `like` is traced into, so that what is computed from it alone is part of
+    the graph too; the tensor itself where nothing is traced.
+    """
+    if t is None or like._data is not None or t._data is None:
+        return t
+    tracer: Tracer = like._tracer  # type: ignore[attr-defined]
+    leaf = t._phys[0] if t._phys is not None else t
+    s = Symbol(tracer, tracer.id_of(leaf), leaf.shape, leaf.dtype)
+    return s if leaf is t else s._permuted(t._phys[1])
 
 
 class Tracer:

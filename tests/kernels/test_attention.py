@@ -18,8 +18,8 @@ def data(shape, dtype, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def arrays(n, heads, l, s, e, ev, dtype, side_by_side, seed=0):
-    shapes = [(l, e), (s, e), (s, ev)]
+def arrays(n, heads, t, s, e, ev, dtype, side_by_side, seed=0):
+    shapes = [(t, e), (s, e), (s, ev)]
     whole = [(n, a, heads * b) if side_by_side else (n, heads, a, b) for a, b in shapes]
     return [data(shape, dtype, seed + i) for i, shape in enumerate(whole)]
 
@@ -30,9 +30,9 @@ def tolerance(dtype, e):
     return 40 * eps(dtype) * (1 + e**0.5)
 
 
-def masks(n, heads, l, s, kind, dtype, seed=0):
+def masks(n, heads, t, s, kind, dtype, seed=0):
     rng = np.random.default_rng(seed)
-    shape = [(n, heads, l, s), (1, 1, l, s), (n, 1, 1, s), (l, s), (n, 1, l, 1), (s,)][seed % 6]
+    shape = [(n, heads, t, s), (1, 1, t, s), (n, 1, 1, s), (t, s), (n, 1, t, 1), (s,)][seed % 6]
     if kind == "float":
         added = rng.standard_normal(shape).astype(dtype)
         added[rng.random(shape) < 0.2] = -np.inf
@@ -55,9 +55,9 @@ def masks(n, heads, l, s, kind, dtype, seed=0):
 )  # fmt: skip
 @settings(max_examples=80, deadline=None)
 def test_forward(dtype, sizes, side_by_side, causal, mask, key_mask, scale, seed):
-    n, heads, l, s, e, ev = sizes
+    n, heads, t, s, e, _ = sizes
     q, k, v = arrays(*sizes, dtype, side_by_side, seed)
-    m = None if mask is None else masks(n, heads, l, s, mask, dtype, seed)
+    m = None if mask is None else masks(n, heads, t, s, mask, dtype, seed)
     km = (np.random.default_rng(seed).random((n, s)) < 0.8) if key_mask else None
     expected, weights, _ = ref.attention(q, k, v, m, km, heads, scale, causal)
     args = {"heads": heads if side_by_side else 1, "scale": scale, "causal": causal}
@@ -71,10 +71,10 @@ def test_forward(dtype, sizes, side_by_side, causal, mask, key_mask, scale, seed
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("l,s", [(300, 700), (700, 300), (1, 5000), (130, 1)])
-def test_many_rows(l, s, causal, dtype):
+@pytest.mark.parametrize("t,s", [(300, 700), (700, 300), (1, 5000), (130, 1)])
+def test_many_rows(t, s, causal, dtype):
     """Several blocks of queries a head."""
-    q, k, v = arrays(2, 2, l, s, 16, 24, dtype, True)
+    q, k, v = arrays(2, 2, t, s, 16, 24, dtype, True)
     mask = np.zeros((2, s), bool)
     mask[0], mask[1, : s // 2 + 1] = True, True
     expected, _, _ = ref.attention(q, k, v, None, mask, 2, None, causal)
@@ -164,11 +164,11 @@ def test_the_number_of_threads_does_not_matter(causal):
 
 @pytest.mark.parametrize("side_by_side", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("l,s", [(70, 600), (600, 70), (33, 33)])
-def test_backward_in_float32(l, s, causal, side_by_side):
+@pytest.mark.parametrize("t,s", [(70, 600), (600, 70), (33, 33)])
+def test_backward_in_float32(t, s, causal, side_by_side):
     """Against float64, whose gradients finite differences check, over several blocks."""
     args = {"heads": 2 if side_by_side else 1, "causal": causal, "dropout": 0.25, "key": (1, 2)}
-    single = arrays(2, 2, l, s, 12, 10, np.float32, side_by_side)
+    single = arrays(2, 2, t, s, 12, 10, np.float32, side_by_side)
     double = [a.astype(np.float64) for a in single]
     g = data(K.attention(*single, **args).shape, np.float32, 5)
     got = K.attention_backward(g, *single, **args)

@@ -62,12 +62,12 @@ def test_gradients_that_are_not_wanted_or_do_not_come():
 
 
 def test_empty():
-    for l, s in [(0, 3), (3, 0), (0, 0)]:
+    for t, s in [(0, 3), (3, 0), (0, 0)]:
         op = _cpu.Op("attention", {"weights": "plain"})
-        inputs = [r(2, l, 4), r(2, s, 4), r(2, s, 3)]
+        inputs = [r(2, t, 4), r(2, s, 4), r(2, s, 3)]
         outputs, saved = op.forward(inputs, True)
-        assert outputs[0].shape == (2, l, 3) and not outputs[0].any()
-        for grad, x in zip(op.backward(inputs, outputs, saved, [r(2, l, 3), None], [True] * 3), inputs, strict=True):
+        assert outputs[0].shape == (2, t, 3) and not outputs[0].any()
+        for grad, x in zip(op.backward(inputs, outputs, saved, [r(2, t, 3), None], [True] * 3), inputs, strict=True):
             assert grad.shape == x.shape and not grad.any()
 
 

@@ -14,8 +14,8 @@ Tensor = Any
 
 
 @lru_cache(maxsize=256)
-def _attention_op(heads: int, scale: float | None, causal: bool, dropout: float, weights: str) -> Any:
-    attrs = {"heads": heads, "scale": scale, "causal": causal, "dropout": dropout, "weights": weights}
+def _attention_op(heads: int, scale: float | None, causal: bool, dropout: float, weights: str, seed: int | None) -> Any:
+    attrs = {"heads": heads, "scale": scale, "causal": causal, "dropout": dropout, "weights": weights, "seed": seed}
     return make_op("attention", attrs)
 
 
@@ -31,6 +31,7 @@ def attention(
     causal: bool = False,
     dropout: float = 0.0,
     weights: str = "none",
+    seed: int | None = None,
 ) -> Any:
     """softmax(scale * q k^T + mask) v.
 
@@ -53,6 +54,8 @@ def attention(
         The probability with which each weight is dropped, now: the caller knows whether this is training.
     weights : {"none", "plain", "dropped"}
         Whether the weights (n, heads, l, s) are wanted too, before or after dropout.
+    seed : int, optional
+        Of the dropout; the global one if None.
 
     Returns
     -------
@@ -62,5 +65,6 @@ def attention(
     inputs = [q, k, v, mask, key_mask]
     while inputs[-1] is None:
         inputs.pop()
-    op = _attention_op(int(heads), None if scale is None else float(scale), bool(causal), float(dropout), weights)
+    size = None if scale is None else float(scale)
+    op = _attention_op(int(heads), size, bool(causal), float(dropout), weights, seed)
     return ag.apply(op, *inputs, training=dropout > 0)

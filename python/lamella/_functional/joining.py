@@ -1,4 +1,4 @@
-"""Joining tensors."""
+"""Joining tensors, and parting them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .. import autograd as ag
 from .._kernels._call import op as make_op
 from .shape import axis_of, inverse, permute
 
-__all__ = ["cat"]
+__all__ = ["cat", "cut"]
 
 Tensor = Any
 
@@ -49,3 +49,24 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     perm = phys[1]
     back = inverse(perm)
     return permute(ag.apply(_concat_op(perm[axis]), *[permute(t, back) for t in parts]), perm)
+
+
+@lru_cache(maxsize=256)
+def _split_op(axis: int, sizes: tuple[int, ...]) -> Any:
+    return make_op("split", {"axis": axis, "sizes": sizes})
+
+
+def cut(x: Tensor, sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Cut a dimension into parts of these sizes, each with memory of its own: their gradients meet once.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any tensor.
+    sizes : sequence of int
+        Sizes that sum to that of the dimension.
+    dim : int
+        The dimension.
+    """
+    parts = ag.apply(_split_op(axis_of("cut", dim, len(x.shape)), tuple(sizes)), x)
+    return parts if isinstance(parts, tuple) else (parts,)

@@ -2,6 +2,8 @@
 
 from .activation import *  # noqa: F403
 from .activation import __all__ as _activation
+from .attention import *  # noqa: F403
+from .attention import __all__ as _attention
 from .audio import MelSpectrogram
 from .augmentation import *  # noqa: F403
 from .augmentation import __all__ as _augmentation
@@ -20,25 +22,27 @@ from .pooling import *  # noqa: F403
 from .pooling import __all__ as _pooling
 from .preprocessing import *  # noqa: F403
 from .preprocessing import __all__ as _preprocessing
-from .recurrent import GRU, LSTM, Masking, SimpleRNN
+from .recurrent import *  # noqa: F403
+from .recurrent import __all__ as _recurrent
 from .regularization import *  # noqa: F403
 from .regularization import __all__ as _regularization
 from .reshaping import *  # noqa: F403
 from .reshaping import __all__ as _reshaping
+from .rnn_cells import *  # noqa: F403
+from .rnn_cells import __all__ as _rnn_cells
 from .text import *  # noqa: F403
 from .text import __all__ as _text
+from .wrappers import *  # noqa: F403
+from .wrappers import __all__ as _wrappers
 
 __all__ = [
-    "GRU",
-    "LSTM",
     "Input",
     "InputLayer",
     "KerasTensor",
     "Layer",
-    "Masking",
     "MelSpectrogram",
-    "SimpleRNN",
     *_activation,
+    *_attention,
     *_augmentation,
     *_convolution,
     *_core,
@@ -47,7 +51,10 @@ __all__ = [
     *_operators,
     *_pooling,
     *_preprocessing,
+    *_recurrent,
     *_regularization,
     *_reshaping,
+    *_rnn_cells,
     *_text,
+    *_wrappers,
 ]

@@ -36,8 +36,9 @@ def _run_symbols(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], tr
 
 
 def output_specs(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """(shape, dtype) of the output, or a list of them, for a call with KerasTensors among its arguments."""
+    """(shape, dtype) of the output, or nested lists of them, for a call with KerasTensors among its arguments."""
     losses, _phase.losses = _phase.losses, []
+    before, _phase.shapes_only = _phase.shapes_only, True
     try:
         try:
             first, second = (_run_symbols(layer, args, kwargs, trial) for trial in (0, 1))
@@ -48,14 +49,18 @@ def output_specs(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
                     for trial in (0, 1)
                 )
     finally:
-        _phase.losses = losses
-    if _is_spec(first):
-        return _join(first, second)
-    return [_join(a, b) for a, b in zip(first, second, strict=True)]
+        _phase.losses, _phase.shapes_only = losses, before
+    return _joined(first, second)
 
 
 def _is_spec(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], str)
+
+
+def _joined(a: Any, b: Any) -> Any:
+    if _is_spec(a):
+        return _join(a, b)
+    return [_joined(x, y) for x, y in zip(a, b, strict=True)]
 
 
 def _join(a: Any, b: Any) -> tuple[tuple[int | None, ...], str]:

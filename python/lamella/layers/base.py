@@ -36,6 +36,7 @@ class _Phase(threading.local):
     masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
     output_masks: list[Any] = []  # noqa: RUF012  # those of the last outermost call's outputs
     budget: int | None = None  # while a file is loaded: elements that its layers may still ask for
+    shapes_only = False  # whether layers run on made-up sizes, for the shapes of their outputs
 
 
 _phase = _Phase()
@@ -618,9 +619,11 @@ class Layer(Module):
             return t
 
         self._calls.append(call)
-        if isinstance(specs, list):
-            return [output(s) for s in specs]
-        return output(specs)
+
+        def nested(found: Any) -> Any:
+            return [nested(s) for s in found] if isinstance(found, list) else output(found)
+
+        return nested(specs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The output's shape for an input of this shape (batch dimension included, None for unknown sizes)."""
@@ -630,7 +633,11 @@ class Layer(Module):
         if not self.built:
             self._build(input_shape)
         specs = output_specs(self, (tensors,), {})
-        return [s[0] for s in specs] if isinstance(specs, list) else specs[0]
+
+        def shapes(found: Any) -> Any:
+            return [shapes(s) for s in found] if isinstance(found, list) else found[0]
+
+        return shapes(specs)
 
     def _input_dtype(self) -> str:
         return "int64" if self._takes_integers() else self.compute_dtype

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from .. import activations, initializers, regularizers
+from .._functional.elementwise import where
+from .._functional.joining import cut
+from .._functional.layers import recurrent
+from .._functional.masks import counting
 from .._kernels._call import op
+from .._trace import NotTraceable, beside
 from ..autograd import Tensor, apply
-from .base import Layer, fraction, positive
+from . import rnn_cells
+from ._nested import in_order, rebuilt, serialized, shown
+from .base import Layer, _phase, flatten, map_structure
+from .rnn_cells import GRUCell, LSTMCell, RecurrentCell, SimpleRNNCell, StackedRNNCells
 
-__all__ = ["GRU", "LSTM", "Masking", "SimpleRNN"]
+__all__ = ["GRU", "LSTM", "RNN", "Masking", "SimpleRNN"]
 
 
 class Masking(Layer):
@@ -31,205 +37,363 @@ class Masking(Layer):
         return {**super().get_config(), "mask_value": self.mask_value}
 
 
-class _Recurrent(Layer):
-    _op = ""
-    _gates = 1
-    _states = 1
+def steps_of(x: Tensor) -> list[Tensor]:
+    """The steps (n, ...) of a sequence (n, t, ...)."""
+    return [p.reshape(-1, *x.shape[2:]) for p in cut(x, (1,) * x.shape[1], 1)]
+
+
+def _cells(cell: Any) -> Iterator[Any]:
+    if isinstance(cell, StackedRNNCells):
+        for c in cell.cells:
+            yield from _cells(c)
+    else:
+        yield cell
+
+
+def _select(mask: Tensor, a: Any, b: Any) -> Any:
+    """a where the mask (n, 1) holds, else b; in nested lists."""
+    if isinstance(a, (list, tuple)):
+        return [_select(mask, x, y) for x, y in zip(a, b, strict=True)]
+    return where(mask.reshape(-1, *[1] * (len(a.shape) - 1)), a, b)
+
+
+class RNN(Layer):
+    """A cell run over the time steps of a sequence.
+
+    Cells of the kinds built in, also stacked ones, run in the recurrent kernels where these know the activations; any
+    other cell is called step by step.
+
+    Parameters
+    ----------
+    cell : cell or list of cells
+        An object with `state_size` (a size, or a list of them) and ``call(inputs, states)``, which returns the output
+        and the new states. It may have `output_size` and ``get_initial_state(batch_size)``. A list is stacked.
+    return_sequences : bool
+        The outputs of all steps rather than the last.
+    return_state : bool
+        The final states as well.
+    go_backwards : bool
+        From the last step to the first; outputs come in that order.
+    stateful : bool
+        Begin each batch with the states that the one before it ended with; `reset_state` makes them zeros.
+    unroll : bool
+        Accepted for Keras' sake.
+    zero_output_for_mask : bool
+        Zeros as the outputs of masked steps, rather than the output before.
+    """
+
+    supports_masking = True
+    _holds_layers = True
 
     def __init__(
         self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: Any = None,
+        cell: Any,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
         unroll: bool = False,
-        use_cudnn: Any = "auto",
         zero_output_for_mask: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        label = type(self).__name__
-        for name, given in (("kernel_constraint", kernel_constraint), ("recurrent_constraint", recurrent_constraint),
-                            ("bias_constraint", bias_constraint), ("recurrent_dropout", recurrent_dropout),
-                            ("stateful", stateful), ("seed", seed)):  # fmt: skip
-            if given:
-                raise NotImplementedError(f"{label}: {name}: not supported")
-        self.units, self.use_bias = positive(units, f"{label}: units"), bool(use_bias)
-        self.dropout = fraction(dropout, f"{label}: dropout", one=False)
-        self.activation = activations.serialize(activations.get(activation))
-        self.recurrent_activation = (
-            None if recurrent_activation is None else activations.serialize(activations.get(recurrent_activation))
-        )
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.recurrent_initializer = initializers.get(recurrent_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell)
+        rnn_cells.check_cell(type(self).__name__, cell)
+        self.cell = cell
         self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
-        self.go_backwards, self.zero_output_for_mask = bool(go_backwards), bool(zero_output_for_mask)
+        self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
+        self.zero_output_for_mask = bool(zero_output_for_mask)
+        self.__dict__["states"] = None
+
+    @property
+    def state_size(self) -> list[Any]:
+        return rnn_cells.size_list(self.cell)
 
     def build(self, input_shape: Any) -> None:
-        if len(input_shape) != 3 or input_shape[-1] is None:
+        if len(input_shape) < 3 or any(d is None for d in input_shape[2:]):
             raise ValueError(f"{self.name}: input: expected (n, t, features) with known features, got {input_shape}")
-        width = self._gates * self.units
-        self.add_weight((input_shape[-1], width), self.kernel_initializer, name="kernel",
-                        regularizer=self.kernel_regularizer)  # fmt: skip
-        self.add_weight((self.units, width), self.recurrent_initializer, name="recurrent_kernel",
-                        regularizer=self.recurrent_regularizer)  # fmt: skip
-        if self.use_bias:
-            self._add_bias(width)
+        rnn_cells.build_cell(self.cell, tuple(input_shape[2:]))
 
-    def _add_bias(self, width: int) -> None:
-        self.add_weight((width,), self.bias_initializer, name="bias", regularizer=self.bias_regularizer)
+    # -- states --
 
-    def _biases(self) -> tuple[Any, Any]:
-        return (self.bias if self.use_bias else None), None
+    def get_initial_state(self, batch_size: int) -> list[Any]:
+        """What the states are before the first step, for a batch of this size."""
+        return rnn_cells.initial_state(self.cell, batch_size, self.compute_dtype)
 
-    def _attrs(self) -> dict[str, Any]:
-        return {"activation": "identity" if self.activation == "linear" else self.activation}
+    def reset_state(self) -> None:
+        """Forget the states that a stateful layer has kept."""
+        self.__dict__["states"] = None
+
+    def reset_states(self) -> None:
+        """The same as `reset_state`."""
+        self.reset_state()
+
+    def _first_states(self, x: Tensor, given: Any) -> list[Any] | None:
+        """The states to begin with; None for zeros that nobody has to make."""
+        if self.stateful and not _phase.shapes_only:
+            if x._data is None:
+                raise NotTraceable("a stateful layer keeps values from batch to batch")
+            kept = self.__dict__["states"]
+            if kept is not None:
+                n = flatten(kept)[0].shape[0]
+                if n != x.shape[0]:
+                    raise ValueError(
+                        f"{self.name}: input: a stateful layer needs batches of one size: expected {n} samples, got "
+                        f"{x.shape[0]}; reset_state() begins anew"
+                    )
+                if given is None:
+                    return list(kept)
+        if given is None:
+            return None
+        states = list(given) if isinstance(given, (list, tuple)) else [given]
+        if len(states) != len(self.state_size):
+            raise ValueError(f"{self.name}: initial_state: expected {len(self.state_size)} tensors, got {len(states)}")
+        return states
+
+    # -- running --
 
     def call(self, inputs: Tensor, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        x = inputs
-        if training and self.dropout:
-            x = apply(op("dropout", {"rate": self.dropout}), x, training=True)
-        states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
-        if initial_state is None:
-            states = [None] * self._states
-        if len(states) != self._states:
-            raise ValueError(f"{self.name}: initial_state: expected {self._states} tensors, got {len(states)}")
-        attrs = {
-            **self._attrs(),
-            "reverse": self.go_backwards,
-            "processing_order": self.go_backwards,
-            "return_sequences": self.return_sequences,
-            "zero_masked_output": self.zero_output_for_mask,
-        }
-        arguments = [x, self.kernel, self.recurrent_kernel, *self._biases(), *states, mask]
-        while arguments[-1] is None:
-            arguments.pop()
-        found = apply(op(self._op, attrs), *arguments)
-        outputs = list(found) if isinstance(found, tuple) else [found]
-        final = outputs[-self._states :]
-        out = outputs[0] if self.return_sequences else final[0]
-        return [out, *final] if self.return_state else out
+        if isinstance(mask, (list, tuple)):
+            mask = mask[0]
+        if mask is not None:
+            mask = counting(mask)
+            if tuple(mask.shape) != tuple(inputs.shape[:2]):
+                raise ValueError(f"{self.name}: mask: expected shape {tuple(inputs.shape[:2])}, got {mask.shape}")
+        states = self._first_states(inputs, initial_state)
+        found = self._run_native(inputs, states, mask, training)
+        out, final = self._run_steps(inputs, states, mask) if found is None else found
+        if self.stateful and not _phase.shapes_only:
+            self.__dict__["states"] = map_structure(lambda s: s.detach(), list(final))
+        return (out, *final) if self.return_state else out
+
+    def _run_native(self, x: Tensor, states: Any, mask: Any, training: bool) -> tuple[Tensor, list[Any]] | None:
+        """(output, final states) by the kernels, layer by layer; None where a cell needs more than they do."""
+        stacked = isinstance(self.cell, StackedRNNCells)
+        cells = list(self.cell.cells) if stacked else [self.cell]
+        attrs = [c._native_attrs() if _is_built_in(c) else None for c in cells]
+        if len(x.shape) != 3 or any(a is None for a in attrs):
+            return None
+        masked_end = mask is not None and self.zero_output_for_mask and not self.return_sequences
+        final: list[Any] = []
+        for i, (cell, attr) in enumerate(zip(cells, attrs, strict=True)):
+            last = i + 1 == len(cells)
+            own = None if states is None else states[i] if stacked else states
+            layer = {
+                **(attr or {}),
+                # What the first cell turns round stays so.
+                "reverse": self.go_backwards and i == 0,
+                "processing_order": self.go_backwards and i == 0,
+                "return_sequences": self.return_sequences or not last,
+                "zero_masked_output": self.zero_output_for_mask and last,
+            }
+            if mask is not None and self.go_backwards and i == 1:
+                mask = _flipped(mask)
+            x, state = run_cell(cell, x, own, mask, layer, training)
+            nested = not stacked or isinstance(cell.state_size, list)
+            final.append(state if nested else state[0])
+        out = x if self.return_sequences else state[0]
+        if masked_end:
+            end = 0 if self.go_backwards and len(cells) == 1 else -1
+            out = _select(mask[:, end], out, out * 0.0)
+        return out, (final if stacked else final[0])
+
+    def _run_steps(self, x: Tensor, states: Any, mask: Any) -> tuple[Tensor, list[Any]]:
+        """(output, final states), calling the cell at each step."""
+        t = x.shape[1]
+        if t == 0:
+            raise ValueError(f"{self.name}: input: expected at least one step, got shape {tuple(x.shape)}")
+        if states is None:
+            states = map_structure(lambda s: beside(s, x), self.get_initial_state(x.shape[0]))
+        steps = steps_of(x)
+        call = self.cell if isinstance(self.cell, Layer) or not hasattr(self.cell, "call") else self.cell.call
+        built_in = [c for c in _cells(self.cell) if isinstance(c, RecurrentCell)]
+        for c in built_in:
+            c.begin_steps()
+        outputs: list[Tensor] = []
+        for i in reversed(range(t)) if self.go_backwards else range(t):
+            out, new = call(steps[i], list(states))
+            new = list(new) if isinstance(new, (list, tuple)) else [new]
+            if mask is not None:
+                now = mask[:, i]
+                new = _select(now, new, states)
+                before = out * 0.0 if self.zero_output_for_mask or not outputs else outputs[-1]
+                out = _select(now, out, before)
+            states = new
+            outputs.append(out)
+        for c in built_in:
+            c.end_steps()
+        if not self.return_sequences:
+            return outputs[-1], states
+        return apply(op("stack", {"axis": 1}), *outputs), states
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         return previous_mask if self.return_sequences else None
 
-    def get_config(self) -> dict[str, Any]:
-        config = {
-            **super().get_config(),
-            "units": self.units,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "recurrent_initializer": initializers.serialize(self.recurrent_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "recurrent_regularizer": regularizers.serialize(self.recurrent_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "dropout": self.dropout,
+    # -- configuration --
+
+    def _flags(self) -> dict[str, Any]:
+        return {
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,
+            "stateful": self.stateful,
+            "unroll": self.unroll,
             "zero_output_for_mask": self.zero_output_for_mask,
         }
-        if self.recurrent_activation is not None:
-            config["recurrent_activation"] = self.recurrent_activation
-        return config
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "cell": serialized(self.cell), **self._flags()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None) -> Any:
+        return cls(**{**config, "cell": rebuilt(config["cell"], custom_objects)})
 
 
-class SimpleRNN(_Recurrent):
+def _is_built_in(cell: Any) -> bool:
+    return type(cell) in (SimpleRNNCell, LSTMCell, GRUCell)
+
+
+def _flipped(mask: Tensor) -> Tensor:
+    """The mask (n, t) from the last step to the first."""
+    return apply(op("reverse", {"axis": 1}), mask)
+
+
+def run_cell(
+    cell: RecurrentCell, x: Tensor, states: Any, mask: Any, attrs: dict[str, Any], training: bool
+) -> tuple[Any, list[Tensor]]:
+    """(the sequence of outputs if it is asked for, the final states) of a built-in cell, by its kernel."""
+    if training and cell.dropout:
+        x = apply(
+            op("dropout", {"rate": cell.dropout, "noise_shape": (-1, 1, -1), "seed": cell.seed}), x, training=True
+        )
+    count = 2 if cell._holds_cell_state else 1
+    own = [None] * count if states is None else list(states) if isinstance(states, (list, tuple)) else [states]
+    arguments = [x, *cell._native_weights(), *own, mask]
+    while arguments[-1] is None:
+        arguments.pop()
+    found = recurrent(cell._sequence_op, *arguments, **attrs)
+    return (found[0] if attrs["return_sequences"] else None), list(found[-count:])
+
+
+_FLAGS = {
+    "return_sequences": False, "return_state": False, "go_backwards": False, "stateful": False, "unroll": False,
+}  # fmt: skip
+
+
+def _layer_order(cell: dict[str, Any], last: tuple[str, ...]) -> dict[str, Any]:
+    """A layer's arguments in Keras' order, from those of its cell; `last` come after the layer's own."""
+    order: dict[str, Any] = {}
+    for name, default in cell.items():
+        if name == "kernel_constraint":
+            order["activity_regularizer"] = None
+        if name not in last:
+            order[name] = default
+    return {**order, **_FLAGS, **{name: cell.get(name, "auto") for name in last}}
+
+
+_SIMPLE = _layer_order(rnn_cells._SIMPLE, ("seed",))
+_LSTM = _layer_order(rnn_cells._LSTM, ("use_cudnn",))
+_GRU = _layer_order(rnn_cells._GRU, ("reset_after", "use_cudnn"))
+
+
+class _BuiltIn(RNN):
+    """A layer with the arguments of its cell."""
+
+    _holds_layers = False
+    _order: dict[str, Any]
+    _cell: type[RecurrentCell]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        label = type(self).__name__
+        given = in_order(label, self._order, args, kwargs)
+        use_cudnn = given.pop("use_cudnn", "auto")
+        if use_cudnn not in ("auto", False):
+            raise NotImplementedError(f"{label}: use_cudnn: expected 'auto' or False, got {use_cudnn!r}; this is a CPU")
+        own = {k: given.pop(k) for k in (*self._cell._order, "implementation") if k in given}
+        shared = {k: given[k] for k in ("dtype", "trainable") if k in given}
+        try:
+            cell = self._cell(**own, **shared)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise type(error)(str(error).replace(f"{self._cell.__name__}:", f"{label}:", 1)) from None
+        super().__init__(cell, **given)
+
+    def build(self, input_shape: Any) -> None:
+        if len(input_shape) != 3:
+            raise ValueError(f"{self.name}: input: expected (n, t, features) with known features, got {input_shape}")
+        super().build(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        own = {k: v for k, v in self.cell.get_config().items() if k not in ("name", "trainable", "dtype")}
+        return {**Layer.get_config(self), **own, **self._flags()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, type] | None = None) -> Any:
+        return cls(**config)
+
+
+def _of_cell(name: str) -> property:
+    return property(lambda self: getattr(self.cell, name))
+
+
+for _name in (*rnn_cells._SIMPLE, "kernel", "recurrent_kernel", "bias", "recurrent_bias"):
+    setattr(_BuiltIn, _name, _of_cell(_name))
+
+
+class SimpleRNN(_BuiltIn):
     """``h = activation(x @ kernel + h @ recurrent_kernel + bias)`` over time.
 
     Parameters
     ----------
     units : int
-    activation : str
+    activation : str or callable
         Default "tanh".
-    return_sequences : bool
-        The outputs of all steps rather than the last.
-    return_state : bool
-        The final state as well.
-    go_backwards : bool
-        From the last step to the first; outputs come in that order.
-    **kwargs
-        As in Keras; what is not supported is refused.
+    use_bias : bool
+    kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    kernel_regularizer, recurrent_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+    kernel_constraint, recurrent_constraint, bias_constraint : str or Constraint, optional
+    dropout, recurrent_dropout : float
+        Parts of the inputs and of the states that are dropped in training, the same at all steps. With
+        `recurrent_dropout` the steps do not run in one kernel.
+    return_sequences, return_state, go_backwards, stateful, unroll, zero_output_for_mask : bool
+        As in `RNN`.
     """
 
-    _op = "simple_rnn"
+    _cell = SimpleRNNCell
+    _order = _SIMPLE
 
-    def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True, **kwargs: Any) -> None:
-        super().__init__(units, activation, None, use_bias, **kwargs)
+    @shown(_SIMPLE)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
 
 
-class LSTM(_Recurrent):
+class LSTM(_BuiltIn):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), gates i, f, g, o.
 
     Parameters
     ----------
     units : int
-    activation, recurrent_activation : str
+    activation, recurrent_activation : str or callable
         Defaults "tanh" and "sigmoid".
     unit_forget_bias : bool
         The forget gate's bias starts at 1.
-    return_sequences, return_state, go_backwards, dropout and others
-        As in Keras; what is not supported is refused.
+    use_cudnn : {"auto", False}
+        Accepted for Keras' sake.
+    **kwargs
+        As in `SimpleRNN`.
     """
 
-    _op = "lstm"
-    _gates = 4
-    _states = 2
+    _cell = LSTMCell
+    _order = _LSTM
+    recurrent_activation = _of_cell("recurrent_activation")
+    unit_forget_bias = _of_cell("unit_forget_bias")
 
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        unit_forget_bias: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(units, activation, recurrent_activation, use_bias, **kwargs)
-        self.unit_forget_bias = bool(unit_forget_bias)
-
-    def _add_bias(self, width: int) -> None:
-        super()._add_bias(width)
-        if self.unit_forget_bias:
-            self.bias._data[self.units : 2 * self.units] = 1
-
-    def _attrs(self) -> dict[str, Any]:
-        return {**super()._attrs(), "recurrent_activation": self.recurrent_activation}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "unit_forget_bias": self.unit_forget_bias}
+    @shown(_LSTM)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
 
 
-# Keras keeps GRU's gates as z, r, n; the kernels as r, z, n.
-def _swap_gates(array: np.ndarray, units: int) -> np.ndarray:
-    out = array.copy()
-    out[..., :units], out[..., units : 2 * units] = array[..., units : 2 * units], array[..., :units]
-    return out
-
-
-class GRU(_Recurrent):
+class GRU(_BuiltIn):
     """Gated recurrent unit (Cho et al. 2014).
 
     The weights lie with the reset gate first (r, z, n); `get_weights` and `set_weights` show them in Keras' order
@@ -238,55 +402,21 @@ class GRU(_Recurrent):
     Parameters
     ----------
     units : int
-    activation, recurrent_activation : str
+    activation, recurrent_activation : str or callable
         Defaults "tanh" and "sigmoid".
     reset_after : bool
         Whether the reset gate acts after the recurrent product (then there are two biases) or before it.
-    return_sequences, return_state, go_backwards, dropout and others
-        As in Keras; what is not supported is refused.
+    use_cudnn : {"auto", False}
+        Accepted for Keras' sake.
+    **kwargs
+        As in `SimpleRNN`.
     """
 
-    _op = "gru"
-    _gates = 3
+    _cell = GRUCell
+    _order = _GRU
+    recurrent_activation = _of_cell("recurrent_activation")
+    reset_after = _of_cell("reset_after")
 
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        reset_after: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(units, activation, recurrent_activation, use_bias, **kwargs)
-        self.reset_after = bool(reset_after)
-
-    def _add_bias(self, width: int) -> None:
-        super()._add_bias(width)
-        if self.reset_after:
-            self.add_weight((width,), self.bias_initializer, name="recurrent_bias", regularizer=self.bias_regularizer)
-
-    def _biases(self) -> tuple[Any, Any]:
-        if not self.use_bias:
-            return None, None
-        return self.bias, (self.recurrent_bias if self.reset_after else None)
-
-    def _attrs(self) -> dict[str, Any]:
-        return {
-            **super()._attrs(),
-            "recurrent_activation": self.recurrent_activation,
-            "reset_after": self.reset_after,
-        }
-
-    def get_weights(self) -> list[np.ndarray]:
-        arrays = [_swap_gates(a, self.units) for a in super().get_weights()]
-        return [*arrays[:2], np.stack(arrays[2:])] if self.use_bias and self.reset_after else arrays
-
-    def _assign_weights(self, arrays: Any) -> None:
-        given = [next(arrays) for _ in range(3 if self.use_bias else 2)]
-        if self.use_bias and self.reset_after:
-            given = [*given[:2], *given[2]]
-        super()._assign_weights(_swap_gates(a, self.units) for a in given)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "reset_after": self.reset_after}
+    @shown(_GRU)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)

@@ -17,7 +17,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _seed(layer: str, seed: Any) -> int | None:
+def checked_seed(layer: str, seed: Any) -> int | None:
+    """A layer's seed as the ops take it."""
     if seed is None:
         return None
     if not hasattr(seed, "__index__"):
@@ -30,7 +31,7 @@ class _Noise(Layer):
 
     def __init__(self, seed: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.seed = _seed(type(self).__name__, seed)
+        self.seed = checked_seed(type(self).__name__, seed)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}

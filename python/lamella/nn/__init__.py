@@ -3,6 +3,7 @@
 from . import functional, init, utils
 from .activation import *  # noqa: F403
 from .activation import __all__ as _activation
+from .attention import MultiheadAttention
 from .container import *  # noqa: F403
 from .container import __all__ as _container
 from .conv import *  # noqa: F403
@@ -23,6 +24,8 @@ from .pooling import *  # noqa: F403
 from .pooling import __all__ as _pooling
 from .rnn import *  # noqa: F403
 from .rnn import __all__ as _rnn
+from .transformer import *  # noqa: F403
+from .transformer import __all__ as _transformer
 
 __all__ = [
     "Bilinear",
@@ -33,6 +36,7 @@ __all__ = [
     "Identity",
     "Linear",
     "Module",
+    "MultiheadAttention",
     "Parameter",
     "Unflatten",
     "functional",
@@ -47,4 +51,5 @@ __all__ = [
     *_normalization,
     *_pooling,
     *_rnn,
+    *_transformer,
 ]

@@ -18,6 +18,7 @@ from .._functional import reduce as _r
 from .._functional.shape import on_memory, permute, unsqueeze
 from . import _activation, _features, _image, _losses, _norm, _pool, _unpool
 from ._activation import *  # noqa: F403
+from ._attention import scaled_dot_product_attention
 from ._features import *  # noqa: F403
 from ._image import *  # noqa: F403
 from ._layout import channels_last, from_nhwc, from_nwc, pair, single, to_nhwc, to_nwc
@@ -41,6 +42,7 @@ __all__ = [
     "log_softmax",
     "normalize",
     "one_hot",
+    "scaled_dot_product_attention",
     "softmax",
     "softmin",
     *_activation.__all__,

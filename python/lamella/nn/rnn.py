@@ -6,12 +6,17 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
+
+from .. import autograd as ag
 from .._functional.joining import cat
-from .._functional.layers import dropout, recurrent
+from .._functional.layers import dense, dropout, matmul, recurrent
 from .._functional.shape import permute, stack, unsqueeze
+from .._trace import beside
 from . import init
 from .linear import new_parameter, positive
 from .module import Module
+from .utils.rnn import PackedSequence, take, to_packed, to_padded
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell"]
 
@@ -24,22 +29,25 @@ class _Recurrent(Module):
     _op: str
     _gates: int
 
-    def _add_weights(self, suffix: str, inputs: int, hidden: int, bias: bool, device: Any, dtype: Any) -> None:
+    def _add_weights(
+        self, suffix: str, inputs: int, hidden: int, bias: bool, device: Any, dtype: Any, state: int | None = None
+    ) -> None:
         rows = self._gates * hidden
         self.register_parameter(f"weight_ih{suffix}", new_parameter((rows, inputs), device, dtype, perm=_MATRIX))
-        self.register_parameter(f"weight_hh{suffix}", new_parameter((rows, hidden), device, dtype, perm=_MATRIX))
+        self.register_parameter(
+            f"weight_hh{suffix}", new_parameter((rows, state or hidden), device, dtype, perm=_MATRIX)
+        )
         if bias:
             self.register_parameter(f"bias_ih{suffix}", new_parameter((rows,), device, dtype))
             self.register_parameter(f"bias_hh{suffix}", new_parameter((rows,), device, dtype))
 
     def _weights(self, suffix: str) -> tuple[Any, ...]:
         """w_ih, w_hh, b_ih, b_hh as the op takes them."""
-        p = self._parameters
         return (
-            permute(p[f"weight_ih{suffix}"], _MATRIX),
-            permute(p[f"weight_hh{suffix}"], _MATRIX),
-            p.get(f"bias_ih{suffix}"),
-            p.get(f"bias_hh{suffix}"),
+            permute(getattr(self, f"weight_ih{suffix}"), _MATRIX),
+            permute(getattr(self, f"weight_hh{suffix}"), _MATRIX),
+            getattr(self, f"bias_ih{suffix}") if self.bias else None,
+            getattr(self, f"bias_hh{suffix}") if self.bias else None,
         )
 
     def reset_parameters(self) -> None:
@@ -88,8 +96,10 @@ class RNNBase(_Recurrent):
         super().__init__()
         name = type(self).__name__
         positive(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        if proj_size:
-            raise NotImplementedError(f"{name}: proj_size: expected 0, got {proj_size}; projections are not supported")
+        if proj_size and self._op != "lstm":
+            raise ValueError(f"{name}: proj_size: expected 0 but for LSTM, got {proj_size}")
+        if not 0 <= proj_size < hidden_size:
+            raise ValueError(f"{name}: proj_size: expected a size below {hidden_size}, got {proj_size}")
         if not 0 <= dropout <= 1:
             raise ValueError(f"{name}: dropout: expected a probability, got {dropout}")
         if dropout and num_layers == 1:
@@ -103,9 +113,13 @@ class RNNBase(_Recurrent):
         self.bidirectional = bidirectional
         self.proj_size = proj_size
         for layer in range(num_layers):
-            inputs = input_size if layer == 0 else hidden_size * (2 if bidirectional else 1)
+            state = proj_size or hidden_size
+            inputs = input_size if layer == 0 else state * (2 if bidirectional else 1)
             for suffix in self._suffixes(layer):
-                self._add_weights(suffix, inputs, hidden_size, bias, device, dtype)
+                self._add_weights(suffix, inputs, hidden_size, bias, device, dtype, state)
+                if proj_size:
+                    weight = new_parameter((proj_size, hidden_size), device, dtype, perm=_MATRIX)
+                    self.register_parameter(f"weight_hr{suffix}", weight)
         self.reset_parameters()
 
     def _suffixes(self, layer: int) -> list[str]:
@@ -115,7 +129,7 @@ class RNNBase(_Recurrent):
         return {}
 
     def _given_states(self, hx: Any, batch: int, batched: bool) -> list[Any]:
-        """One tensor (layers * directions, n, h) per state, or none."""
+        """One tensor (layers * directions, n, size) per state, or none."""
         if hx is None:
             return []
         states = list(hx) if self._states == 2 else [hx]
@@ -123,46 +137,81 @@ class RNNBase(_Recurrent):
             raise ValueError(f"{type(self).__name__}: hx: expected {self._states} tensors, got {len(states)}")
         if not batched:
             states = [unsqueeze(s, 1) for s in states]
-        wanted = (self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size)
-        for s in states:
-            if s.shape != wanted:
-                raise ValueError(f"{type(self).__name__}: hx: expected shape {wanted}, got {s.shape}")
+        count = self.num_layers * (2 if self.bidirectional else 1)
+        for s, size in zip(states, (self.proj_size or self.hidden_size, self.hidden_size), strict=False):
+            if tuple(s.shape) != (count, batch, size):
+                raise ValueError(
+                    f"{type(self).__name__}: hx: expected shape {(count, batch, size)}, got {tuple(s.shape)}"
+                )
         return states
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        rank = len(input.shape)
-        if rank not in (2, 3):
-            raise ValueError(f"{type(self).__name__}: input: expected 2 or 3 dimensions, got shape {input.shape}")
-        if input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{type(self).__name__}: input: expected {self.input_size} features, got shape {input.shape}"
-            )
-        batched = rank == 3
-        time_major = batched and not self.batch_first
-        x = input if batched else unsqueeze(input, 0)
+        """Run over a sequence.
+
+        Parameters
+        ----------
+        input : Tensor, shape (t, n, input_size), or (n, t, input_size) if batch_first, or (t, input_size); or a
+            PackedSequence
+        hx : Tensor, shape (num_layers * directions, n, hidden_size), optional
+            The first states; for an LSTM a pair of them.
+
+        Returns
+        -------
+        (Tensor, Tensor)
+            The outputs of the last layer in the form of the input, and the final states in that of hx.
+        """
+        name = type(self).__name__
+        packed = isinstance(input, PackedSequence)
+        x = input.data if packed else input
+        rank = len(x.shape)
+        if rank not in ((2,) if packed else (2, 3)):
+            raise ValueError(f"{name}: input: expected {'2' if packed else '2 or 3'} dimensions, got shape {x.shape}")
+        if x.shape[-1] != self.input_size:
+            raise ValueError(f"{name}: input: expected {self.input_size} features, got shape {x.shape}")
+        batched = packed or rank == 3
+        time_major = packed or (batched and not self.batch_first)
+        lengths = None
+        if packed:
+            x, sizes = to_padded(input)
+            lengths = ag.wrap(sizes.astype(np.int64))
+        elif not batched:
+            x = unsqueeze(x, 0)
         n = x.shape[1] if time_major else x.shape[0]
         given = self._given_states(hx, n, batched)
-        directions = 2 if self.bidirectional else 1
-        attrs = {"bidirectional": self.bidirectional, "time_major": time_major, **self._attrs()}
+        if packed:
+            given = [take(s, input.sorted_indices, 1) for s in given]
         finals: list[list[Any]] = [[] for _ in range(self._states)]
         for layer in range(self.num_layers):
-            args: list[Any] = []
-            for d, suffix in enumerate(self._suffixes(layer)):
-                if d == 1:
-                    args.append(None)  # no mask
-                args.extend(self._weights(suffix))
-                k = layer * directions + d
-                args.extend([s[k] for s in given] if given else [None] * self._states)
-            while args[-1] is None:
-                args.pop()
-            x, *states = recurrent(self._op, x, *args, **attrs)
+            x, states = self._layer(layer, x, given, lengths, time_major)
             for i, s in enumerate(states):
                 finals[i % self._states].append(s)
             if self.dropout and layer + 1 < self.num_layers:
                 x = dropout(x, self.dropout, self.training)
         h = tuple([stack(f, 0) if batched else cat(f, 0) for f in finals])
-        out = x if batched else x[0]
+        if packed:
+            out: Any = to_packed(x, input)
+            h = tuple([take(s, input.unsorted_indices, 1) for s in h])
+        else:
+            out = x if batched else x[0]
         return out, h if self._states == 2 else h[0]
+
+    def _layer(self, layer: int, x: Any, given: list[Any], lengths: Any, time_major: bool) -> tuple[Any, list[Any]]:
+        """(outputs, final states of each direction) of one layer."""
+        directions = 2 if self.bidirectional else 1
+        args: list[Any] = []
+        for d, suffix in enumerate(self._suffixes(layer)):
+            if d == 1:
+                args.append(lengths)
+            args.extend(self._weights(suffix))
+            k = layer * directions + d
+            args.extend([s[k] for s in given] if given else [None] * self._states)
+        if directions == 1:
+            args.append(lengths)
+        while args[-1] is None:
+            args.pop()
+        attrs = {"bidirectional": self.bidirectional, "time_major": time_major, **self._attrs()}
+        x, *states = recurrent(self._op, x, *args, **attrs)
+        return x, states
 
     def extra_repr(self) -> str:
         s = f"{self.input_size}, {self.hidden_size}"
@@ -176,6 +225,8 @@ class RNNBase(_Recurrent):
             s += f", dropout={self.dropout}"
         if self.bidirectional:
             s += ", bidirectional=True"
+        if self.proj_size:
+            s += f", proj_size={self.proj_size}"
         return s
 
     def flatten_parameters(self) -> None:
@@ -218,11 +269,51 @@ class RNN(RNNBase):
 
 
 class LSTM(RNNBase):
-    """Long short-term memory over sequences, gates in the order i, f, g, o; gives (output, (h, c)). See `RNNBase`."""
+    """Long short-term memory over sequences, gates in the order i, f, g, o; gives (output, (h, c)). See `RNNBase`.
+
+    Parameters
+    ----------
+    proj_size : int
+        Size to which each h is projected; 0 for none.
+    """
 
     _op = "lstm"
     _gates = 4
     _states = 2
+
+    def _layer(self, layer: int, x: Any, given: list[Any], lengths: Any, time_major: bool) -> tuple[Any, list[Any]]:
+        if not self.proj_size:
+            return super()._layer(layer, x, given, lengths, time_major)
+        # h = w_hr m, where m = o * tanh(c), enters the gates as w_hh h = (w_hh w_hr) m: the kernel runs with m as its
+        # state. What a first h adds to the gates comes in as further features of the first step.
+        directions = 2 if self.bidirectional else 1
+        outputs, finals = [], []
+        for d, suffix in enumerate(self._suffixes(layer)):
+            w_ih, w_hh, b_ih, b_hh = (beside(w, x) for w in self._weights(suffix))
+            w_hr = beside(permute(getattr(self, f"weight_hr{suffix}"), _MATRIX), x)
+            c0, features = None, x
+            if given:
+                h0, c0 = (s[layer * directions + d] for s in given)
+                features = cat([x, self._at_start(h0, x, lengths, time_major, d == 1)], 2)
+                w_ih = cat([w_ih, w_hh], 0)
+            args = [w_ih, matmul(w_hr, w_hh), b_ih, b_hh, None, c0, lengths]
+            while args[-1] is None:
+                args.pop()
+            y, m, c = recurrent(self._op, features, *args, reverse=d == 1, time_major=time_major)
+            outputs.append(dense(y, w_hr))
+            finals += [dense(m, w_hr), c]
+        return (outputs[0] if directions == 1 else cat(outputs, 2)), finals
+
+    def _at_start(self, h0: Any, x: Any, lengths: Any, time_major: bool, reverse: bool) -> Any:
+        """A sequence of zeros with h0 at the step that comes first."""
+        n, t = (x.shape[1], x.shape[0]) if time_major else (x.shape[0], x.shape[1])
+        place = np.zeros((n, t), h0.dtype)
+        first = np.zeros(n, np.int64)
+        if reverse:
+            first += t - 1 if lengths is None else lengths._data - 1
+        place[np.arange(n), first] = 1
+        here = ag.wrap(np.ascontiguousarray(place.T if time_major else place)[..., None])
+        return unsqueeze(h0, 0 if time_major else 1) * here
 
 
 class GRU(RNNBase):
