@@ -172,12 +172,12 @@ class RecurrentCell(Layer):
 
     def _parts_of(self, weight: Tensor, sizes: tuple[int, ...], like: Tensor) -> tuple[Tensor, ...]:
         """A weight cut along its last dimension: once for all steps while a layer runs them."""
-        known = self._weight_parts
+        known, weight = self._weight_parts, beside(weight, like)
         if known is None:
-            return cut(beside(weight, like), sizes, -1)
-        key = (id(weight), sizes)
+            return cut(weight, sizes, -1)
+        key = id(weight) if weight._data is not None else weight.id  # type: ignore[attr-defined]
         if key not in known:
-            known[key] = cut(beside(weight, like), sizes, -1)
+            known[key] = cut(weight, sizes, -1)
         return known[key]  # type: ignore[no-any-return]
 
     def begin_steps(self) -> None:
