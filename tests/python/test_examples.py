@@ -226,6 +226,10 @@ def test_sentiment_lstm(reviews):
     assert results["TF-IDF (1-2 words) and logistic regression"] == 1  # so the labels belong to their sentences
 
 
+def test_transformer_text(reviews):
+    run("transformer_text", reviews)
+
+
 def test_spoken_digits(recordings):
     results = run("spoken_digits", recordings, "--speaker", "ann")
     assert results["logistic regression on 8 segments"] > 0.5  # ten tones: the filters tell them apart
