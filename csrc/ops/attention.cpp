@@ -129,7 +129,7 @@ class AttentionOp final : public Op {
       b.dv = layout<T>(args.grad_in[2], rank);
       if (args.grad_in.size() > 3 && args.grad_in[3]) {
         zero_tensor(exec, args.grad_in[3]);
-        b.dmask = args.grad_in[3].as<T>();
+        if (is_float(args.grad_in[3].dtype)) b.dmask = args.grad_in[3].as<T>();
       }
       const auto& k = exec.kernels<T>().attention;
       const Context ctx = exec.context(k.attention_backward_workspace(b, exec.context().threads));

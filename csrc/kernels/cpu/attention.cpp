@@ -211,8 +211,7 @@ void give_weights(const Block<T>& k, const T* weights) {
   }
 }
 
-// ---- forward
-// ---------------------------------------------------------------------------------------------------------
+// ---- forward --------------------------------------------------------------------------------------------------------
 
 // Workspace of the largest of the products that `each` names, in elements.
 template <class T, class Each>
@@ -278,8 +277,7 @@ void attention(const Context& ctx, const AttentionParams<T>& p) {
   });
 }
 
-// ---- backward
-// --------------------------------------------------------------------------------------------------------
+// ---- backward -------------------------------------------------------------------------------------------------------
 
 // What backward multiplies for a block: the weights as the values saw them, and the gradient of the scores.
 template <class T>
