@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
 
@@ -37,20 +38,22 @@ _clock = [0]
 class Node:
     """One recorded call: what runs backward, and where the gradients of its inputs go.
 
-    An edge is None (no gradient wanted), a leaf Tensor, or the pair (node, output index) that made the input.
+    An edge is None (no gradient wanted), a leaf Tensor, or the pair (node, output index) that made the input. `frees`
+    says that `fn` is done with after one pass, and that the gradients it gives are new dense arrays.
     """
 
-    __slots__ = ("clock", "edges", "fn", "frees", "op", "outputs", "retained", "seq", "specs", "versions", "wanted")
+    __slots__ = ("clock", "edges", "fn", "frees", "op", "outputs", "retained", "seq", "versions")
 
-    def __init__(self, fn: Any, edges: list[Any], op: Any, outputs: int, frees: bool) -> None:
+    def __init__(
+        self, fn: Any, edges: list[Any], op: Any, outputs: int, frees: bool, versions: list[Any] | None = None
+    ) -> None:
         self.fn = fn
         self.edges = edges
         self.op = op
         self.outputs = outputs
         self.frees = frees
         self.retained: list[tuple[int, Any]] | None = None
-        self.versions: list[Any] | None = None
-        self.wanted: list[bool] | None = None
+        self.versions = versions  # of what went in and came out, where the op may read it again
         self.clock = _clock[0]
         self.seq = _next_seq()
 
@@ -278,14 +281,22 @@ def apply(op: _cpu.Op, *inputs: Tensor | None, training: bool = False) -> Any:
         raise
     if record and _mode.grad:
         outputs, fn = op.record(arrays)
-        node = Node(fn, [None if t is None or not t._rg else t._edge or t for t in inputs], op, len(outputs), True)
-        node.versions = [None if t is None else t._version for t in inputs]
+        edges: list[Any] = []
+        versions: list[Any] = []
+        for t in inputs:
+            if t is None:
+                edges.append(None)
+                versions.append(None)
+            else:
+                edges.append((t._edge or t) if t._rg else None)
+                versions.append(t._version)
+        node = Node(fn, edges, op, len(outputs), True, versions)
         if len(outputs) == 1:
             out = wrap(outputs[0], (node, 0))
-            node.versions.append(out._version)
+            versions.append(out._version)
             return out
         results = tuple(wrap(a, (node, i)) for i, a in enumerate(outputs))
-        node.versions.extend(t._version for t in results)
+        versions.extend(t._version for t in results)
         return results
     outputs = op.forward(arrays, training)[0]
     if len(outputs) == 1:
@@ -327,37 +338,23 @@ def _check_unwritten(node: Node) -> None:
             )
 
 
-def _tape(roots: Iterable[Node]) -> list[Node]:
-    """All nodes that can be reached, each before those that made its inputs."""
-    stack = list(roots)
-    seen = set(stack)
-    nodes = []
-    while stack:
-        node = stack.pop()
-        nodes.append(node)
-        for edge in node.edges:
-            if type(edge) is tuple and edge[0] not in seen:
-                seen.add(edge[0])
-                stack.append(edge[0])
-    nodes.sort(key=lambda n: n.seq, reverse=True)
-    return nodes
+_Sum = tuple[np.ndarray, bool]  # a gradient under accumulation, and whether its memory is nobody else's
 
 
-class _Sum:
-    """A gradient under accumulation; `owned` says that its memory is nobody else's."""
+def _added(total: _Sum | None, g: np.ndarray, owned: bool) -> _Sum:
+    """The sum with another gradient in it, whose memory may be taken over where it is `owned`."""
+    if total is None:
+        return g, owned
+    value, mine = total
+    if mine:
+        _add().forward([value, g], False, [value])
+        return total
+    return _add().forward([value, g])[0][0], True
 
-    __slots__ = ("owned", "value")
 
-    def __init__(self, value: np.ndarray, owned: bool) -> None:
-        self.value = value
-        self.owned = owned
-
-    def add(self, other: np.ndarray) -> None:
-        if self.owned:
-            _add().forward([self.value, other], False, [self.value])
-        else:
-            self.value = _add().forward([self.value, other])[0][0]
-            self.owned = True
+@functools.cache
+def _one(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return np.ones(shape, dtype)  # is only read: nobody else's memory is added to
 
 
 def _first_gradient(tensor: Tensor, gradient: Any) -> np.ndarray:
@@ -366,7 +363,7 @@ def _first_gradient(tensor: Tensor, gradient: Any) -> np.ndarray:
             raise RuntimeError(
                 f"backward: gradient: needed for a tensor of more than one element, got none for shape {tensor.shape}"
             )
-        return np.ones_like(tensor._data)
+        return _one(tensor.shape, tensor.dtype)
     array = as_array(gradient, tensor.dtype)
     if array.shape != tensor.shape:
         raise RuntimeError(f"backward: gradient: expected shape {tensor.shape}, got {array.shape}")
@@ -380,7 +377,7 @@ def _accumulate_leaf(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
             _add().forward([leaf._grad, g], False, [leaf._grad])
         else:
             leaf._grad = _add().forward([leaf._grad, g])[0][0]
-    elif fresh and g.flags.c_contiguous:
+    elif fresh:
         leaf._grad = g
     else:
         leaf._grad = np.array(g, order="C")
@@ -392,16 +389,22 @@ def _run(
     grads: dict[Node, list[_Sum | None]] = {}
     wanted_leaf = None if targets is None else {id(t) for t in targets if t._edge is None}
     leaf_sums: dict[int, _Sum] = {}
-    starts = []
+    # Nodes that have got a gradient, the last made first: those that read what a node made have all been run before it.
+    waiting: list[tuple[int, Node]] = []
 
     def give_leaf(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
         if wanted_leaf is None:
             _accumulate_leaf(leaf, g, fresh)
         elif id(leaf) in wanted_leaf:
-            if id(leaf) in leaf_sums:
-                leaf_sums[id(leaf)].add(g)
-            else:
-                leaf_sums[id(leaf)] = _Sum(g, False)
+            leaf_sums[id(leaf)] = _added(leaf_sums.get(id(leaf)), g, False)
+
+    def give_node(edge: tuple[Node, int], g: np.ndarray, owned: bool) -> None:
+        node, index = edge
+        sums = grads.get(node)
+        if sums is None:
+            sums = grads[node] = [None] * node.outputs
+            heappush(waiting, (-node.seq, node))
+        sums[index] = _added(sums[index], g, owned)
 
     for tensor, gradient in zip(roots, gradients, strict=True):
         if not tensor._rg:
@@ -412,27 +415,18 @@ def _run(
         g = _first_gradient(tensor, gradient)
         if tensor._edge is None:
             give_leaf(tensor, g, False)
-            continue
-        node, index = tensor._edge
-        starts.append(node)
-        sums = grads.setdefault(node, [None] * node.outputs)
-        if sums[index] is None:
-            sums[index] = _Sum(g, False)
         else:
-            cast(_Sum, sums[index]).add(g)
+            give_node(tensor._edge, g, False)
 
     found: dict[tuple[Node, int], np.ndarray] = {}
-    kept = {t._edge for t in targets if t._edge is not None} if targets is not None else set()
-    for node in _tape(starts):
-        sums = grads.pop(node, [])
-        if not sums:
-            continue
-        values = [None if s is None else s.value for s in sums]
+    kept = {t._edge for t in targets if t._edge is not None} if targets is not None else None
+    while waiting:
+        node = heappop(waiting)[1]
+        values = [None if s is None else s[0] for s in grads.pop(node)]
         if node.retained is not None:
             _fill_retained(node, values)
-        for i, v in enumerate(values):
-            if (node, i) in kept and v is not None:
-                found[node, i] = v
+        if kept:
+            found.update({(node, i): v for i, v in enumerate(values) if v is not None and (node, i) in kept})
         fn = node.fn
         if fn is None:
             raise RuntimeError(
@@ -450,21 +444,13 @@ def _run(
             if edge is None or g is None:
                 continue
             if type(edge) is tuple:
-                source, index = edge
-                before = grads.get(source)
-                if before is None:
-                    before = grads[source] = [None] * source.outputs
-                total = before[index]
-                if total is None:
-                    before[index] = _Sum(g, fresh and g.flags.c_contiguous)
-                else:
-                    total.add(g)
+                give_node(edge, g, fresh)
             else:
                 give_leaf(edge, g, fresh)
     if targets is None:
         return []
     return [
-        leaf_sums[id(t)].value if t._edge is None and id(t) in leaf_sums else found.get(t._edge)  # type: ignore[arg-type]
+        leaf_sums[id(t)][0] if t._edge is None and id(t) in leaf_sums else found.get(t._edge)  # type: ignore[arg-type]
         for t in targets
     ]
 

@@ -48,8 +48,8 @@ class Model(Trainable):
     @property
     def compute_dtype(self) -> str:  # type: ignore[override]
         """The float type of the first layer."""
-        for layer in self.layers:
-            if not isinstance(layer, InputLayer):
+        for layer in self._modules.values():
+            if isinstance(layer, Layer) and not isinstance(layer, InputLayer):
                 return layer.compute_dtype
         return self.__dict__["_dtype"]
 

@@ -28,6 +28,8 @@ __all__ = [
 
 Tensor = Any
 
+_LABEL_TYPES = (np.dtype(np.int64), np.dtype(np.int32))
+
 
 @lru_cache(maxsize=256)
 def _loss_op(name: str, attrs: tuple[tuple[str, Any], ...]) -> Any:
@@ -38,7 +40,7 @@ def _labels(target: Tensor, like: Tensor) -> Tensor:
     """Class indices as the kernels take them, probabilities in the dtype of the scores."""
     if target.dtype.kind == "f":
         return cast(target, like.dtype)
-    if target._data is not None and target.dtype.name not in ("int32", "int64"):
+    if target._data is not None and target.dtype not in _LABEL_TYPES:
         return ag.wrap(target._data.astype(np.int64))
     return target
 

@@ -12,7 +12,7 @@ from .. import _rng
 from .._kernels._call import op
 from .._trace import NotTraceable, Symbol
 from ..autograd import Tensor, apply, as_array, wrap
-from .base import Layer, _phase, number, positive
+from .base import Layer, _phases, number, positive
 from .preprocessing import center_window, channels_last, images, resize_images
 
 __all__ = [
@@ -65,7 +65,7 @@ class RandomImageLayer(Layer):
         self.seed = _seed(seed, type(self).__name__)
 
     def call(self, inputs: Tensor, training: bool = True) -> Tensor:
-        if not (training or not _phase.decided):
+        if not (training or not _phases.now.decided):
             return self._at_rest(inputs)
         return images(self.name, inputs, self._change)
 
@@ -433,7 +433,7 @@ class _Mixing(RandomImageLayer):
         if "images" not in data or known:
             raise ValueError(f"{self.name}: inputs: expected 'images' and 'labels', got {', '.join(map(str, data))}")
         batch = {name: self._to_tensor(value) for name, value in data.items()}
-        if training is False or (training is None and _phase.decided and not _phase.training):
+        if training is False or (training is None and _phases.now.decided and not _phases.now.training):
             return batch
         images, share, order = self._mix(batch["images"])
         mixed = {"images": images}

@@ -25,32 +25,40 @@ from ._tracking import holds_modules, track
 __all__ = ["Input", "InputLayer", "KerasTensor", "Layer"]
 
 
-class _Phase(threading.local):
+class _Phase:
     """What an outermost call decides for the layers inside it."""
 
-    depth = 0
-    training = False
-    decided = False  # whether somebody has said if this is training
-    losses: list[Any] | None = None  # penalties that layers add while they compute, where training collects them
-    call: object | None = None  # stands for the outermost call
-    masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
-    output_masks: list[Any] = []  # noqa: RUF012  # those of the last outermost call's outputs
-    budget: int | None = None  # while a file is loaded: elements that its layers may still ask for
-    shapes_only = False  # whether layers run on made-up sizes, for the shapes of their outputs
+    def __init__(self) -> None:
+        self.depth = 0
+        self.training = False
+        self.decided = False  # whether somebody has said if this is training
+        self.losses: list[Any] | None = (
+            None  # penalties that layers add while they compute, where training collects them
+        )
+        self.call: object | None = None  # stands for the outermost call
+        self.masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
+        self.output_masks: list[Any] = []  # those of the last outermost call's outputs; none where nothing is masked
+        self.budget: int | None = None  # while a file is loaded: elements that its layers may still ask for
+        self.shapes_only = False  # whether layers run on made-up sizes, for the shapes of their outputs
 
 
-_phase = _Phase()
+class _Phases(threading.local):
+    def __init__(self) -> None:
+        self.now = _Phase()  # this thread's
+
+
+_phases = _Phases()
 _names: dict[str, int] = {}
 
 
 @contextmanager
 def loading(elements: int) -> Iterator[None]:
     """Weights made inside are zeros, for a file's are about to be put there, and not more than the file holds."""
-    before, _phase.budget = _phase.budget, elements
+    before, _phases.now.budget = _phases.now.budget, elements
     try:
         yield
     finally:
-        _phase.budget = before
+        _phases.now.budget = before
 
 
 def unique_name(base: str) -> str:
@@ -271,9 +279,11 @@ class Layer(Module):
     supports_masking = False
 
     _builds_itself = False  # whether `build` says itself that it is done
+    _call_options: frozenset[str] | None = None  # of each class; see `_options`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._call_options = None
         if "build" in cls.__dict__ and not cls._builds_itself:
             cls.build = _noted(cls.__dict__["build"])  # type: ignore[method-assign]
 
@@ -312,7 +322,7 @@ class Layer(Module):
             self.compute_dtype = np.dtype(dtype or "float32").name
         except TypeError:
             self.compute_dtype = ""
-        if self.compute_dtype not in ("float32", "float64"):
+        if self.compute_dtype not in _FLOATS:
             raise TypeError(f"{self.name}: dtype: expected float32 or float64, got {dtype!r}")
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
@@ -416,9 +426,9 @@ class Layer(Module):
             raise ValueError(f"{self.name}: add_weight: shape: expected sizes >= 0, got {shape!r}")
         shape = tuple(int(d) for d in given)
         init = initializers.get(initializer or ("glorot_uniform" if trainable else "zeros"))
-        if _phase.budget is not None:
-            _phase.budget -= math.prod(shape)
-            if _phase.budget < 0:
+        if _phases.now.budget is not None:
+            _phases.now.budget -= math.prod(shape)
+            if _phases.now.budget < 0:
                 raise ValueError(f"{self.name}: the configuration asks for more weights than the file holds")
             init = np.zeros
         value = np.asarray(as_array(init(shape, dtype or self.compute_dtype)), order="C")
@@ -454,12 +464,12 @@ class Layer(Module):
                 raise TypeError(f"{self.name}: add_loss: loss: expected a tensor, got {type(term).__name__}")
             if len(term.shape):
                 raise ValueError(f"{self.name}: add_loss: loss: expected a scalar, got shape {tuple(term.shape)}")
-            if _phase.losses is not None:
-                _phase.losses.append(term)
+            if _phases.now.losses is not None:
+                _phases.now.losses.append(term)
                 continue
             if term._data is None:  # traced for something else than training
                 continue
-            call = _phase.call or self.__dict__.setdefault("_last_call", object())
+            call = _phases.now.call or self.__dict__.setdefault("_last_call", object())
             added = self.__dict__.get("_added_losses")
             if added is None or added[0] is not call:
                 added = self.__dict__["_added_losses"] = call, list[Any]()
@@ -483,55 +493,59 @@ class Layer(Module):
     # -- calling --
 
     def __call__(self, *args: Any, training: bool | None = None, mask: Any = None, **kwargs: Any) -> Any:
-        first = args[0] if args else None
-        if first is None or isinstance(first, (list, tuple)):
-            self._check_structure(first)
-        leaves = flatten([list(args), kwargs])
-        if any(isinstance(leaf, KerasTensor) for leaf in leaves):
-            if training is not None:
-                kwargs["training"] = training
-            return self._call_symbolic(args, kwargs)
-        if not args:
-            raise TypeError(f"{self.name}: expected at least one input")
-        args = tuple(map_structure(self._to_tensor, a) for a in args)
-        kwargs = {k: map_structure(self._array_to_tensor, v) for k, v in kwargs.items()}
-        mask = map_structure(self._array_to_tensor, mask)
-        outermost = _phase.depth == 0
-        before = _phase.training, _phase.decided
+        if len(args) == 1 and not kwargs and mask is None and isinstance(args[0], (Tensor, np.ndarray)):
+            args = (self._to_tensor(args[0]),)
+        else:
+            first = args[0] if args else None
+            if first is None or isinstance(first, (list, tuple)):
+                self._check_structure(first)
+            if any(isinstance(leaf, KerasTensor) for leaf in flatten([list(args), kwargs])):
+                if training is not None:
+                    kwargs["training"] = training
+                return self._call_symbolic(args, kwargs)
+            if not args:
+                raise TypeError(f"{self.name}: expected at least one input")
+            args = tuple(map_structure(self._to_tensor, a) for a in args)
+            kwargs = {k: map_structure(self._array_to_tensor, v) for k, v in kwargs.items()}
+            mask = map_structure(self._array_to_tensor, mask)
+        now = _phases.now
+        outermost = now.depth == 0
+        before = now.training, now.decided
         if outermost:
-            _phase.masks = {}
-            _phase.training = _phase.decided = False
-            _phase.call = object()
+            now.masks = {}
+            now.training = now.decided = False
+            now.call = object()
         if training is not None:
-            _phase.training, _phase.decided = bool(training), True
-        _phase.depth += 1
+            now.training, now.decided = bool(training), True
+        now.depth += 1
         try:
             if not self.built:
                 self._build(map_structure(lambda t: tuple(t.shape), args[0]))
             options = self._options()
             if "training" in options:
-                kwargs["training"] = _phase.training
-            if mask is None:
+                kwargs["training"] = now.training
+            if mask is None and now.masks:
                 mask = self._mask_of(args[0])
             if "mask" in options:
-                kwargs["mask"] = None if mask is None else mask
+                kwargs["mask"] = mask
             out = self.call(*args, **kwargs)
-            self._keep_mask(args[0], out, mask)
+            if mask is not None or type(self).compute_mask is not Layer.compute_mask:
+                self._keep_mask(args[0], out, mask)
             if self.activity_regularizer is not None:
                 for t in flatten(out):
                     self.add_loss(self.activity_regularizer(t) * (1.0 / max(int(t.shape[0]), 1)))
-            if _phase.losses is None:
-                self.__dict__["_last_call"] = _phase.call
+            if now.losses is None:
+                self.__dict__["_last_call"] = now.call
             if outermost:
-                masks = _phase.masks or {}
-                _phase.output_masks = [masks.get(id(t), (None, None))[1] for t in flatten(out)]
+                masks = now.masks
+                now.output_masks = [masks.get(id(t), (None, None))[1] for t in flatten(out)] if masks else []
             return out
         finally:
-            _phase.depth -= 1
-            _phase.training, _phase.decided = before
+            now.depth -= 1
+            now.training, now.decided = before
             if outermost:
-                _phase.masks = None
-                _phase.call = None
+                now.masks = None
+                now.call = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The same as calling the layer."""
@@ -545,12 +559,10 @@ class Layer(Module):
 
     def _options(self) -> frozenset[str]:
         """Which of `training` and `mask` this layer's call takes."""
-        cls = type(self)
-        known = cls.__dict__.get("_call_options")
+        known = self._call_options
         if known is None:
-            names = inspect.signature(cls.call).parameters
-            known = frozenset(n for n in ("training", "mask") if n in names)
-            cls._call_options = known  # type: ignore[attr-defined]
+            names = inspect.signature(type(self).call).parameters
+            known = type(self)._call_options = frozenset(n for n in ("training", "mask") if n in names)
         return known
 
     def _array_to_tensor(self, value: Any) -> Any:
@@ -560,27 +572,27 @@ class Layer(Module):
         return wrap(value.astype(self.compute_dtype) if value.dtype.kind == "f" else value)
 
     def _to_tensor(self, value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dtype.kind == "f" and value.dtype.name != self.compute_dtype:
-            return value.to(np.dtype(self.compute_dtype))
-        if value is None or isinstance(value, Tensor):
-            return value
+        if value is None:
+            return None
+        wanted = _FLOATS[self.compute_dtype]
+        if isinstance(value, Tensor):
+            dtype = value.dtype
+            return value if dtype == wanted or dtype.kind != "f" else value.to(wanted)
         array = as_array(value)
-        if array.dtype.kind not in "fiub":
+        kind = array.dtype.kind
+        if kind not in "fiub":
             what = f"an array of {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
             raise TypeError(f"{self.name}: inputs: expected numbers, got {what}")
-        if (array.dtype.kind == "f" and array.dtype.name != self.compute_dtype) or (
-            array.dtype.kind in "iub" and not self._takes_integers()
-        ):
-            array = array.astype(self.compute_dtype)
+        if (kind == "f" and array.dtype != wanted) or (kind in "iub" and not self._takes_integers()):
+            array = array.astype(wanted)
         return wrap(array)
 
     def _takes_integers(self) -> bool:
         return False
 
     def _mask_of(self, inputs: Any) -> Any:
-        if not _phase.masks:
-            return None
-        masks = [_phase.masks.get(id(t), (None, None))[1] for t in flatten(inputs)]
+        known = _phases.now.masks or {}
+        masks = [known.get(id(t), (None, None))[1] for t in flatten(inputs)]
         if all(m is None for m in masks):
             return None
         return masks if isinstance(inputs, (list, tuple)) else masks[0]
@@ -731,8 +743,8 @@ class Layer(Module):
     @property
     def losses(self) -> list[Any]:
         """What is added to the training loss, as scalar tensors: what the last call added, and penalties on weights."""
-        if _phase.losses is not None:  # a training step of the user's
-            return [*_phase.losses, *self._weight_penalties()]
+        if _phases.now.losses is not None:  # a training step of the user's
+            return [*_phases.now.losses, *self._weight_penalties()]
         added = []
         last = self.__dict__.get("_last_call")
         for module in self.modules():
@@ -825,6 +837,7 @@ class Layer(Module):
         return f"name={self.name}, built={self.built}"
 
 
+_FLOATS = {name: np.dtype(name) for name in ("float32", "float64")}
 _WEIGHT_OPTIONS: dict[str, Any] = {
     "initializer": initializers,
     "regularizer": regularizers,
@@ -862,10 +875,11 @@ def _noted(build: Any) -> Any:
 
 def keep_masks(tensors: Any, masks: Any) -> None:
     """Let the layers that take these tensors find their masks."""
-    if _phase.masks is not None and masks is not None:
+    known = None if masks is None else _phases.now.masks
+    if known is not None:
         for t, m in zip(flatten(tensors), flatten(masks), strict=True):
             if m is not None:
-                _phase.masks[id(t)] = (t, m)
+                known[id(t)] = (t, m)
 
 
 def map_structure_shape(shape: Any, fn: Any = None) -> Any:

@@ -11,6 +11,7 @@ from .._custom import custom
 from .._kernels._call import op
 from .._suggest import unknown_name
 from ..autograd import Tensor, apply
+from ..nn.parameter import traced
 from .base import Layer, positive
 
 __all__ = ["Dense", "Embedding", "Identity", "Lambda"]
@@ -18,10 +19,10 @@ __all__ = ["Dense", "Embedding", "Identity", "Lambda"]
 
 def epilogue(activation: Any) -> tuple[str | None, float | None, Any]:
     """(name, alpha, rest): what the kernel applies itself, and what is left to call on its output."""
-    if activation in activations.FUSABLE:
-        name, alpha = activations.FUSABLE[activation]
-        return (None, None, None) if name == "identity" else (name, alpha, None)
-    return None, None, activation
+    fused = activations.FUSABLE.get(activation)
+    if fused is None:
+        return None, None, activation
+    return (None, None, None) if fused[0] == "identity" else (*fused, None)
 
 
 def refuse(layer: str, **arguments: Any) -> None:
@@ -69,8 +70,10 @@ class WeightedLayer(Layer):
 
     def _run(self, name: str, attrs: dict[str, Any], x: Tensor, kernel: Tensor | None = None) -> Tensor:
         act, alpha, rest = epilogue(self.activation)
-        weight = self.kernel if kernel is None else kernel
-        inputs = (x, weight, self.bias) if self.use_bias else (x, weight)
+        own = self._parameters
+        inputs = [x, traced(own["kernel"]) if kernel is None else kernel]
+        if self.use_bias:
+            inputs.append(traced(own["bias"]))
         y = apply(op(name, {**attrs, "activation": act, "alpha": alpha}), *inputs)
         return y if rest is None else rest(y)
 

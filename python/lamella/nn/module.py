@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import autograd as ag
 from .._explain import explain
+from .._grad_mode import state as _mode
 from .parameter import Parameter, _NewBuffer, traced
 
 __all__ = ["Module"]
@@ -166,11 +167,14 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         d = self.__dict__
-        for kind in ("_parameters", "_modules", "_buffers"):
-            entries = d.get(kind)
-            if entries is not None and name in entries:
-                value = entries[name]
-                return traced(value) if kind == "_parameters" and value is not None else value
+        if "_modules" in d:
+            parameters = d["_parameters"]
+            if name in parameters:
+                value = parameters[name]
+                return value if value is None or _mode.tracer is None else traced(value)
+            for entries in (d["_modules"], d["_buffers"]):
+                if name in entries:
+                    return entries[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
