@@ -277,7 +277,7 @@ class Trainable(Steps):
             steps_per_epoch = _positive("fit: steps_per_epoch", steps_per_epoch)
             steps = steps_per_epoch if steps is None else min(steps, steps_per_epoch)
         params = {"epochs": epochs, "steps": steps, "verbose": verbose, "do_validation": validation is not None}
-        hooks = cb.CallbackList([*(callbacks or []), *([bar] if bar else []), history], self, params)
+        hooks = cb.CallbackList([*(callbacks or []), *([bar] if bar else []), history], model=self, **params)
         self.stop_training = False
         self.history = history
         source = Stream(x, self, class_weight, steps_per_epoch) if data is None else data
@@ -392,7 +392,7 @@ class Trainable(Steps):
         else:
             source = x if _is_iterable_of_batches(x) else Data(self, x, y, sample_weight, caller="evaluate")
         count = _step_count(source, batch, steps)
-        hooks = cb.CallbackList(callbacks or [], self, {"epochs": 1, "steps": count, "verbose": verbose})
+        hooks = cb.CallbackList(callbacks, model=self, epochs=1, steps=count, verbose=verbose)
         logs = self._evaluate(source, batch, steps, hooks)
         if verbose == 2 or (verbose == "auto" and sys.stderr.isatty()) or verbose == 1:
             print(cb.format_logs(logs, " - "))
@@ -470,7 +470,7 @@ class Trainable(Steps):
             outputs = self._engine.predict(source, batch)
             return outputs[0] if len(outputs) == 1 else outputs
         count = _step_count(source, batch, steps)
-        hooks = cb.CallbackList(callbacks or [], self, {"epochs": 1, "steps": count, "verbose": verbose})
+        hooks = cb.CallbackList(callbacks, model=self, epochs=1, steps=count, verbose=verbose)
         hooks.on_predict_begin({})
         if streaming or hooks.needs_predict_batches:
             parts = self._predict_parts(source, batch, steps, hooks)

@@ -20,3 +20,14 @@ def seeds():
     """Files do not depend on which ran before."""
     lamella.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture(scope="module")
+def keras_in_float64():
+    """Keras' own default precision, for the files that use `keras_side`."""
+    import keras
+
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx(before)

@@ -1,4 +1,6 @@
-"""Layers beside those of Keras on its PyTorch backend, which computes in float64 here."""
+"""Layers beside those of Keras on its PyTorch backend, which computes in float64 here: files that use this module have
+``pytestmark = pytest.mark.usefixtures("keras_in_float64")``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,6 @@ os.environ["KERAS_BACKEND"] = "torch"
 torch = pytest.importorskip("torch")
 keras = pytest.importorskip("keras", minversion="3.0")
 torch.set_num_threads(1)  # arrays here are small
-keras.config.set_floatx("float64")
 if keras.backend.backend() != "torch":
     pytest.skip("keras was imported with another backend", allow_module_level=True)
 

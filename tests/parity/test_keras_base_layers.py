@@ -10,6 +10,8 @@ import lamella
 from .compare import array, close, dtypes, normal, parity, seeds
 from .keras_side import check_layers, keras, layer_pair, theirs_of
 
+pytestmark = pytest.mark.usefixtures("keras_in_float64")
+
 flags = st.booleans()
 few = st.integers(1, 4)
 paddings = st.sampled_from(["valid", "same"])

@@ -8,6 +8,8 @@ import lamella.keras
 
 from .keras_side import copy_from_keras, keras
 
+pytestmark = pytest.mark.usefixtures("keras_in_float64")
+
 RNG = np.random.default_rng(0)
 N = 40
 

@@ -176,8 +176,7 @@ def test_signatures() -> None:
         theirs = parameters(getattr(keras.layers, name))
         if theirs:  # else it takes **kwargs alone
             ours = [p for p in parameters(getattr(layers, name)) if p[0] not in skip]
-            same = [(n, "zeros" if d == "Zeros" else d) for n, d in theirs]
-            assert ours == [(n, 2 if (n, d) == ("pool_size", (2, 2)) else d) for n, d in same], name
+            assert ours == [(n, 2 if (n, d) == ("pool_size", (2, 2)) else d) for n, d in theirs], name
 
 
 @pytest.mark.parametrize(

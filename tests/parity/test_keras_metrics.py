@@ -10,6 +10,8 @@ from lamella import metrics
 from .compare import array, parity, seeds
 from .keras_side import keras, theirs_of
 
+pytestmark = pytest.mark.usefixtures("keras_in_float64")
+
 flags = st.booleans()
 
 

@@ -11,6 +11,8 @@ from lamella import optimizers
 from .compare import array, close, normal, parity, seeds
 from .keras_side import keras, torch
 
+pytestmark = pytest.mark.usefixtures("keras_in_float64")
+
 flags = st.booleans()
 rates = st.sampled_from([0.001, 0.05, 0.3])
 

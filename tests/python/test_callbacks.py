@@ -168,7 +168,7 @@ def test_functions_as_hooks_of_batches(hook):
 
 def test_steps_run_natively_where_no_hook_of_batches_is_defined():
     def needs(*given):
-        hooks = callbacks.CallbackList(given, None, {})
+        hooks = callbacks.CallbackList(given)
         return hooks.needs_batches, hooks.needs_test_batches, hooks.needs_predict_batches
 
     stop, history = callbacks.EarlyStopping(), callbacks.History()

@@ -11,6 +11,7 @@ from .. import functional as F
 from .. import initializers
 from .._loss_base import Loss, NativeLoss, align_weight, as_float, float_dtype, prediction, tensor_like
 from ..autograd import Tensor, as_array, no_grad, wrap, written
+from ..layers.base import snake_case
 
 # What a batch contributes to a sum: a tensor, or a number that is the same for every batch of that size.
 Term = Any
@@ -56,11 +57,12 @@ class Metric:
     dtype : {"float32", "float64"}, optional
         What to compute in. Default: the dtype of the predictions.
     name : str, optional
+        Default: made from the name of the class.
     """
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.dtype = float_dtype(type(self).__name__, dtype)
-        self.name = name or type(self).__name__
+        self.name = name or snake_case(type(self).__name__)
         self._sums: list[Any] | None = None
         self._variables: list[Variable] = []
 

@@ -134,14 +134,14 @@ class IoU(_Matrix):
         self,
         num_classes: int,
         target_class_ids: Sequence[int],
-        name: str | None = "iou",
+        name: str | None = None,
         dtype: Any = None,
         ignore_class: int | None = None,
         sparse_y_true: bool = True,
         sparse_y_pred: bool = True,
         axis: int = -1,
     ) -> None:
-        super().__init__(name or "iou", dtype, num_classes, ignore_class)
+        super().__init__(name, dtype, num_classes, ignore_class)
         self.target_class_ids = [int(i) for i in target_class_ids]
         if not self.target_class_ids or any(not 0 <= i < num_classes for i in self.target_class_ids):
             raise ValueError(

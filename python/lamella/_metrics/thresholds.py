@@ -111,7 +111,7 @@ _CELLS = """
 class TruePositives(_Cells):
     __doc__ = "How many positive targets score above a threshold." + _CELLS
 
-    def __init__(self, thresholds: Any = None, name: str | None = "true_positives", dtype: Any = None) -> None:
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name, dtype)
 
     def _values(self, c: Counts) -> np.ndarray:
@@ -121,7 +121,7 @@ class TruePositives(_Cells):
 class FalsePositives(_Cells):
     __doc__ = "How many negative targets score above a threshold." + _CELLS
 
-    def __init__(self, thresholds: Any = None, name: str | None = "false_positives", dtype: Any = None) -> None:
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name, dtype)
 
     def _values(self, c: Counts) -> np.ndarray:
@@ -131,7 +131,7 @@ class FalsePositives(_Cells):
 class TrueNegatives(_Cells):
     __doc__ = "How many negative targets do not score above a threshold." + _CELLS
 
-    def __init__(self, thresholds: Any = None, name: str | None = "true_negatives", dtype: Any = None) -> None:
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name, dtype)
 
     def _values(self, c: Counts) -> np.ndarray:
@@ -141,7 +141,7 @@ class TrueNegatives(_Cells):
 class FalseNegatives(_Cells):
     __doc__ = "How many positive targets do not score above a threshold." + _CELLS
 
-    def __init__(self, thresholds: Any = None, name: str | None = "false_negatives", dtype: Any = None) -> None:
+    def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(thresholds, name, dtype)
 
     def _values(self, c: Counts) -> np.ndarray:
@@ -184,10 +184,10 @@ class Precision(_Retrieval):
         thresholds: Any = None,
         top_k: int | None = None,
         class_id: int | None = None,
-        name: str | None = "precision",
+        name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(thresholds, top_k, class_id, name or "precision", dtype)
+        super().__init__(thresholds, top_k, class_id, name, dtype)
 
     def _values(self, c: Counts) -> np.ndarray:
         return ratio(c.tp, c.tp + c.fp)
@@ -201,10 +201,10 @@ class Recall(_Retrieval):
         thresholds: Any = None,
         top_k: int | None = None,
         class_id: int | None = None,
-        name: str | None = "recall",
+        name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(thresholds, top_k, class_id, name or "recall", dtype)
+        super().__init__(thresholds, top_k, class_id, name, dtype)
 
     def _values(self, c: Counts) -> np.ndarray:
         return ratio(c.tp, c.tp + c.fn)

@@ -72,13 +72,33 @@ _HOOKS = tuple(n for n in vars(Callback) if n.startswith("on_"))
 class CallbackList:
     """Calls the same hook of several callbacks, in order.
 
+    Parameters
+    ----------
+    callbacks : list of Callback, optional
+    add_history, add_progbar : bool
+        Whether a `History` and a `ProgbarLogger` come after them, where there are none.
+    model : Model, optional
+    **params
+        What callbacks see as their `params`.
+
     Attributes
     ----------
     needs_batches, needs_test_batches, needs_predict_batches : bool
         Whether any callback defines a hook of the batches of `fit`, `evaluate`, `predict`.
     """
 
-    def __init__(self, callbacks: Sequence[Callback], model: Any, params: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        callbacks: Sequence[Callback] | None = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        callbacks = list(callbacks or [])
+        for wanted, kind in ((add_history, History), (add_progbar, ProgbarLogger)):
+            if wanted and not any(isinstance(c, kind) for c in callbacks):
+                callbacks.append(kind())
         for c in callbacks:
             if not isinstance(c, Callback):
                 raise TypeError(f"callbacks: expected Callback objects, got {type(c).__name__}")
@@ -107,9 +127,9 @@ class CallbackList:
         if hook not in _HOOKS:
             raise AttributeError(hook)
 
-        def call(*args: Any) -> None:
+        def call(*args: Any, **kwargs: Any) -> None:
             for c in self.callbacks:
-                getattr(c, hook)(*args)
+                getattr(c, hook)(*args, **kwargs)
 
         return call
 

@@ -497,11 +497,11 @@ class CutMix(_Mixing):
     ----------
     factor : float
         Shares are drawn from Beta(factor, factor).
-    data_format : {"channels_last"}
     seed : int, optional
+    data_format : {"channels_last"}
     """
 
-    def __init__(self, factor: float = 1.0, data_format: Any = None, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, factor: float = 1.0, seed: int | None = None, data_format: Any = None, **kwargs: Any) -> None:
         super().__init__(seed, data_format, **kwargs)
         self.factor = number(factor, "CutMix: factor", above=0)
 

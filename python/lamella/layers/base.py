@@ -17,12 +17,15 @@ import numpy as np
 
 from .. import constraints, initializers, regularizers
 from .._grad_mode import state as _mode
+from .._suggest import unknown_name
 from ..autograd import Tensor, as_array, wrap
 from ..nn.module import Module, structure_changed
 from ..nn.parameter import Parameter, traced
 from ._tracking import holds_modules, track
 
 __all__ = ["Input", "InputLayer", "KerasTensor", "Layer"]
+
+_AGGREGATIONS = ("none", "mean", "sum", "only_first_replica")
 
 
 class _Phase:
@@ -402,8 +405,10 @@ class Layer(Module):
             Default: the layer's.
         trainable : bool
             False for running statistics and the like.
-        autocast, aggregation
-            Accepted for Keras' sake: there is one precision, and one replica.
+        autocast : bool
+            Accepted for Keras' sake: weights are never cast.
+        aggregation : {"none", "mean", "sum", "only_first_replica"}
+            Of the replicas of the weight; there is always one.
         regularizer : str or Regularizer, optional
             A penalty, added to the training loss.
         constraint : str or Constraint, optional
@@ -417,6 +422,8 @@ class Layer(Module):
         """
         if len(args) > 2:
             raise TypeError(f"{self.name}: add_weight: expected at most two positional arguments, got {len(args)}")
+        if aggregation not in _AGGREGATIONS:
+            raise unknown_name(f"{self.name}: add_weight: aggregation", aggregation, _AGGREGATIONS)
         if args and isinstance(args[0], str):
             name, args = args[0], args[1:]
         if args:
@@ -891,22 +898,48 @@ def map_structure_shape(shape: Any, fn: Any = None) -> Any:
 
 
 class InputLayer(Layer):
-    """Where a functional model's data come in."""
+    """Where a functional model's data come in.
+
+    Parameters
+    ----------
+    shape, batch_size, dtype, sparse, ragged, batch_shape, optional, name
+        As for `Input`.
+    input_tensor
+        Must be None.
+    """
 
     def __init__(
         self,
         shape: Sequence[int | None] | None = None,
         batch_size: int | None = None,
         dtype: Any = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        input_tensor: Any = None,
+        optional: bool = False,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        refused = {"sparse": sparse, "ragged": ragged, "tensor": input_tensor, "optional": optional}
+        for argument, value in refused.items():
+            if value is not None and value is not False:
+                raise NotImplementedError(
+                    f"Input: {argument}: dense inputs of this model alone are taken, got {value!r}"
+                )
         if shape is None and "input_shape" in kwargs:
             shape = kwargs.pop("input_shape")
-        if shape is None and "batch_shape" in kwargs:
-            batch_size, *shape = kwargs.pop("batch_shape")
-        if shape is None:
-            raise ValueError("Input: shape: expected the shape of one sample")
+        if batch_shape is None and "batch_input_shape" in kwargs:
+            batch_shape = kwargs.pop("batch_input_shape")
+        if (shape is None) == (batch_shape is None):
+            raise ValueError(
+                f"Input: shape, batch_shape: expected the shape of one sample, or that of a batch, got {shape!r} and "
+                f"{batch_shape!r}"
+            )
+        if batch_shape is not None:
+            if batch_size is not None:
+                raise ValueError(f"Input: batch_size: expected none beside batch_shape, got {batch_size!r}")
+            batch_size, *shape = batch_shape
         shape = sample_shape(shape, "Input: shape")
         super().__init__(name=name or unique_name("input_layer"), **kwargs)
         self._sample_shape = shape
@@ -933,7 +966,12 @@ def Input(
     shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
     dtype: Any = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Sequence[int | None] | None = None,
     name: str | None = None,
+    tensor: Any = None,
+    optional: bool = False,
     **kwargs: Any,
 ) -> KerasTensor:
     """The start of a functional model.
@@ -945,6 +983,17 @@ def Input(
     batch_size : int, optional
     dtype : str, optional
         Default "float32"; integers for token ids.
+    sparse, ragged : bool, optional
+        Must not be True.
+    batch_shape : tuple of int, optional
+        The shape of a batch, in place of `shape` and `batch_size`.
     name : str, optional
+    tensor
+        Must be None.
+    optional : bool
+        Must be False.
     """
-    return InputLayer(shape, batch_size, dtype, name, **kwargs)._only_call().outputs[0]
+    layer = InputLayer(
+        shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name, **kwargs
+    )  # fmt: skip
+    return layer._only_call().outputs[0]

@@ -412,6 +412,10 @@ class IntegerLookup(_Lookup):
     sparse : bool
         Must be False.
     pad_to_max_tokens : bool
+    oov_method : {"floormod"}
+        How unknown numbers choose among their places.
+    salt
+        Must be None: nothing is hashed.
     """
 
     def __init__(
@@ -427,11 +431,17 @@ class IntegerLookup(_Lookup):
         output_mode: str = "int",
         sparse: bool = False,
         pad_to_max_tokens: bool = False,
+        oov_method: str = "floormod",
+        salt: None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         if vocabulary_dtype != "int64":
             raise ValueError(f"IntegerLookup: vocabulary_dtype: expected 'int64', got {vocabulary_dtype!r}")
+        if oov_method != "floormod":
+            raise NotImplementedError(f"IntegerLookup: oov_method: expected 'floormod', got {oov_method!r}")
+        if salt is not None:
+            raise NotImplementedError(f"IntegerLookup: salt: expected None, got {salt!r}")
         super().__init__(
             max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert, output_mode,
             pad_to_max_tokens, sparse, name=name, **kwargs,

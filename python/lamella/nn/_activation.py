@@ -4,6 +4,7 @@ elsewhere: the functions ending in _ change their argument.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -159,6 +160,9 @@ def _changing(fn: Callable[..., Tensor]) -> Any:
 
     change.__name__ = change.__qualname__ = f"{fn.__name__}_"
     change.__doc__ = f"`{fn.__name__}` in the memory of its argument."
+    own = inspect.signature(fn)
+    kept = [p for p in own.parameters.values() if p.name != "inplace"]
+    change.__signature__ = own.replace(parameters=kept)  # type: ignore[attr-defined]
     return change
 
 

@@ -14,7 +14,7 @@ __all__ = [
     "deserialize", "get", "schedules", "serialize",
 ]  # fmt: skip
 
-_CLASSES: dict[str, type[Optimizer]] = {
+_CLASSES: dict[str, Any] = {
     c.__name__: c for c in (SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Ftrl, Lion, Nadam, RMSprop)
 }
 
@@ -23,15 +23,16 @@ def get(identifier: Any) -> Optimizer:
     """An optimizer from its name ("adam", ...), configuration, class, or itself."""
     if isinstance(identifier, Optimizer):
         return identifier
-    if isinstance(identifier, type) and issubclass(identifier, Optimizer):
-        return identifier()
+    cls: Any = identifier
+    if isinstance(cls, type) and issubclass(cls, Optimizer):
+        return cls()  # type: ignore[call-arg]
     if isinstance(identifier, dict):
         return deserialize(identifier)
     if isinstance(identifier, str):
         by_name = {n.lower(): c for n, c in _CLASSES.items()}
         if identifier.lower() not in by_name:
             raise unknown_name("optimizer", identifier, by_name)
-        return by_name[identifier.lower()]()
+        return by_name[identifier.lower()]()  # type: ignore[no-any-return]
     raise TypeError(f"optimizer: expected a name or an Optimizer, got {type(identifier).__name__}")
 
 

@@ -69,7 +69,7 @@ class Optimizer:
 
     def __init__(
         self,
-        learning_rate: Any = 0.001,
+        learning_rate: Any,
         weight_decay: float | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import wrap
-from ._pipeline import AUTOTUNE, Pipeline
+from ._pipeline import AUTOTUNE, Pipeline, check_format
 
 __all__ = ["image_dataset_from_directory", "text_dataset_from_directory"]
 
@@ -231,6 +231,7 @@ def image_dataset_from_directory(
     crop_to_aspect_ratio: bool = False,
     pad_to_aspect_ratio: bool = False,
     data_format: str | None = None,
+    format: str = "tf",
     verbose: bool = True,
 ) -> Any:
     """Batches of images from a directory with one directory a class. Needs Pillow.
@@ -263,6 +264,8 @@ def image_dataset_from_directory(
     crop_to_aspect_ratio, pad_to_aspect_ratio : bool
         Cut off, or add, borders before resizing, rather than distort the images.
     data_format : {"channels_last"}
+    format : {"tf"}
+        The batches come from a `Pipeline`, whose methods are those of tf.data.
     verbose : bool
         Whether to print how many files there are.
 
@@ -274,6 +277,7 @@ def image_dataset_from_directory(
         what is asked for.
     """
     what = "image_dataset_from_directory"
+    check_format(what, format)
     if color_mode not in _MODES:
         raise ValueError(f"{what}: color_mode: expected 'rgb', 'grayscale' or 'rgba', got {color_mode!r}")
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
@@ -312,6 +316,7 @@ def text_dataset_from_directory(
     validation_split: float | None = None,
     subset: str | None = None,
     follow_links: bool = False,
+    format: str = "tf",
     verbose: bool = True,
 ) -> Any:
     """Batches of texts from a directory with one directory of .txt files a class.
@@ -319,7 +324,7 @@ def text_dataset_from_directory(
     Parameters
     ----------
     directory, labels, label_mode, class_names, batch_size, shuffle, seed, validation_split, subset, follow_links,
-    verbose
+    format, verbose
         As for `image_dataset_from_directory`.
     max_length : int, optional
         Characters of a text that are kept.
@@ -330,6 +335,7 @@ def text_dataset_from_directory(
         Of lists of strings, or tuples (strings, labels).
     """
     what = "text_dataset_from_directory"
+    check_format(what, format)
     if max_length is not None and (not hasattr(max_length, "__index__") or max_length < 1):
         raise ValueError(f"{what}: max_length: expected a positive integer or None, got {max_length!r}")
     return _datasets(

@@ -16,6 +16,12 @@ __all__ = ["AUTOTUNE", "Pipeline"]
 AUTOTUNE = -1
 
 
+def check_format(what: str, format: str) -> None:
+    """Refuse other kinds of data sets than `Pipeline`, which is like those of tf.data."""
+    if format != "tf":
+        raise NotImplementedError(f"{what}: format: expected 'tf', got {format!r}")
+
+
 class Pipeline:
     """Batches that can be gone through again and again, and changed on their way.
 

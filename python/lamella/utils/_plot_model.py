@@ -15,6 +15,8 @@ from ..layers.base import flatten
 
 __all__ = ["Dot", "model_to_dot", "plot_model"]
 
+_SPLINES = ("ortho", "curved", "line", "polyline", "spline", "none")
+
 
 @dataclass
 class _Box:
@@ -50,11 +52,11 @@ class Dot:
         The text.
     """
 
-    def __init__(self, picture: _Picture, rankdir: str, dpi: int) -> None:
+    def __init__(self, picture: _Picture, rankdir: str, dpi: int, splines: str) -> None:
         self._picture, self._rankdir, self._dpi = picture, rankdir, dpi
         lines = [
             "digraph model {",
-            f"  graph [rankdir={rankdir}, dpi={dpi}, splines=true];",
+            f"  graph [rankdir={rankdir}, dpi={dpi}, splines={splines}];",
             '  node [shape=plain, fontname="Helvetica", fontsize=11];',
             *_dot_lines(picture, "  "),
             "}",
@@ -203,8 +205,10 @@ def model_to_dot(
     rankdir: str = "TB",
     expand_nested: bool = False,
     dpi: int = 200,
+    subgraph: bool = False,
     show_layer_activations: bool = False,
     show_trainable: bool = False,
+    splines: str = "ortho",
 ) -> Dot:
     """A model as a graph in the language of Graphviz.
 
@@ -218,6 +222,10 @@ def model_to_dot(
     expand_nested : bool
         Whether models inside are drawn in clusters.
     dpi : int
+    subgraph : bool
+        Must be False.
+    splines : {"ortho", "curved", "line", "polyline", "spline", "none"}
+        How Graphviz draws the arrows.
 
     Returns
     -------
@@ -228,6 +236,10 @@ def model_to_dot(
         raise TypeError(f"model_to_dot: model: expected a Model, got {type(model).__name__}")
     if rankdir not in ("TB", "LR", "BT", "RL"):
         raise ValueError(f"model_to_dot: rankdir: expected 'TB', 'LR', 'BT' or 'RL', got {rankdir!r}")
+    if subgraph:
+        raise NotImplementedError(f"model_to_dot: subgraph: expected False, got {subgraph!r}")
+    if splines not in _SPLINES:
+        raise ValueError(f"model_to_dot: splines: expected one of {', '.join(_SPLINES)}, got {splines!r}")
     if isinstance(dpi, bool) or not isinstance(dpi, int) or dpi < 1:
         raise ValueError(f"model_to_dot: dpi: expected a positive integer, got {dpi!r}")
     if not model.built:
@@ -235,7 +247,7 @@ def model_to_dot(
             "model_to_dot: the model has no weights yet: give its first layer an input_shape, or call it once"
         )
     options = _Options(show_shapes, show_dtype, show_layer_names, expand_nested, show_layer_activations, show_trainable)
-    return Dot(_picture(model, "n", options)[0], rankdir, dpi)
+    return Dot(_picture(model, "n", options)[0], rankdir, dpi, splines)
 
 
 def plot_model(
@@ -249,6 +261,7 @@ def plot_model(
     dpi: int = 200,
     show_layer_activations: bool = False,
     show_trainable: bool = False,
+    splines: str = "ortho",
 ) -> Any:
     """Draw a model.
 
@@ -257,7 +270,8 @@ def plot_model(
     model : Model
     to_file : str or path
         A picture (.png, .svg, .pdf), which needs Graphviz' `dot` program or Matplotlib; or .dot or .gv, the text alone.
-    show_shapes, show_dtype, show_layer_names, rankdir, expand_nested, dpi, show_layer_activations, show_trainable
+    show_shapes, show_dtype, show_layer_names, rankdir, expand_nested, dpi, show_layer_activations, show_trainable,
+    splines
         As for `model_to_dot`.
 
     Returns
@@ -271,7 +285,7 @@ def plot_model(
         If there is neither `dot` nor Matplotlib.
     """
     dot = model_to_dot(model, show_shapes, show_dtype, show_layer_names, rankdir, expand_nested, dpi,
-                       show_layer_activations, show_trainable)  # fmt: skip
+                       False, show_layer_activations, show_trainable, splines)  # fmt: skip
     name = os.fspath(to_file)
     if name.endswith((".dot", ".gv")):
         dot.write(name)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import as_array, wrap
-from ._pipeline import Pipeline
+from ._pipeline import Pipeline, check_format
 
 __all__ = ["pad_sequences", "timeseries_dataset_from_array"]
 
@@ -81,6 +81,7 @@ def timeseries_dataset_from_array(
     seed: int | None = None,
     start_index: int | None = None,
     end_index: int | None = None,
+    format: str = "tf",
 ) -> Pipeline:
     """Batches of windows that slide over time steps.
 
@@ -104,6 +105,8 @@ def timeseries_dataset_from_array(
         Fixes the order.
     start_index, end_index : int, optional
         Steps before the first, and from the second on, are not used.
+    format : {"tf"}
+        The batches come from a `Pipeline`, whose methods are those of tf.data.
 
     Returns
     -------
@@ -111,6 +114,7 @@ def timeseries_dataset_from_array(
         Of windows (n, sequence_length, ...), or of tuples (windows, targets).
     """
     what = "timeseries_dataset_from_array"
+    check_format(what, format)
     steps = np.asarray(as_array(data))
     for name, given in (
         ("sequence_length", sequence_length), ("sequence_stride", sequence_stride), ("sampling_rate", sampling_rate),
