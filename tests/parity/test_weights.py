@@ -193,16 +193,39 @@ def sequences(L, M):
     return M.Model(inp, L.Dense(2)(L.LSTM(3)(x)))
 
 
+def wrapped(L, M):
+    inp = L.Input((5,), dtype="int32")
+    x = L.Embedding(11, 4)(inp)
+    x = L.Bidirectional(L.LSTM(3, return_sequences=True))(x)
+    x = L.Bidirectional(L.GRU(2, return_sequences=True), merge_mode="sum")(x)
+    x = L.RNN([L.LSTMCell(3), L.GRUCell(2), L.LSTMCell(2)], return_sequences=True)(x)
+    x = L.TimeDistributed(L.Dense(4))(x)
+    x = L.TimeDistributed(M.Sequential([L.Input((4,)), L.Dense(3), L.BatchNormalization(), L.Dense(4)]))(x)
+    return M.Model(inp, L.Bidirectional(L.SimpleRNN(3))(x))
+
+
+def attention(L, M):
+    inp = L.Input((5,), dtype="int32")
+    x = L.Embedding(11, 4)(inp)
+    x = L.LayerNormalization()(x + L.MultiHeadAttention(2, 3, value_dim=2)(x, x))
+    x = L.MultiHeadAttention(2, 3, use_bias=False, use_gate=True)(x, x)
+    x = L.Attention(use_scale=True, score_mode="concat")([x, x])
+    x = L.AdditiveAttention()([x, x])
+    return M.Model(inp, L.Dense(2)(L.GlobalAveragePooling1D()(x)))
+
+
 def mlp(L, M):
     return M.Sequential([L.Input((7,)), L.Dense(5, activation="tanh"), L.BatchNormalization(), L.Dense(2)])
 
 
-DATA = {images: (4, 9, 9, 3), sequences: (4, 5), mlp: (4, 7)}
+DATA = {images: (4, 9, 9, 3), sequences: (4, 5), wrapped: (4, 5), attention: (4, 5), mlp: (4, 7)}
 
 
 def example(make):
     rng = np.random.default_rng(0)
-    return rng.integers(0, 11, DATA[make]) if make is sequences else rng.standard_normal(DATA[make]).astype(np.float32)
+    return (
+        rng.integers(0, 11, DATA[make]) if DATA[make] == (4, 5) else rng.standard_normal(DATA[make]).astype(np.float32)
+    )
 
 
 def randomize(model):
@@ -211,7 +234,7 @@ def randomize(model):
     return model
 
 
-@pytest.mark.parametrize("make", [images, sequences, mlp])
+@pytest.mark.parametrize("make", list(DATA))
 @pytest.mark.parametrize("file", ["m.weights.h5", "m.keras", "m.h5"])
 def test_kerass_files(keras, tmp_path, make, file):
     theirs = randomize(make(keras.layers, keras))
@@ -223,7 +246,7 @@ def test_kerass_files(keras, tmp_path, make, file):
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("make", [images, sequences, mlp])
+@pytest.mark.parametrize("make", list(DATA))
 def test_files_for_keras(keras, tmp_path, make):
     ours, theirs = make(own_layers, own_models), randomize(make(keras.layers, keras))
     path = os.fspath(tmp_path / "m.weights.h5")
@@ -231,6 +254,33 @@ def test_files_for_keras(keras, tmp_path, make):
     theirs.load_weights(path)
     x = example(make)
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), rtol=2e-4, atol=2e-5)
+
+
+def test_models_with_weights_of_their_own(keras, tmp_path):
+    def make(L, M):
+        class Net(M.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = L.Dense(3)
+                self.shift = self.add_weight(shape=(3,), initializer="ones", name="shift")
+
+            def call(self, x):
+                return self.dense(x) + self.shift
+
+        net = Net()
+        net(np.zeros((1, 2), np.float32))
+        return net
+
+    ours, theirs, path = make(own_layers, own_models), make(keras.layers, keras), os.fspath(tmp_path / "m.weights.h5")
+    randomize(theirs).save_weights(path)
+    ours.load_weights(path)
+    x = np.random.default_rng(0).standard_normal((4, 2)).astype(np.float32)
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    for p in ours.weights:
+        p.data.numpy()[...] += 1
+    ours.save_weights(path)
+    theirs.load_weights(path)
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
 
 
 def test_trained_files_hold_optimizers_too(keras, tmp_path):

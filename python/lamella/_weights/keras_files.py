@@ -17,13 +17,12 @@ import numpy as np
 
 from .._saving import replacing
 from ..layers.base import Layer, snake_case
+from ..layers.rnn_cells import StackedRNNCells
 
 __all__ = ["is_keras_file", "load_weights", "save_weights"]
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _INSIDE = "model.weights.h5"  # of a .keras archive
-# Parts of layers that have weights of their own, in the order of the layers' weights.
-_PARTS = ("cell", "forward_layer", "backward_layer", "layer", "query_dense", "key_dense", "value_dense", "output_dense")
 
 
 def _h5py() -> Any:
@@ -137,13 +136,19 @@ def _variables(group: Any) -> list[Any]:
 
 
 def _gather(group: Any, layer: Any) -> list[Any]:
-    """The arrays of a layer and its parts."""
+    """The arrays of a layer and its parts; those of parts that the layer has not got come last."""
     found = _variables(group)
-    children = dict(layer.named_children()) if layer is not None else {}
-    for part in dict.fromkeys([*children, *_PARTS]):
-        below = _group(group, part)
+    met = {"vars"}
+    for path, part in _parts(layer) if layer is not None else ():
+        names = path.split("/")
+        met.add(names[0])
+        below = _group(group, *names)
         if below is not None:
-            found += _gather(below, children.get(part))
+            found += _gather(below, part)
+    for name in group:
+        below = None if name in met else _group(group, name)
+        if below is not None:
+            found += _gather(below, None)
     return found
 
 
@@ -171,20 +176,14 @@ class _Unit:
 
     def arrays(self) -> list[np.ndarray]:
         """The weights."""
-        found = self.layer.get_weights() if self._own is None else [p._data for p in self._own]
-        # The kernel of a depthwise convolution is (..., channels, multiplier) in Keras, (..., 1, both) in memory.
-        multiplier = getattr(self.layer, "depth_multiplier", None)
-        if multiplier and found and found[0].shape[-2] == 1:
-            found[0] = found[0].reshape(*found[0].shape[:-2], -1, multiplier)
-        return found
+        return self.layer.get_weights() if self._own is None else [p._data for p in self._own]
 
     def assign(self, arrays: list[np.ndarray]) -> None:
         if self._own is not None:
             for p, a in zip(self._own, arrays, strict=True):
                 p._data[...] = a
             return
-        have = self.layer.get_weights()
-        self.layer.set_weights([a.reshape(h.shape) for a, h in zip(arrays, have, strict=True)])
+        self.layer.set_weights(arrays)
 
 
 def _units(layer: Any) -> list[_Unit]:
@@ -195,9 +194,11 @@ def _units(layer: Any) -> list[_Unit]:
 class _Match:
     """Arrays of the file for one layer."""
 
-    def __init__(self, layer: Layer, source: str, arrays: list[Any], regroup: bool) -> None:
+    def __init__(
+        self, layer: Layer, source: str, arrays: list[Any], regroup: bool, units: list[_Unit] | None = None
+    ) -> None:
         self.layer, self.source, self.arrays = layer, source, arrays
-        self.units = _units(layer)
+        self.units = _units(layer) if units is None else units
         shapes = [s for u in self.units for s in u.shapes]
         self.problem = ""
         if regroup:
@@ -260,17 +261,39 @@ def _keys(model: Any) -> Iterator[tuple[str, str, Any]]:
         for name, layer in model._named_layers():
             yield name, name, layer
         return
+    named = model._named_layers()
+    for key, (name, layer) in zip(_numbered([layer for _, layer in named]), named, strict=True):
+        yield f"layers/{key}", name, layer
+
+
+def _numbered(layers: list[Any]) -> Iterator[str]:
+    """What the groups of layers in a list are called."""
     used: dict[str, int] = {}
-    for name, layer in model._named_layers():
+    for layer in layers:
         kind = type(layer).__name__
         base = snake_case("Functional" if kind == "Model" and getattr(layer, "_graph", None) is not None else kind)
         n = used.get(base, 0)
         used[base] = n + 1
-        yield f"layers/{base}_{n}" if n else f"layers/{base}", name, layer
+        yield f"{base}_{n}" if n else base
 
 
 def _is_model(layer: Any) -> bool:
     return hasattr(layer, "_named_layers")
+
+
+def _parts(layer: Any) -> Iterator[tuple[str, Layer]]:
+    """(path of the group, layer) of the layers right inside a layer, in the order of its weights."""
+    if _is_model(layer):
+        for path, _, part in _keys(layer):
+            yield path, part
+    elif isinstance(layer, StackedRNNCells):
+        for key, cell in zip(_numbered(layer.cells), layer.cells, strict=True):
+            if isinstance(cell, Layer):
+                yield f"cells/{key}", cell
+    else:
+        for name, part in layer.named_children():
+            if isinstance(part, Layer):
+                yield name, part
 
 
 def _tree_matches(model: Any, group: Any, by_name: bool, path: str = "") -> tuple[list[_Match], list[str]]:
@@ -283,6 +306,9 @@ def _tree_matches(model: Any, group: Any, by_name: bool, path: str = "") -> tupl
                 named[_text(variables.attrs["name"])] = f"layers/{key}"
     matches: list[_Match] = []
     problems: list[str] = []
+    own = _variables(group)
+    if (own or model._parameters) and not by_name:
+        matches.append(_Match(model, f"{path}vars", own, False, [_Unit(model)] if model._parameters else []))
     met: set[str] = set()
     for key, name, layer in _keys(model):
         if by_name and layers is not None:
@@ -347,17 +373,8 @@ def save_weights(model: Any, path: Any) -> None:
 def _write(layer: Any, group: Any) -> None:
     variables = group.require_group("vars")
     variables.attrs["name"] = layer.name
-    if _is_model(layer):
-        for key, _, child in _keys(layer):
-            _write(child, group.require_group(key))
-        return
     if layer._parameters:
-        if getattr(layer, "_op", None) in ("lstm", "gru", "simple_rnn"):
-            cell = group.require_group("cell")
-            variables = cell.require_group("vars")
-            variables.attrs["name"] = f"{snake_case(type(layer).__name__)}_cell"
         for i, a in enumerate(_Unit(layer).arrays()):
             variables[str(i)] = a
-    for name, child in layer.named_children():
-        if isinstance(child, Layer):
-            _write(child, group.require_group(name))
+    for path, part in _parts(layer):
+        _write(part, group.require_group(path))

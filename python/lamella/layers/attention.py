@@ -188,7 +188,7 @@ class MultiHeadAttention(Layer):
         self.query_dense = project((query_shape[-1],), (heads, self.key_dim), "query")
         self.key_dense = project((key_shape[-1],), (heads, self.key_dim), "key")
         if self.use_gate:
-            self.gate_dense = project((query_shape[-1],), (heads, self.value_dim), "gate")
+            self._gate_dense = project((query_shape[-1],), (heads, self.value_dim), "gate")
         self.value_dense = project((value_shape[-1],), (heads, self.value_dim), "value")
         self.output_dense = project((heads, self.value_dim), outputs, "attention_output")
 
@@ -233,7 +233,7 @@ class MultiHeadAttention(Layer):
         )  # fmt: skip
         out = found[0] if return_attention_scores else found
         if self.use_gate:
-            out = out * self.gate_dense(query.reshape(-1, math.prod(before), query.shape[-1])).sigmoid()
+            out = out * self._gate_dense(query.reshape(-1, math.prod(before), query.shape[-1])).sigmoid()
         y = self.output_dense(out)
         sizes = self._output_sizes or (query.shape[-1],)
         if len(sizes) > 1 or len(before) > 1:

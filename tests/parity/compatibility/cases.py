@@ -103,6 +103,7 @@ REQUIRED: dict[str, Any] = {
     "T_max": 5,
     "T_0": 5,
     "max_lr": 0.1,
+    "Transformer.*": {"d_model": 8, "nhead": 2, "dim_feedforward": 8},
     "OneCycleLR.*": {"total_steps": 10},
     "dataset": lambda: [1, 2, 3],
     "datasets": lambda: [[1], [2]],

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import textwrap
+from functools import cache
 from typing import Any
 
 EMPTY = inspect.Parameter.empty
@@ -15,6 +16,7 @@ VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 Parameters = dict[str, inspect.Parameter]
 
 
+@cache
 def source_tree(function: Any) -> ast.FunctionDef | None:
     """The source of a function, parsed."""
     try:

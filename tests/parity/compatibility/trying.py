@@ -38,11 +38,16 @@ def _read_attributes() -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
+def _nodes(tree: ast.FunctionDef) -> list[ast.AST]:
+    return list(ast.walk(tree))
+
+
 def _kept_as(tree: ast.FunctionDef, name: str) -> tuple[bool, set[str]]:
     """Whether a function uses an argument, and as which attributes it keeps it."""
     used, kept = False, set()
     plain: set[int] = set()
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 sides = (
@@ -54,7 +59,7 @@ def _kept_as(tree: ast.FunctionDef, name: str) -> tuple[bool, set[str]]:
                     if isinstance(left, ast.Attribute) and isinstance(right, ast.Name) and right.id == name:
                         kept.add(left.attr)
                         plain.add(id(right))
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Name) and node.id == name and id(node) not in plain and isinstance(node.ctx, ast.Load):
             used = True
     return used, kept
@@ -119,8 +124,8 @@ def try_argument(owner: str, value: Any, found: Parameters, name: str, default: 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             value(**{**kwargs, name: None if other is EMPTY else other})
-    except NotImplementedError:
-        return "refused"
+    except NotImplementedError as e:
+        return "refused" if name in str(e) else "taken"
     except Exception as e:
         if re.search(r"unexpected keyword|multiple values|unknown argument|takes no arguments|CUDA", str(e)):
             return "refused"
