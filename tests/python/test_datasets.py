@@ -284,6 +284,16 @@ def test_without_data_the_error_says_where_to_put_them(folder):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("data", [datasets.mnist, datasets.fashion_mnist, datasets.cifar10])
+def test_nothing_is_asked_for_where_downloads_are_forbidden(folder, monkeypatch, data):
+    asked = []
+    monkeypatch.setattr(_files.urllib.request, "urlopen", lambda *a, **k: asked.append(a))
+    monkeypatch.setattr(datasets.fashion_mnist, "_DEBIAN", folder / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"download is False: put .*LAMELLA_DATA"):
+        data.load_data(download=False)
+    assert not asked and list(folder.iterdir()) == []
+
+
 def test_a_download_with_the_wrong_checksum_leaves_nothing(folder, monkeypatch):
     monkeypatch.setattr(_files.urllib.request, "urlopen", lambda *a, **k: io.BytesIO(b"something else"))
     with pytest.raises(ValueError, match="SHA-256"):

@@ -14,7 +14,7 @@ import numpy as np
 from .. import layers
 from ..autograd import as_array
 from ..models import Model
-from . import _pretrained
+from . import _pretrained, imagenet_utils
 from .imagenet_utils import MEAN_BGR, TORCH_MEAN, TORCH_STD
 
 # Convolutions in each of the five blocks.
@@ -204,3 +204,16 @@ def _for_pixels(kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.nd
     shifted = bias + np.einsum("hwco,c->o", wide, offset)
     scaled = (wide / (255 * std)[:, np.newaxis])[:, :, ::-1]
     return scaled.astype(np.float32), shifted.astype(np.float32)
+
+
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
+    """Images as VGG wants them: blue first, and the mean colour of ImageNet subtracted.
+
+    Parameters
+    ----------
+    x : array or Tensor
+        RGB images with values from 0 to 255, (h, w, 3) or (n, h, w, 3).
+    data_format : {"channels_last", "channels_first"}, optional
+        Default: channels_last.
+    """
+    return imagenet_utils.preprocess_input(x, data_format, mode="caffe")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import imagenet_utils
-from ._vgg import build
+from ._vgg import build, preprocess_input
 from .imagenet_utils import decode_predictions
 
 __all__ = ["VGG16", "decode_predictions", "preprocess_input"]
@@ -54,16 +53,3 @@ def VGG16(
         If the public weights are neither found nor downloaded; the message says where to put them.
     """
     return build(16, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-
-
-def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Images as VGG wants them: blue first, and the mean colour of ImageNet subtracted.
-
-    Parameters
-    ----------
-    x : array or Tensor
-        RGB images with values from 0 to 255, (h, w, 3) or (n, h, w, 3).
-    data_format : {"channels_last", "channels_first"}, optional
-        Default: channels_last.
-    """
-    return imagenet_utils.preprocess_input(x, data_format, mode="caffe")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import imagenet_utils
-from ._vgg import build
+from ._vgg import build, preprocess_input
 from .imagenet_utils import decode_predictions
 
 __all__ = ["VGG19", "decode_predictions", "preprocess_input"]
@@ -23,47 +22,6 @@ def VGG19(
 ) -> Any:
     """The network with 19 layers of weights, as a functional model.
 
-    Parameters
-    ----------
-    include_top : bool
-        Whether the three dense layers are part of it.
-    weights : {"imagenet"}, str, path or None
-        "imagenet": the public weights, from a local folder (`LAMELLA_MODELS`, by default ~/.lamella/models; also the
-        caches of Keras and PyTorch) or downloaded and checked. A path: a file of Keras (.h5, .weights.h5, .keras), of
-        torchvision (.pth, .safetensors) or of Lamella. None: random.
-    input_tensor : KerasTensor, optional
-        What to build it on, e.g. the output of `Input`.
-    input_shape : tuple, optional
-        Shape of one image, (height, width, channels); only without the top may it differ from (224, 224, 3) where
-        `weights` is "imagenet". Sides are 32 or more.
-    pooling : {"avg", "max"}, optional
-        Without the top: pool over the whole image at the end.
-    classes : int
-    classifier_activation : str or None
-        That of the last layer; None gives logits.
-    name : str
-
-    Returns
-    -------
-    Model
-        It takes images as `preprocess_input` gives them, whichever file the weights come from.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the public weights are neither found nor downloaded; the message says where to put them.
+    Its arguments are those of `VGG16`.
     """
     return build(19, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-
-
-def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-    """Images as VGG wants them: blue first, and the mean colour of ImageNet subtracted.
-
-    Parameters
-    ----------
-    x : array or Tensor
-        RGB images with values from 0 to 255, (h, w, 3) or (n, h, w, 3).
-    data_format : {"channels_last", "channels_first"}, optional
-        Default: channels_last.
-    """
-    return imagenet_utils.preprocess_input(x, data_format, mode="caffe")

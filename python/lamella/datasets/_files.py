@@ -43,6 +43,7 @@ def download(
     checksum: str,
     unpacked: bool = False,
     *,
+    allowed: bool = True,
     into: Path | None = None,
     variable: str = "LAMELLA_DATA",
     algorithm: str = "sha256",
@@ -56,6 +57,8 @@ def download(
         In hexadecimal; the beginning is enough.
     unpacked : bool
         Whether the checksum is that of the data inside the gzip file.
+    allowed : bool
+        What the loader was told by `download`.
     into : Path, optional
         Default: the data folder.
     variable : str
@@ -73,6 +76,8 @@ def download(
     base = into or folder()
     target = base / name
     hint = f"put {name} into {base} (or set {variable} to the folder that holds it); it is at {url}"
+    if not allowed:
+        raise FileNotFoundError(f"{name}: not found, and download is False: {hint}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

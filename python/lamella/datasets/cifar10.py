@@ -54,15 +54,20 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     return found
 
 
-def load_data() -> tuple[_Split, _Split]:
+def load_data(download: bool = True) -> tuple[_Split, _Split]:
     """Return ``(x_train, y_train), (x_test, y_test)``: uint8 images (n, 32, 32, 3) and labels (n, 1).
 
     Found as the folder `cifar-10-batches-py` or the archive `cifar-10-python.tar.gz` in the data folder; else
     downloaded.
+
+    Parameters
+    ----------
+    download : bool
+        Whether files that are not found may be downloaded; else they are an error that says where to put them.
     """
     path = _files.find([_FOLDER, "cifar-10-python.tar.gz", "cifar-10-batches-py.tar.gz"])
     if path is None:
-        path = _files.download(_URL, "cifar-10-python.tar.gz", _SHA256)
+        path = _files.download(_URL, "cifar-10-python.tar.gz", _SHA256, allowed=download)
     files = _read_folder(path) if path.is_dir() else _read_archive(path)
     missing = [n for n in (*_TRAIN, "test_batch") if n not in files]
     if missing:

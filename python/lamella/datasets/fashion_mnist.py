@@ -25,7 +25,7 @@ _SHA256 = {
 _Split = tuple[np.ndarray, np.ndarray]
 
 
-def load_data(path: str | Path | None = None) -> tuple[_Split, _Split]:
+def load_data(path: str | Path | None = None, download: bool = True) -> tuple[_Split, _Split]:
     """Return ``(x_train, y_train), (x_test, y_test)``: uint8 images (n, 28, 28) and labels (n,).
 
     The four IDX files (.gz or not) are looked for in `path`, in `fashion-mnist` inside the data folder and where
@@ -34,7 +34,9 @@ def load_data(path: str | Path | None = None) -> tuple[_Split, _Split]:
     Parameters
     ----------
     path : str or path, optional
-        A folder that holds the files.
+        A folder that holds the files; nothing is downloaded where it is given.
+    download : bool
+        Whether files that are not found may be downloaded; else they are an error that says where to put them.
     """
     if path is not None:
         arrays = _files.read_idx_folder(Path(path))
@@ -46,7 +48,8 @@ def load_data(path: str | Path | None = None) -> tuple[_Split, _Split]:
         try:
             for name in _files.IDX_NAMES:
                 if name not in _files.idx_files(base):
-                    _files.download(f"{_URL}{name}.gz", f"fashion-mnist/{name}.gz", _SHA256[name], unpacked=True)
+                    target = f"fashion-mnist/{name}.gz"
+                    _files.download(f"{_URL}{name}.gz", target, _SHA256[name], unpacked=True, allowed=download)
         except FileNotFoundError as e:
             raise FileNotFoundError(f"{e}; Debian and Ubuntu have it as the package dataset-fashion-mnist") from e
         arrays = _files.read_idx_folder(base)

@@ -13,18 +13,6 @@ from .optimizer import Optimizer, check, check_betas, refuse
 __all__ = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
 
 
-def _shared(group: dict[str, Any]) -> dict[str, Any]:
-    """The native names of what all of them have."""
-    return {
-        "learning_rate": float(group["lr"]),
-        "beta1": float(group["betas"][0]),
-        "beta2": float(group["betas"][1]),
-        "eps": float(group["eps"]),
-        "weight_decay": float(group["weight_decay"]),
-        "maximize": bool(group["maximize"]),
-    }
-
-
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015).
 
@@ -81,11 +69,6 @@ class Adam(Optimizer):
                 "decoupled_weight_decay": decoupled_weight_decay,
             },
         )
-
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        own = {"decoupled": bool(group["decoupled_weight_decay"]), "amsgrad": bool(group["amsgrad"])}
-        return {**_shared(group), **own}
 
 
 class AdamW(Adam):
@@ -163,10 +146,6 @@ class Adamax(Optimizer):
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         )
 
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        return _shared(group)
-
 
 class NAdam(Optimizer):
     """Adam with Nesterov's momentum (Dozat 2016).
@@ -223,11 +202,6 @@ class NAdam(Optimizer):
             },
         )
 
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        own = {"momentum_decay": float(group["momentum_decay"]), "decoupled": bool(group["decoupled_weight_decay"])}
-        return {**_shared(group), **own}
-
 
 class RAdam(Optimizer):
     """Adam whose first steps wait for the variance of its rates to be known (Liu et al. 2020).
@@ -279,7 +253,3 @@ class RAdam(Optimizer):
                 "maximize": maximize,
             },
         )
-
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        return {**_shared(group), "decoupled": bool(group["decoupled_weight_decay"])}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from .optimizer import Optimizer, check, check_betas, refuse
 
@@ -66,17 +66,6 @@ class SGD(Optimizer):
             },
         )
 
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "learning_rate": float(group["lr"]),
-            "momentum": float(group["momentum"]),
-            "dampening": float(group["dampening"]),
-            "weight_decay": float(group["weight_decay"]),
-            "nesterov": bool(group["nesterov"]),
-            "maximize": bool(group["maximize"]),
-        }
-
 
 class RMSprop(Optimizer):
     """RMSprop (Hinton 2012).
@@ -102,6 +91,7 @@ class RMSprop(Optimizer):
     """
 
     _kind = "rmsprop"
+    _native_names: ClassVar[dict[str, str]] = {**Optimizer._native_names, "alpha": "rho"}
 
     def __init__(
         self,
@@ -132,18 +122,6 @@ class RMSprop(Optimizer):
             },
         )
 
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "learning_rate": float(group["lr"]),
-            "rho": float(group["alpha"]),
-            "eps": float(group["eps"]),
-            "weight_decay": float(group["weight_decay"]),
-            "momentum": float(group["momentum"]),
-            "centered": bool(group["centered"]),
-            "maximize": bool(group["maximize"]),
-        }
-
 
 class Adagrad(Optimizer):
     """Adagrad (Duchi et al. 2011).
@@ -167,6 +145,10 @@ class Adagrad(Optimizer):
     """
 
     _kind = "adagrad"
+    _native_names: ClassVar[dict[str, str]] = {
+        **Optimizer._native_names,
+        "initial_accumulator_value": "initial_accumulator",
+    }
 
     def __init__(
         self,
@@ -202,17 +184,6 @@ class Adagrad(Optimizer):
                 "maximize": maximize,
             },
         )
-
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "learning_rate": float(group["lr"]),
-            "lr_decay": float(group["lr_decay"]),
-            "eps": float(group["eps"]),
-            "weight_decay": float(group["weight_decay"]),
-            "initial_accumulator": float(group["initial_accumulator_value"]),
-            "maximize": bool(group["maximize"]),
-        }
 
 
 class Adadelta(Optimizer):
@@ -255,16 +226,6 @@ class Adadelta(Optimizer):
             raise ValueError(f"Adadelta: rho: expected a number in [0, 1), got {rho}")
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "learning_rate": float(group["lr"]),
-            "rho": float(group["rho"]),
-            "eps": float(group["eps"]),
-            "weight_decay": float(group["weight_decay"]),
-            "maximize": bool(group["maximize"]),
-        }
-
 
 class Lion(Optimizer):
     """Steps of one size in the direction of the momentum's sign (Chen et al. 2023); PyTorch itself has none.
@@ -284,6 +245,7 @@ class Lion(Optimizer):
     """
 
     _kind = "lion"
+    _fixed: ClassVar[dict[str, Any]] = {"decoupled": True}
 
     def __init__(
         self,
@@ -299,14 +261,3 @@ class Lion(Optimizer):
             params,
             {"lr": lr, "betas": check_betas("Lion", betas), "weight_decay": weight_decay, "maximize": maximize},
         )
-
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "learning_rate": float(group["lr"]),
-            "beta1": float(group["betas"][0]),
-            "beta2": float(group["betas"][1]),
-            "weight_decay": float(group["weight_decay"]),
-            "decoupled": True,
-            "maximize": bool(group["maximize"]),
-        }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from ..nn.module import _add_hook, clear_grad
 
 __all__ = ["Optimizer"]
 
+_FLAGS = frozenset({"amsgrad", "centered", "decoupled_weight_decay", "maximize", "nesterov"})
+
 
 class Optimizer:
     """The base of all optimizers.
 
-    A subclass gives `_kind`, the native optimizer's name, and `_hyper`, which turns a group's options into its
-    hyper-parameters.
+    A subclass gives `_kind`, the native optimizer's name. Its options are the native hyper-parameters, by the names in
+    `_native_names` where these are others; `_fixed` are hyper-parameters that are no options.
 
     Parameters
     ----------
@@ -31,6 +33,8 @@ class Optimizer:
     """
 
     _kind: str
+    _native_names: ClassVar[dict[str, str]] = {"lr": "learning_rate", "decoupled_weight_decay": "decoupled"}
+    _fixed: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -48,9 +52,16 @@ class Optimizer:
         for group in groups:
             self.add_param_group(group)
 
-    @staticmethod
-    def _hyper(group: dict[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError("optimizer: _hyper is not defined")
+    def _hyper(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The native hyper-parameters of a group."""
+        hyper, names = dict(self._fixed), self._native_names
+        for key in self.defaults:
+            value = group[key]
+            if key == "betas":
+                hyper["beta1"], hyper["beta2"] = float(value[0]), float(value[1])
+            else:
+                hyper[names.get(key, key)] = bool(value) if key in _FLAGS else float(value)
+        return hyper
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Train more parameters, with options of their own.
