@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 
 from . import _cpu
+from ._errors import short
 
 
 def seed(n: int) -> None:
@@ -44,7 +45,7 @@ def set_precision(mode: str) -> None:
         "strict" keeps to algorithms without extra rounding error: no Winograd convolutions.
     """
     if mode not in ("default", "strict"):
-        raise ValueError(f"set_precision: mode: expected 'default' or 'strict', got {mode!r}")
+        raise ValueError(f"set_precision: mode: expected 'default' or 'strict', got {short(mode)}")
     _cpu.set_strict_precision(mode == "strict")
 
 

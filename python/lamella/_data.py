@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import losses
+from ._errors import short
 from ._snapshot import FitState, random_state, set_random_state
 from .autograd import as_array, wrap
 
@@ -271,7 +272,7 @@ def _class_weights(class_weight: Any, labels: np.ndarray, sparse: bool, what: st
     weights = {}
     for c, w in class_weight.items():
         if isinstance(c, bool) or not isinstance(c, (int, np.integer)) or c < 0:
-            raise ValueError(f"{what}: expected class numbers >= 0 as keys, got {c!r}")
+            raise ValueError(f"{what}: expected class numbers >= 0 as keys, got {short(c)}")
         weights[int(c)] = float(w)
     if labels.ndim > 1 and labels.shape[-1] > 1 and not sparse:
         labels = labels.argmax(-1)  # one-hot rows

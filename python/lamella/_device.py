@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ._errors import short
+
 __all__ = ["CPU", "device", "parse_to"]
 
 
@@ -30,7 +32,7 @@ class device:
         self.type = name
         self.index = int(number) if number else index
         if name not in ("cpu", "cuda"):
-            raise RuntimeError(f"device: type: expected 'cpu' or 'cuda', got {name!r}")
+            raise RuntimeError(f"device: type: expected 'cpu' or 'cuda', got {short(name)}")
 
     def __repr__(self) -> str:
         return f"device(type={self.type!r}" + (")" if self.index is None else f", index={self.index})")

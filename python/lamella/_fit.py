@@ -14,6 +14,7 @@ from . import callbacks as cb
 from . import losses, optimizers
 from . import metrics as _metrics
 from ._data import Batches, Data, Feed, Stream, batches, iterate
+from ._errors import short
 from ._snapshot import FitState, random_state, set_random_state
 from ._steps import Steps
 from ._training import Engine, EpochRunner, warn_not_finite
@@ -230,7 +231,7 @@ class Trainable(Steps):
             validates = lambda epoch: epoch % every == 0  # noqa: E731
         _check_callbacks("fit", callbacks)
         if isinstance(validation_split, bool) or not isinstance(validation_split, (int, float, np.number)):
-            raise TypeError(f"fit: validation_split: expected a number in [0, 1), got {validation_split!r}")
+            raise TypeError(f"fit: validation_split: expected a number in [0, 1), got {short(validation_split)}")
         batch = _positive("fit: batch_size", 32 if batch_size is None else batch_size)
         given = x
         feed = Feed.of(x) if steps_per_epoch is None else None
@@ -541,19 +542,19 @@ def _as_list(value: Any) -> list[Any]:
 
 def _positive(what: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or int(value) != value or value < 1:
-        raise ValueError(f"{what}: expected a positive integer, got {value!r}")
+        raise ValueError(f"{what}: expected a positive integer, got {short(value)}")
     return int(value)
 
 
 def _count(what: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"{what}: expected an integer >= 0, got {value!r}")
+        raise ValueError(f"{what}: expected an integer >= 0, got {short(value)}")
     return int(value)
 
 
 def _one_of(what: str, value: Any, known: tuple[Any, ...]) -> None:
     if not any(type(value) in (type(k), bool) and value == k for k in known):
-        raise ValueError(f"{what}: expected one of {', '.join(map(repr, known))}, got {value!r}")
+        raise ValueError(f"{what}: expected one of {', '.join(map(repr, known))}, got {short(value)}")
 
 
 def _check_callbacks(what: str, callbacks: Any) -> None:

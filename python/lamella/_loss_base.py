@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import functional as F
+from ._errors import short
 from ._kernels._call import op
 from ._suggest import unknown_name
 from .autograd import Tensor, apply, as_array, wrap
@@ -28,7 +29,7 @@ def float_dtype(what: str, dtype: Any) -> str | None:
     except TypeError:
         name = str(dtype)
     if name not in ("float32", "float64"):
-        raise ValueError(f"{what}: dtype: expected None, 'float32' or 'float64', got {dtype!r}")
+        raise ValueError(f"{what}: dtype: expected None, 'float32' or 'float64', got {short(dtype)}")
     return name
 
 
@@ -79,7 +80,7 @@ def axis_last(t: Tensor, axis: int, what: str) -> Tensor:
     """`t` with the axis moved to the end."""
     rank = len(t.shape)
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -rank <= axis < rank:
-        raise ValueError(f"{what}: axis: expected an axis of {tuple(t.shape)}, got {axis!r}")
+        raise ValueError(f"{what}: axis: expected an axis of {tuple(t.shape)}, got {short(axis)}")
     axis = int(axis) % rank
     if axis == rank - 1:
         return t

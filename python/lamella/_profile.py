@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _cpu
+from ._errors import short
 
 __all__ = ["Profile", "profile"]
 
@@ -93,7 +94,7 @@ class Profile:
 
     def _sorted(self, sort_by: str, row_limit: int | None) -> list[dict[str, Any]]:
         if sort_by not in _SORTS:
-            raise ValueError(f"profile: sort_by: expected one of {', '.join(_SORTS)}, got {sort_by!r}")
+            raise ValueError(f"profile: sort_by: expected one of {', '.join(_SORTS)}, got {short(sort_by)}")
         ran = [o for o in self.ops if o["calls"]]
         keys: dict[str, Callable[[dict[str, Any]], float]] = {
             "time": lambda o: o["seconds"],

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import _cpu
 from ._custom import custom_scope
+from ._errors import short
 from ._suggest import unknown_name
 from .autograd import Tensor, as_array, wrap
 
@@ -28,7 +29,7 @@ def check_path(path: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"save: path: expected a string or a path, got {type(path).__name__}")
     if name.endswith((".h5", ".hdf5", ".keras", ".pt", ".pth", ".onnx")):
-        raise ValueError(f"save: path: models are written as .safetensors files, got {name!r}")
+        raise ValueError(f"save: path: models are written as .safetensors files, got {short(name)}")
     return name
 
 

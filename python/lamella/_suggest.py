@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ._errors import short
+
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
     """The error for `name` where one of `known` was expected."""
@@ -17,4 +19,4 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
         whole = [n for n in names if given in n.lower()]
         close = whole or close or [n for n in names if parts and parts[0] in n.lower().split("_")]
     hint = f" (did you mean {' or '.join(map(repr, close[:3]))}?)" if close else ""
-    return ValueError(f"{what}: expected one of {', '.join(names)}{hint}, got {name!r}")
+    return ValueError(f"{what}: expected one of {', '.join(names)}{hint}, got {short(name)}")

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ._errors import short
 from .layers.base import KerasTensor, flatten
 
 __all__ = ["model_html", "module_html", "print_summary"]
@@ -112,11 +113,11 @@ def _range(named: list[tuple[str, Any]], layer_range: Any) -> list[tuple[str, An
         or len(layer_range) != 2
         or not all(isinstance(n, str) for n in layer_range)
     ):
-        raise ValueError(f"summary: layer_range: expected two names or patterns, got {layer_range!r}")
+        raise ValueError(f"summary: layer_range: expected two names or patterns, got {short(layer_range)}")
     first = [i for i, (n, _) in enumerate(named) if re.match(layer_range[0], n)]
     last = [i for i, (n, _) in enumerate(named) if re.match(layer_range[1], n)]
     if not first or not last:
-        raise ValueError(f"summary: layer_range: expected names of layers, got {layer_range!r}")
+        raise ValueError(f"summary: layer_range: expected names of layers, got {short(layer_range)}")
     begin, end = min(first), max(last)
     return named[min(begin, end) : max(begin, end) + 1]
 
@@ -172,7 +173,7 @@ def print_summary(
         usual += 12
         places = [p * 0.9 for p in places] + [1.0]
     if len(places) != len(heads) or not all(isinstance(p, (int, float)) for p in places):
-        raise ValueError(f"summary: positions: expected {len(heads) - show_trainable} numbers, got {positions!r}")
+        raise ValueError(f"summary: positions: expected {len(heads) - show_trainable} numbers, got {short(positions)}")
     length = line_length or min(usual, shutil.get_terminal_size().columns - 4)
     widths = _widths(places, length)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from . import autograd as ag
 from ._custom import custom
+from ._errors import short
 from ._functional import elementwise as e
 from ._kernels._call import op
 from ._suggest import unknown_name
@@ -205,7 +206,7 @@ def serialize(activation: Any) -> str:
             return name
     name = getattr(activation, "__name__", "")
     if not name.isidentifier() or name in _FUNCTIONS:
-        raise TypeError(f"activation: only activations with a name can be saved, got {activation!r}")
+        raise TypeError(f"activation: only activations with a name can be saved, got {short(activation)}")
     return name
 
 

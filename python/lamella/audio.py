@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ._errors import short
 from .autograd import as_array
 
 __all__ = [
@@ -134,7 +135,7 @@ def get_window(window: Any, length: int, periodic: bool = True) -> np.ndarray:
         return values
     terms = _COSINES.get({"rectangular": "boxcar", "ones": "boxcar", "hanning": "hann"}.get(window, window))
     if terms is None:
-        raise ValueError(f"get_window: window: expected one of {', '.join(_COSINES)}, got {window!r}")
+        raise ValueError(f"get_window: window: expected one of {', '.join(_COSINES)}, got {short(window)}")
     if length == 1:
         return np.ones(1)
     t = 2 * np.pi * np.arange(length) / (length if periodic else length - 1)
@@ -143,7 +144,7 @@ def get_window(window: Any, length: int, periodic: bool = True) -> np.ndarray:
 
 def _whole(value: Any, what: str) -> int:
     if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{what}: expected a positive integer, got {value!r}")
+        raise ValueError(f"{what}: expected a positive integer, got {short(value)}")
     return int(value)
 
 
@@ -270,9 +271,9 @@ def mel_filterbank(
         (n_mels, 1 + n_fft / 2).
     """
     if straight_in not in ("hz", "mel"):
-        raise ValueError(f"mel_filterbank: straight_in: expected 'hz' or 'mel', got {straight_in!r}")
+        raise ValueError(f"mel_filterbank: straight_in: expected 'hz' or 'mel', got {short(straight_in)}")
     if norm not in ("slaney", None):
-        raise ValueError(f"mel_filterbank: norm: expected 'slaney' or None, got {norm!r}")
+        raise ValueError(f"mel_filterbank: norm: expected 'slaney' or None, got {short(norm)}")
     n_mels, n_fft = _whole(n_mels, "mel_filterbank: n_mels"), _whole(n_fft, "mel_filterbank: n_fft")
     top = sr / 2 if fmax is None else fmax
     if not 0 <= fmin < top:
@@ -323,9 +324,9 @@ def power_to_db(S: Any, ref: Any = 1.0, amin: float = 1e-10, top_db: float | Non
         Results lie at most so far below their maximum.
     """
     if not amin > 0:
-        raise ValueError(f"power_to_db: amin: expected a number > 0, got {amin!r}")
+        raise ValueError(f"power_to_db: amin: expected a number > 0, got {short(amin)}")
     if top_db is not None and not top_db >= 0:
-        raise ValueError(f"power_to_db: top_db: expected a number >= 0 or None, got {top_db!r}")
+        raise ValueError(f"power_to_db: top_db: expected a number >= 0 or None, got {short(top_db)}")
     power = np.asarray(as_array(S))
     level = abs(ref(power)) if callable(ref) else abs(ref)
     db = 10.0 * np.log10(np.maximum(amin, power)) - 10.0 * np.log10(np.maximum(amin, level))
@@ -343,7 +344,7 @@ def amplitude_to_db(S: Any, ref: Any = 1.0, amin: float = 1e-5, top_db: float | 
 def dct_matrix(n_out: int, n_in: int, norm: str | None = "ortho") -> np.ndarray:
     """The first rows of the discrete cosine transform (type 2)."""
     if norm not in ("ortho", None):
-        raise ValueError(f"dct_matrix: norm: expected 'ortho' or None, got {norm!r}")
+        raise ValueError(f"dct_matrix: norm: expected 'ortho' or None, got {short(norm)}")
     m = 2 * np.cos(np.pi / n_in * (np.arange(n_in) + 0.5) * np.arange(n_out)[:, None])
     if norm == "ortho":
         m *= np.sqrt(0.5 / n_in)
@@ -381,7 +382,7 @@ def mfcc(
     if (y is None) == (S is None):
         raise ValueError("mfcc: y, S: expected one of them")
     if not lifter >= 0:
-        raise ValueError(f"mfcc: lifter: expected a number >= 0, got {lifter!r}")
+        raise ValueError(f"mfcc: lifter: expected a number >= 0, got {short(lifter)}")
     if S is None:
         S = power_to_db(melspectrogram(y, sr, **kwargs))
     elif kwargs:

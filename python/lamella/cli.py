@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ._errors import short
+
 _OUTPUTS = {"digits": "digits.safetensors", "fashion-mnist": "fashion-mnist.safetensors"}
 _PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 _SHADES = " .:-=+*#%@"
@@ -92,13 +94,13 @@ def _check_quickstart(data: str, plot: str | None, path: str) -> None:
     from . import _saving
 
     if data not in _OUTPUTS and not Path(data).is_dir():
-        raise ValueError(f"--data: expected digits, fashion-mnist or a folder, got {data!r}")
+        raise ValueError(f"--data: expected digits, fashion-mnist or a folder, got {short(data)}")
     _check_target("--output", _saving.check_path(path))
     if plot is None:
         return
     _check_target("--plot", plot)
     if not plot.lower().endswith(_PICTURES):
-        raise ValueError(f"--plot: expected a name that ends in {', '.join(_PICTURES)}, got {plot!r}")
+        raise ValueError(f"--plot: expected a name that ends in {', '.join(_PICTURES)}, got {short(plot)}")
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -198,7 +200,7 @@ def _number(least: int, most: int) -> Callable[[str], int]:
         except ValueError:
             value = least - 1
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected an integer from {least} to {most}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected an integer from {least} to {most}, got {short(text)}")
         return value
 
     return parse

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ._custom import custom
+from ._errors import short
 from ._suggest import unknown_name
 from .autograd import as_array, no_grad, wrap
 
@@ -38,14 +39,14 @@ def _bound(cls: str, name: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = -1.0
     if not number >= 0:
-        raise ValueError(f"{cls}: {name}: expected a number >= 0, got {value!r}")
+        raise ValueError(f"{cls}: {name}: expected a number >= 0, got {short(value)}")
     return number
 
 
 def _axes(cls: str, axis: Any) -> Any:
     axes = axis if isinstance(axis, (list, tuple)) else [axis]
     if not all(hasattr(a, "__index__") for a in axes):
-        raise ValueError(f"{cls}: axis: expected an integer or a list of them, got {axis!r}")
+        raise ValueError(f"{cls}: axis: expected an integer or a list of them, got {short(axis)}")
     return [int(a) for a in axes] if isinstance(axis, (list, tuple)) else int(axis)
 
 
@@ -112,7 +113,7 @@ class MinMaxNorm(Constraint):
         self.max_value = _bound("MinMaxNorm", "max_value", max_value)
         self.rate, self.axis = _bound("MinMaxNorm", "rate", rate), _axes("MinMaxNorm", axis)
         if self.rate > 1:
-            raise ValueError(f"MinMaxNorm: rate: expected a number in [0, 1], got {rate!r}")
+            raise ValueError(f"MinMaxNorm: rate: expected a number in [0, 1], got {short(rate)}")
         if self.min_value > self.max_value:
             raise ValueError(f"MinMaxNorm: min_value: expected at most max_value ({max_value}), got {min_value}")
 
@@ -162,7 +163,7 @@ def serialize(constraint: Any) -> dict[str, Any] | None:
     if constraint is None:
         return None
     if not isinstance(constraint, Constraint):
-        raise TypeError(f"constraint: only Constraint objects can be saved, got {constraint!r}")
+        raise TypeError(f"constraint: only Constraint objects can be saved, got {short(constraint)}")
     return {"class_name": type(constraint).__name__, "config": constraint.get_config()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._custom import custom
+from ._errors import short
 from ._kernels import random as _random
 from ._rng import Generator
 from ._suggest import unknown_name
@@ -48,7 +49,7 @@ class _Random(Initializer):
 
     def __init__(self, seed: Any = None) -> None:
         if not (seed is None or isinstance(seed, Generator) or hasattr(seed, "__index__")):
-            raise TypeError(f"{type(self).__name__}: seed: expected an integer or None, got {seed!r}")
+            raise TypeError(f"{type(self).__name__}: seed: expected an integer or None, got {short(seed)}")
         self.seed = int(seed) if hasattr(seed, "__index__") else seed
 
     def _key(self) -> tuple[int, int] | None:
@@ -157,7 +158,7 @@ class VarianceScaling(_Random):
     ) -> None:
         super().__init__(seed)
         if scale <= 0:
-            raise ValueError(f"VarianceScaling: scale: expected a positive number, got {scale}")
+            raise ValueError(f"VarianceScaling: scale: expected a positive number, got {short(scale)}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise unknown_name("VarianceScaling: mode", mode, ["fan_in", "fan_out", "fan_avg"])
         known = ["truncated_normal", "untruncated_normal", "uniform"]
@@ -319,7 +320,7 @@ def get(identifier: Any) -> Callable[..., np.ndarray]:
 def serialize(initializer: Any) -> dict[str, Any]:
     """The configuration from which `deserialize` rebuilds the initializer."""
     if not isinstance(initializer, Initializer):
-        raise TypeError(f"initializer: only Initializer objects can be saved, got {initializer!r}")
+        raise TypeError(f"initializer: only Initializer objects can be saved, got {short(initializer)}")
     return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
 
 

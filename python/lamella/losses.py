@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import functional as F
+from ._errors import short
 from ._kernels._call import op
 from ._loss_base import (
     Loss,
@@ -43,7 +44,7 @@ _EPSILON = 1e-7
 
 def _share(what: str, name: str, value: float) -> float:
     if not 0 <= value <= 1:
-        raise ValueError(f"{what}: {name}: expected a number in [0, 1], got {value}")
+        raise ValueError(f"{what}: {name}: expected a number in [0, 1], got {short(value)}")
     return float(value)
 
 
@@ -340,7 +341,7 @@ class CategoricalGeneralizedCrossEntropy(Loss):
         dtype: Any = None,
     ) -> None:
         if not 0 < q < 1:
-            raise ValueError(f"CategoricalGeneralizedCrossEntropy: q: expected a number in (0, 1), got {q}")
+            raise ValueError(f"CategoricalGeneralizedCrossEntropy: q: expected a number in (0, 1), got {short(q)}")
         super().__init__(name, reduction, dtype)
         self.q = float(q)
 
@@ -732,7 +733,7 @@ def get(identifier: Any) -> Loss:
 def serialize(loss: Loss) -> dict[str, Any]:
     """The configuration from which `get` rebuilds the loss."""
     if type(loss).__name__ not in _CLASSES:
-        raise TypeError(f"loss: only Lamella's own losses can be saved, got {loss!r}")
+        raise TypeError(f"loss: only Lamella's own losses can be saved, got {short(loss)}")
     return {"class_name": type(loss).__name__, "config": loss.get_config()}
 
 

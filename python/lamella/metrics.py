@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import losses
+from ._errors import short
 from ._metrics.accuracy import (
     Accuracy,
     BinaryAccuracy,
@@ -153,7 +154,7 @@ def get(identifier: Any, y_shape: tuple[int, ...] = (), pred_shape: tuple[int, .
 def serialize(metric: Metric) -> dict[str, Any]:
     """The configuration from which `get` rebuilds the metric."""
     if type(metric).__name__ not in _CLASSES:
-        raise TypeError(f"metric: only Lamella's own metrics can be saved, got {metric!r}")
+        raise TypeError(f"metric: only Lamella's own metrics can be saved, got {short(metric)}")
     return {"class_name": type(metric).__name__, "config": metric.get_config()}
 
 

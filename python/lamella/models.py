@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _saving, _settings, layers
+from ._errors import short
 from ._fit import Trainable
 from ._functional_model import Functional, layer_config
 from ._trace import NotTraceable, Tracer
@@ -79,7 +80,7 @@ class Model(Trainable):
             if known == name:
                 return layer
         raise ValueError(
-            f"get_layer: name: expected one of {', '.join(n for n, _ in self._named_layers())}, got {name!r}"
+            f"get_layer: name: expected one of {', '.join(n for n, _ in self._named_layers())}, got {short(name)}"
         )
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
@@ -358,7 +359,7 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise TypeError(f"Sequential: add: expected a Layer, got {type(layer).__name__}")
         if any(m is layer for m in self._modules.values()):
-            raise ValueError(f"Sequential: add: expected a new layer, got {layer.name!r} again")
+            raise ValueError(f"Sequential: add: expected a new layer, got {short(layer.name)} again")
         name = adopt(layer, self._modules)
         if self._last is None and not self._modules:
             shape = layer._sample_shape

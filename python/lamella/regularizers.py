@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._custom import custom
+from ._errors import short
 from ._suggest import unknown_name
 
 __all__ = [
@@ -120,7 +121,7 @@ def serialize(regularizer: Any) -> dict[str, Any] | None:
     if regularizer is None:
         return None
     if not isinstance(regularizer, Regularizer):
-        raise TypeError(f"regularizer: only Regularizer objects can be saved, got {regularizer!r}")
+        raise TypeError(f"regularizer: only Regularizer objects can be saved, got {short(regularizer)}")
     return {"class_name": type(regularizer).__name__, "config": regularizer.get_config()}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _rng
+from ._errors import refuse, short
 from ._kernels import augment as _native
 from ._kernels.shape import upsample2d
 from .autograd import Tensor, wrap
@@ -97,20 +98,20 @@ def _size(value: Any, what: str) -> tuple[int, int]:
     pair = (value, value) if hasattr(value, "__index__") else tuple(value)
     pair = pair * 2 if len(pair) == 1 else pair
     if len(pair) != 2 or any(not hasattr(v, "__index__") or v < 1 for v in pair):
-        raise ValueError(f"{what}: expected a positive integer or (height, width), got {value!r}")
+        raise ValueError(f"{what}: expected a positive integer or (height, width), got {short(value)}")
     return int(pair[0]), int(pair[1])
 
 
 def _probability(value: Any, what: str) -> float:
     if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{what}: expected a number in [0, 1], got {value!r}")
+        raise ValueError(f"{what}: expected a number in [0, 1], got {short(value)}")
     return float(value)
 
 
 def _interpolation(value: Any, what: str) -> str:
     name = str(getattr(value, "value", value)).lower()  # an enumeration's member, or a name
     if name not in ("nearest", "bilinear"):
-        raise NotImplementedError(f"{what}: interpolation: expected 'nearest' or 'bilinear', got {value!r}")
+        raise NotImplementedError(f"{what}: interpolation: expected 'nearest' or 'bilinear', got {short(value)}")
     return name
 
 
@@ -118,11 +119,11 @@ def _range(value: Any, what: str, center: float = 0.0, least: float = -math.inf)
     """A number v as (center - v, center + v), but from `least` on; a pair as it is."""
     if isinstance(value, (int, float)):
         if value < 0:
-            raise ValueError(f"{what}: expected a number >= 0 or (low, high), got {value!r}")
+            raise ValueError(f"{what}: expected a number >= 0 or (low, high), got {short(value)}")
         return max(center - value, least), center + value
     pair = tuple(float(v) for v in value)
     if len(pair) != 2 or not least <= pair[0] <= pair[1]:
-        raise ValueError(f"{what}: expected a number or (low, high), got {value!r}")
+        raise ValueError(f"{what}: expected a number or (low, high), got {short(value)}")
     return pair
 
 
@@ -196,7 +197,7 @@ class Normalize:
     def __init__(self, mean: Any, std: Any, inplace: bool = False) -> None:
         self.mean, self.std, self.inplace = np.atleast_1d(mean), np.atleast_1d(std), bool(inplace)
         if not (self.std != 0).all():
-            raise ValueError(f"Normalize: std: expected numbers other than 0, got {std!r}")
+            raise ValueError(f"Normalize: std: expected numbers other than 0, got {short(std)}")
 
     def __call__(self, img: Any) -> Any:
         tensor = isinstance(img, Tensor)
@@ -260,10 +261,10 @@ class Pad(Transform):
     def __init__(self, padding: Any, fill: float = 0, padding_mode: str = "constant") -> None:
         sides = (padding,) if hasattr(padding, "__index__") else tuple(padding)
         if len(sides) not in (1, 2, 4) or any(not hasattr(s, "__index__") or s < 0 for s in sides):
-            raise ValueError(f"Pad: padding: expected one, two or four integers >= 0, got {padding!r}")
+            raise ValueError(f"Pad: padding: expected one, two or four integers >= 0, got {short(padding)}")
         self.padding = sides * (4 // len(sides))
         if padding_mode not in _PAD_MODES:
-            raise ValueError(f"Pad: padding_mode: expected one of {', '.join(_PAD_MODES)}, got {padding_mode!r}")
+            raise ValueError(f"Pad: padding_mode: expected one of {', '.join(_PAD_MODES)}, got {short(padding_mode)}")
         self.fill, self.padding_mode = float(fill), padding_mode
 
     def _apply(self, x: np.ndarray, image: _Image) -> np.ndarray:
@@ -367,7 +368,9 @@ class Resize(Transform):
         pair = _size(size, "Resize: size")
         self.size: Any = pair[0] if single else pair
         if max_size is not None and (not single or max_size < pair[0]):
-            raise ValueError(f"Resize: max_size: expected a number >= size, an integer, got {max_size!r} for {size!r}")
+            raise ValueError(
+                f"Resize: max_size: expected a number >= size, an integer, got {short(max_size)} for {short(size)}"
+            )
         self.interpolation = _interpolation(interpolation, "Resize")
         self.max_size, self.antialias = max_size, bool(antialias)
 
@@ -523,8 +526,7 @@ class RandomRotation(RandomAffine):
     def __init__(
         self, degrees: Any, interpolation: Any = "nearest", expand: bool = False, center: Any = None, fill: float = 0
     ) -> None:
-        if expand:
-            raise NotImplementedError("RandomRotation: expand: expected False, got True; not supported")
+        refuse("RandomRotation", False, expand=expand)
         super().__init__(degrees, interpolation=interpolation, fill=fill, center=center)
 
 
@@ -533,7 +535,7 @@ class Grayscale(Transform):
 
     def __init__(self, num_output_channels: int = 1) -> None:
         if num_output_channels not in (1, 3):
-            raise ValueError(f"Grayscale: num_output_channels: expected 1 or 3, got {num_output_channels!r}")
+            raise ValueError(f"Grayscale: num_output_channels: expected 1 or 3, got {short(num_output_channels)}")
         self.num_output_channels = num_output_channels
 
     def _apply(self, x: np.ndarray, image: _Image) -> np.ndarray:
@@ -564,7 +566,7 @@ class ColorJitter(Transform):
         self.contrast = _range(contrast, "ColorJitter: contrast", 1, 0)
         self.saturation = _range(saturation, "ColorJitter: saturation", 1, 0)
         if hue:
-            raise NotImplementedError(f"ColorJitter: hue: expected 0, got {hue!r}; not supported")
+            raise NotImplementedError(f"ColorJitter: hue: expected 0, got {short(hue)}; not supported")
 
     def _apply(self, x: np.ndarray, image: _Image) -> np.ndarray:
         rng = _rng_numpy()
@@ -603,9 +605,8 @@ class RandomErasing(Transform):
         self.scale = tuple(_probability(s, "RandomErasing: scale") for s in scale)
         self.ratio = _range(tuple(ratio), "RandomErasing: ratio", least=1e-6)
         if isinstance(value, str) and value != "random":
-            raise ValueError(f"RandomErasing: value: expected numbers or 'random', got {value!r}")
-        if inplace:
-            raise NotImplementedError("RandomErasing: inplace: expected False, got True; not supported")
+            raise ValueError(f"RandomErasing: value: expected numbers or 'random', got {short(value)}")
+        refuse("RandomErasing", False, inplace=inplace)
         self.value = value
 
     def _apply(self, x: np.ndarray, image: _Image) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._kernels._call import op as make_op
 from .shape import cast, inverse, on_memory, permute, reshape
 
@@ -366,7 +367,7 @@ def silu(x: Tensor) -> Tensor:
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x times the normal distribution function of x; approximate="tanh" for the usual approximation."""
     if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate: expected 'none' or 'tanh', got {approximate!r}")
+        raise ValueError(f"gelu: approximate: expected 'none' or 'tanh', got {short(approximate)}")
     return activation(x, "gelu" if approximate == "none" else "gelu_tanh")
 
 

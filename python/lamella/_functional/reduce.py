@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._kernels._call import op as make_op
 from .elementwise import _known
 from .shape import axis_of, cast, permute
@@ -57,7 +58,7 @@ def _axes(name: str, x: Tensor, dim: Dim) -> tuple[int, ...] | None:
         return None
     axes = tuple(sorted(axis_of(name, d, rank) for d in dims))
     if len(set(axes)) < len(axes):
-        raise ValueError(f"{name}: dim: expected each dimension at most once, got {dim}")
+        raise ValueError(f"{name}: dim: expected each dimension at most once, got {short(dim)}")
     return axes
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._kernels._call import op as make_op
 
 __all__ = [
@@ -59,7 +60,7 @@ def inverse(perm: tuple[int, ...]) -> tuple[int, ...]:
 def _checked(dims: tuple[int, ...], rank: int) -> tuple[int, ...]:
     perm = tuple(d + rank if d < 0 else d for d in dims)
     if sorted(perm) != list(range(rank)):
-        raise ValueError(f"permute: dims: expected each of {rank} dimensions once, got {dims}")
+        raise ValueError(f"permute: dims: expected each of {rank} dimensions once, got {short(dims)}")
     return perm
 
 
@@ -225,7 +226,7 @@ def unflatten(x: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
         known = math.prod(s for s in sizes if s != -1)
         sizes = tuple(x.shape[dim] // max(known, 1) if s == -1 else s for s in sizes)
     if math.prod(sizes) != x.shape[dim]:
-        raise ValueError(f"unflatten: sizes: expected a product of {x.shape[dim]}, got {sizes}")
+        raise ValueError(f"unflatten: sizes: expected a product of {x.shape[dim]}, got {short(sizes)}")
     front = (-1, *x.shape[1:dim]) if dim > 0 and x._data is None else x.shape[:dim]
     return reshape(x, (*front, *sizes, *x.shape[dim + 1 :]))
 
@@ -344,12 +345,12 @@ def split(x: Tensor, size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, .
     n = x.shape[dim]
     if isinstance(size, int):
         if size <= 0:
-            raise ValueError(f"split: size: expected a positive number, got {size}")
+            raise ValueError(f"split: size: expected a positive number, got {short(size)}")
         sizes = [min(size, n - i) for i in range(0, n, size)] or [0]
     else:
         sizes = list(size)
         if sum(sizes) != n:
-            raise ValueError(f"split: size: expected sizes that sum to {n}, got {sizes}")
+            raise ValueError(f"split: size: expected sizes that sum to {n}, got {short(sizes)}")
     parts, start = [], 0
     for s in sizes:
         parts.append(x[(slice(None),) * dim + (slice(start, start + s),)])

@@ -11,6 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from .. import _cpu
+from .._errors import short
 from ._call import as_arrays, op, run_arrays, run_backward
 
 MAYBE = "np.ndarray | None"  # annotations, as strings
@@ -75,7 +76,7 @@ class Rule:
         names: Sequence[str] = self.by if wanted is None else [wanted] if isinstance(wanted, str) else wanted
         if wanted is not None and not set(names) <= set(self.by):
             known = ", ".join(repr(n) for n in self.by)
-            raise ValueError(f"{self.name}: wanted: expected names among {known}, got {wanted!r}")
+            raise ValueError(f"{self.name}: wanted: expected names among {known}, got {short(wanted)}")
         flags, flat = [False] * len(arrays), [None] * len(arrays)
         given = dict.fromkeys(self.by)
         if out is not None:

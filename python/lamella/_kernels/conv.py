@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from ._call import as_arrays, op
 from ._function import Call, gradient, kernel
 
@@ -301,7 +302,7 @@ def conv2d_backward_weight(
     x = np.asarray(x)
     kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
     if len(kernel) != 2 or min(kernel) < 1:
-        raise ValueError(f"conv2d: kernel_size: expected a positive integer or two of them, got {kernel_size!r}")
+        raise ValueError(f"conv2d: kernel_size: expected a positive integer or two of them, got {short(kernel_size)}")
     weight = np.empty((*kernel, _channels(x) // max(groups, 1), _channels(dy)), x.dtype)  # only its shape is looked at
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "algorithm": algorithm}
     return _gradient(1, dy, x, weight, out, **settings)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from .._errors import short
 from .._kernels._call import op
 from .._loss_base import as_float, match_rank, matched
 from ..autograd import Tensor, apply, as_array
@@ -76,7 +77,7 @@ class CategoricalAccuracy(_Hits):
 
 def _k(name: str, k: Any) -> int:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"{name}: k: expected a positive integer, got {k!r}")
+        raise ValueError(f"{name}: k: expected a positive integer, got {short(k)}")
     return int(k)
 
 
@@ -154,7 +155,7 @@ class BinaryAccuracy(_Hits):
         super().__init__(dtype, name)
         self.threshold = 0.5 if threshold is None else float(threshold)
         if not 0 < self.threshold < 1:
-            raise ValueError(f"BinaryAccuracy: threshold: expected a number in (0, 1), got {threshold}")
+            raise ValueError(f"BinaryAccuracy: threshold: expected a number in (0, 1), got {short(threshold)}")
 
     def _prepare(self, y_true: Tensor, y_pred: Tensor) -> tuple[dict[str, Any], Tensor]:
         return {"kind": "binary", "threshold": self.threshold}, as_float(match_rank(y_true, y_pred), y_pred)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from .._errors import short
 from .._kernels._call import op
 from .._loss_base import align_weight, as_float
 from ..autograd import Tensor, apply
@@ -23,7 +24,9 @@ class _Matrix(Metric):
     def __init__(self, name: str | None, dtype: Any, num_classes: int, ignore_class: int | None) -> None:
         super().__init__(dtype, name)
         if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
-            raise ValueError(f"{type(self).__name__}: num_classes: expected a positive integer, got {num_classes!r}")
+            raise ValueError(
+                f"{type(self).__name__}: num_classes: expected a positive integer, got {short(num_classes)}"
+            )
         self.num_classes, self.ignore_class = int(num_classes), ignore_class
 
     def _classes(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,7 +86,9 @@ class ConfusionMatrix(_Matrix):
     ) -> None:
         super().__init__(name, dtype, num_classes, ignore_class)
         if normalize not in (None, "true", "pred", "all"):
-            raise ValueError(f"ConfusionMatrix: normalize: expected None, 'true', 'pred' or 'all', got {normalize!r}")
+            raise ValueError(
+                f"ConfusionMatrix: normalize: expected None, 'true', 'pred' or 'all', got {short(normalize)}"
+            )
         self.threshold, self.normalize = float(threshold), normalize
 
     def _classes(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:

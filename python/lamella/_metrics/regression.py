@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import losses
+from .._errors import short
 from .._loss_base import align_weight, as_float, matched
 from ..autograd import Tensor
 from .accuracy import labels_of
@@ -243,9 +244,9 @@ class R2Score(Metric):
         super().__init__(dtype, name)
         known = (None, "uniform_average", "variance_weighted_average")
         if class_aggregation not in known:
-            raise ValueError(f"R2Score: class_aggregation: expected one of {known}, got {class_aggregation!r}")
+            raise ValueError(f"R2Score: class_aggregation: expected one of {known}, got {short(class_aggregation)}")
         if isinstance(num_regressors, bool) or num_regressors < 0:
-            raise ValueError(f"R2Score: num_regressors: expected an integer of at least 0, got {num_regressors!r}")
+            raise ValueError(f"R2Score: num_regressors: expected an integer of at least 0, got {short(num_regressors)}")
         self.class_aggregation, self.num_regressors = class_aggregation, num_regressors
 
     def terms(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> tuple[Term, ...]:

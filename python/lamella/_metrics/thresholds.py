@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import functional as F
+from .._errors import short
 from .._kernels._call import op
 from .._loss_base import matched
 from ..autograd import Tensor, apply, wrap
@@ -44,9 +45,9 @@ class ThresholdMetric(Metric):
         super().__init__(dtype, name)
         what = type(self).__name__
         if top_k is not None and (isinstance(top_k, bool) or top_k < 1):
-            raise ValueError(f"{what}: top_k: expected a positive integer, got {top_k!r}")
+            raise ValueError(f"{what}: top_k: expected a positive integer, got {short(top_k)}")
         if class_id is not None and (isinstance(class_id, bool) or class_id < 0):
-            raise ValueError(f"{what}: class_id: expected a class number, got {class_id!r}")
+            raise ValueError(f"{what}: class_id: expected a class number, got {short(class_id)}")
         given = np.asarray(thresholds, np.float64)
         order = np.argsort(given, kind="stable")
         self._ascending, self._back = given[order], np.argsort(order)
@@ -73,7 +74,7 @@ def _thresholds(what: str, thresholds: Any, default: float) -> list[float]:
         return [default]
     found = [float(t) for t in np.atleast_1d(np.asarray(thresholds, np.float64))]
     if not found or any(not 0 <= t <= 1 for t in found):
-        raise ValueError(f"{what}: thresholds: expected numbers in [0, 1], got {thresholds}")
+        raise ValueError(f"{what}: thresholds: expected numbers in [0, 1], got {short(thresholds)}")
     return found
 
 
@@ -221,9 +222,9 @@ class _AtBound(ThresholdMetric):
     def __init__(self, bound: float, num_thresholds: int, class_id: int | None, name: str | None, dtype: Any) -> None:
         what = type(self).__name__
         if not 0 <= bound <= 1:
-            raise ValueError(f"{what}: {self._bound}: expected a number in [0, 1], got {bound}")
+            raise ValueError(f"{what}: {self._bound}: expected a number in [0, 1], got {short(bound)}")
         if num_thresholds < 1:
-            raise ValueError(f"{what}: num_thresholds: expected a positive integer, got {num_thresholds}")
+            raise ValueError(f"{what}: num_thresholds: expected a positive integer, got {short(num_thresholds)}")
         even = [0.5] if num_thresholds == 1 else [i / (num_thresholds - 1) for i in range(num_thresholds)]
         super().__init__(name, dtype, even, None, class_id)
         self.value, self.num_thresholds, self.class_id = float(bound), num_thresholds, class_id
@@ -369,11 +370,11 @@ class FBetaScore(ThresholdMetric):
     ) -> None:
         what = type(self).__name__
         if average not in (None, "micro", "macro", "weighted"):
-            raise ValueError(f"{what}: average: expected None, 'micro', 'macro' or 'weighted', got {average!r}")
+            raise ValueError(f"{what}: average: expected None, 'micro', 'macro' or 'weighted', got {short(average)}")
         if not beta > 0:
-            raise ValueError(f"{what}: beta: expected a positive number, got {beta}")
+            raise ValueError(f"{what}: beta: expected a positive number, got {short(beta)}")
         if threshold is not None and not 0 < threshold <= 1:
-            raise ValueError(f"{what}: threshold: expected a number in (0, 1], got {threshold}")
+            raise ValueError(f"{what}: threshold: expected a number in (0, 1], got {short(threshold)}")
         super().__init__(
             name, dtype, [-np.inf if threshold is None else threshold], 1 if threshold is None else None, None, True
         )
@@ -475,10 +476,11 @@ class AUC(ThresholdMetric):
     ) -> None:
         self.curve, self.summation_method = str(curve).upper(), str(summation_method).lower()
         if self.curve not in ("ROC", "PR", "PRGAIN"):
-            raise ValueError(f"AUC: curve: expected 'ROC', 'PR' or 'PRGAIN', got {curve!r}")
+            raise ValueError(f"AUC: curve: expected 'ROC', 'PR' or 'PRGAIN', got {short(curve)}")
         if self.summation_method not in ("interpolation", "minoring", "majoring"):
             raise ValueError(
-                f"AUC: summation_method: expected 'interpolation', 'minoring' or 'majoring', got {summation_method!r}"
+                "AUC: summation_method: expected 'interpolation', 'minoring' or 'majoring', "
+                f"got {short(summation_method)}"
             )
         if num_labels is not None and not multi_label:
             raise ValueError("AUC: num_labels: expected None without multi_label, got a number")
@@ -486,7 +488,7 @@ class AUC(ThresholdMetric):
         if self._given is not None:
             inner = sorted(self._given)
         elif num_thresholds < 2:
-            raise ValueError(f"AUC: num_thresholds: expected an integer above 1, got {num_thresholds}")
+            raise ValueError(f"AUC: num_thresholds: expected an integer above 1, got {short(num_thresholds)}")
         else:
             inner = [(i + 1) / (num_thresholds - 1) for i in range(num_thresholds - 2)]
         # Beyond both ends, so that rounding leaves no score of 0 or 1 out.

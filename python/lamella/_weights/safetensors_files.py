@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
+
 __all__ = ["read"]
 
 _BFLOAT16 = "bfloat16"
@@ -47,7 +49,7 @@ def _read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         for name, entry in header.items():
             dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
             if dtype not in _TYPES:
-                raise TypeError(f"{path}: tensor {name!r}: expected one of {', '.join(_TYPES)}, got {dtype!r}")
+                raise TypeError(f"{path}: tensor {name!r}: expected one of {', '.join(_TYPES)}, got {short(dtype)}")
             kind = _TYPES[dtype]
             if not all(type(d) is int and d >= 0 for d in [*shape, begin, end]) or len(shape) > 32:
                 raise ValueError(f"{path}: tensor {name!r}: expected sizes and offsets, got {entry}")

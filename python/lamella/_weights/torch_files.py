@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .._errors import short
 from .._saving import replacing
 from ..autograd import Tensor, as_array, wrap
 from ..nn.parameter import Parameter
@@ -90,7 +91,7 @@ def _sizes(values: Any, what: str) -> tuple[int, ...]:
     if not isinstance(values, (tuple, list)) or len(values) > 32:
         raise BadPickle(f"{what}: expected a tuple of at most 32 sizes")
     if not all(type(v) is int and 0 <= v < 2**48 for v in values):
-        raise BadPickle(f"{what}: expected sizes, got {values!r}")
+        raise BadPickle(f"{what}: expected sizes, got {short(values)}")
     return tuple(values)
 
 
@@ -127,7 +128,7 @@ class _Tensors:
         dtype: Any, metadata: Any = None,
     ) -> Any:  # fmt: skip
         if dtype not in self.names:
-            raise BadPickle(f"expected a dtype, got {dtype!r}")
+            raise BadPickle(f"expected a dtype, got {short(dtype)}")
         return self._view(storage, self.names[dtype], offset, size, stride, requires_grad)
 
     def _view(self, storage: Any, kind: str, offset: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
@@ -395,7 +396,7 @@ class _Writer:
         for k, v in value.items():
             if not isinstance(k, (str, int)):
                 raise TypeError(
-                    f"save: {place.lstrip('.') or 'obj'}: expected keys that are strings or integers, got {k!r}"
+                    f"save: {place.lstrip('.') or 'obj'}: expected keys that are strings or integers, got {short(k)}"
                 )
             self.value(k, place)
             self.value(v, f"{place}.{k}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import layers
+from .._errors import short
 from ..autograd import as_array
 from ..models import Model
 from . import _pretrained, imagenet_utils
@@ -44,16 +45,16 @@ def build(
     """The network with `depth` layers of weights."""
     op = f"VGG{depth}"
     if not (weights is None or weights == "imagenet" or os.path.isfile(weights)):
-        raise ValueError(f"{op}: weights: expected None, 'imagenet' or a file of weights, got {weights!r}")
+        raise ValueError(f"{op}: weights: expected None, 'imagenet' or a file of weights, got {short(weights)}")
     if pooling not in (None, "avg", "max"):
-        raise ValueError(f"{op}: pooling: expected None, 'avg' or 'max', got {pooling!r}")
+        raise ValueError(f"{op}: pooling: expected None, 'avg' or 'max', got {short(pooling)}")
     if isinstance(classes, bool) or not isinstance(classes, (int, np.integer)) or classes < 1:
-        raise ValueError(f"{op}: classes: expected a positive integer, got {classes!r}")
+        raise ValueError(f"{op}: classes: expected a positive integer, got {short(classes)}")
     if weights == "imagenet" and include_top and classes != 1000:
         raise ValueError(f"{op}: classes: expected 1000 with the top of weights='imagenet', got {classes}")
     if include_top and weights is not None and classifier_activation not in (None, "softmax"):
         raise ValueError(
-            f"{op}: classifier_activation: expected None or 'softmax' with weights, got {classifier_activation!r}"
+            f"{op}: classifier_activation: expected None or 'softmax' with weights, got {short(classifier_activation)}"
         )
     shape = _input_shape(op, input_shape, weights == "imagenet", include_top)
     if input_tensor is None:
@@ -107,7 +108,7 @@ def _input_shape(op: str, given: Any, pretrained: bool, include_top: bool) -> tu
         return (224, 224, 3) if include_top else (None, None, 3)
     shape = tuple(given) if isinstance(given, (tuple, list)) else ()
     if len(shape) != 3 or not all(d is None or (isinstance(d, (int, np.integer)) and d > 0) for d in shape):
-        raise ValueError(f"{op}: input_shape: expected (height, width, channels), got {given!r}")
+        raise ValueError(f"{op}: input_shape: expected (height, width, channels), got {short(given)}")
     if pretrained and include_top and shape != (224, 224, 3):
         raise ValueError(f"{op}: input_shape: expected (224, 224, 3) with the top of weights='imagenet', got {shape}")
     if pretrained and shape[2] != 3:

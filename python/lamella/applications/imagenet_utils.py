@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from ..autograd import Tensor, as_array, wrap
 from . import _pretrained
 
@@ -43,10 +44,10 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
         A float array keeps its type, others become float32.
     """
     if mode not in ("caffe", "tf", "torch"):
-        raise ValueError(f"preprocess_input: mode: expected 'caffe', 'tf' or 'torch', got {mode!r}")
+        raise ValueError(f"preprocess_input: mode: expected 'caffe', 'tf' or 'torch', got {short(mode)}")
     if data_format not in (None, "channels_last", "channels_first"):
         raise ValueError(
-            f"preprocess_input: data_format: expected 'channels_last' or 'channels_first', got {data_format!r}"
+            f"preprocess_input: data_format: expected 'channels_last' or 'channels_first', got {short(data_format)}"
         )
     array = as_array(x)
     array = array.astype(array.dtype if array.dtype.kind == "f" else np.float32)
@@ -95,7 +96,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     if scores.ndim != 2 or scores.shape[1] != 1000:
         raise ValueError(f"decode_predictions: preds: expected shape (n, 1000), got {scores.shape}")
     if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or not 1 <= top <= 1000:
-        raise ValueError(f"decode_predictions: top: expected an integer from 1 to 1000, got {top!r}")
+        raise ValueError(f"decode_predictions: top: expected an integer from 1 to 1000, got {short(top)}")
     names = _class_index()
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return [[(*names[i], float(row[i])) for i in order] for row, order in zip(scores, best, strict=True)]

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from .. import _saving
+from .._errors import short
 from .._snapshot import (
     metric_states,
     optimizer_state,
@@ -51,9 +52,11 @@ class BackupAndRestore(Callback):
         delete_checkpoint: bool = True,
     ) -> None:
         if not backup_dir:
-            raise ValueError(f"BackupAndRestore: backup_dir: expected a path, got {backup_dir!r}")
+            raise ValueError(f"BackupAndRestore: backup_dir: expected a path, got {short(backup_dir)}")
         if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1):
-            raise ValueError(f"BackupAndRestore: save_freq: expected 'epoch' or an integer >= 1, got {save_freq!r}")
+            raise ValueError(
+                f"BackupAndRestore: save_freq: expected 'epoch' or an integer >= 1, got {short(save_freq)}"
+            )
         self.backup_dir, self.save_freq = os.fspath(backup_dir), save_freq
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
         self._latest = os.path.join(self.backup_dir, "latest.safetensors")

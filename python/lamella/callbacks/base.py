@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
+
 __all__ = ["Callback", "CallbackList", "History", "LambdaCallback", "ProgbarLogger"]
 
 
@@ -185,7 +187,7 @@ class LambdaCallback(Callback):
     def __init__(self, **hooks: Any) -> None:
         for name, fn in hooks.items():
             if name not in _HOOKS:
-                raise TypeError(f"LambdaCallback: expected hooks among {', '.join(_HOOKS)}, got {name!r}")
+                raise TypeError(f"LambdaCallback: expected hooks among {', '.join(_HOOKS)}, got {short(name)}")
             if fn is not None:
                 setattr(self, name, fn)
 

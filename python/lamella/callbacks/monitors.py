@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from .base import Callback
 
 __all__ = ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau"]
@@ -19,7 +20,7 @@ class _Watcher(Callback):
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
-            raise ValueError(f"{type(self).__name__}: mode: expected 'auto', 'min' or 'max', got {mode!r}")
+            raise ValueError(f"{type(self).__name__}: mode: expected 'auto', 'min' or 'max', got {short(mode)}")
         rising = mode == "max" or (
             mode == "auto" and any(k in monitor for k in ("acc", "auc", "precision", "recall", "f1"))
         )
@@ -78,7 +79,7 @@ class EarlyStopping(_Watcher):
         super().__init__(monitor, mode, min_delta)
         for name, value in (("patience", patience), ("start_from_epoch", start_from_epoch)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-                raise ValueError(f"EarlyStopping: {name}: expected an integer >= 0, got {value!r}")
+                raise ValueError(f"EarlyStopping: {name}: expected an integer >= 0, got {short(value)}")
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
 
@@ -149,7 +150,7 @@ class ModelCheckpoint(_Watcher):
     ) -> None:
         super().__init__(monitor, mode)
         if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1):
-            raise ValueError(f"ModelCheckpoint: save_freq: expected 'epoch' or an integer >= 1, got {save_freq!r}")
+            raise ValueError(f"ModelCheckpoint: save_freq: expected 'epoch' or an integer >= 1, got {short(save_freq)}")
         self.filepath, self.verbose, self.save_freq = os.fspath(filepath), verbose, save_freq
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.best = initial_value_threshold
@@ -177,7 +178,8 @@ class ModelCheckpoint(_Watcher):
             path = self.filepath.format(**fields)
         except (KeyError, IndexError, ValueError) as e:
             raise ValueError(
-                f"ModelCheckpoint: filepath: expected fields among {', '.join(fields)}, got {self.filepath!r} ({e})"
+                f"ModelCheckpoint: filepath: expected fields among {', '.join(fields)}, "
+                f"got {short(self.filepath)} ({e})"
             ) from e
         if self.save_best_only:
             value = self._value(logs)
@@ -231,7 +233,7 @@ class ReduceLROnPlateau(_Watcher):
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         if not factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor: expected a number below 1, got {factor!r}")
+            raise ValueError(f"ReduceLROnPlateau: factor: expected a number below 1, got {short(factor)}")
         self.factor, self.patience, self.verbose = factor, patience, verbose
         self.cooldown, self.min_lr = cooldown, min_lr
         self.wait = self.cooldown_counter = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from .base import Callback
 
 __all__ = ["LearningRateScheduler", "SwapEMAWeights", "TerminateOnNaN"]
@@ -39,7 +40,9 @@ class LearningRateScheduler(Callback):
         optimizer = self.model.optimizer
         rate = self.schedule(epoch, float(optimizer.learning_rate)) if self._takes_rate else self.schedule(epoch)
         if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
-            raise TypeError(f"LearningRateScheduler: schedule: expected a function that gives a float, got {rate!r}")
+            raise TypeError(
+                f"LearningRateScheduler: schedule: expected a function that gives a float, got {short(rate)}"
+            )
         optimizer.learning_rate = float(rate)
         if self.verbose:
             print(f"Epoch {epoch + 1}: learning rate {float(rate):g}")

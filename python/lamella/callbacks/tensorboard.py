@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any
 
+from .._errors import refuse, short
 from ..layers.base import flatten
 from ._events import EventWriter
 from .base import Callback
@@ -52,16 +53,15 @@ class TensorBoard(Callback):
         embeddings_freq: int = 0,
         embeddings_metadata: Any = None,
     ) -> None:
-        unsupported = {"write_images": write_images, "profile_batch": profile_batch,
-                       "embeddings_freq": embeddings_freq, "embeddings_metadata": embeddings_metadata}  # fmt: skip
-        for name, value in unsupported.items():
-            if value:
-                raise NotImplementedError(f"TensorBoard: {name}: expected the default, got {value!r}; not supported")
+        refuse("TensorBoard", False, write_images=write_images, profile_batch=profile_batch,
+               embeddings_freq=embeddings_freq, embeddings_metadata=embeddings_metadata)  # fmt: skip
         every = 1 if update_freq == "batch" else update_freq
         if every != "epoch" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-            raise ValueError(f"TensorBoard: update_freq: expected 'epoch', 'batch' or an integer >= 1, got {every!r}")
+            raise ValueError(
+                f"TensorBoard: update_freq: expected 'epoch', 'batch' or an integer >= 1, got {short(every)}"
+            )
         if isinstance(histogram_freq, bool) or not isinstance(histogram_freq, int) or histogram_freq < 0:
-            raise ValueError(f"TensorBoard: histogram_freq: expected an integer >= 0, got {histogram_freq!r}")
+            raise ValueError(f"TensorBoard: histogram_freq: expected an integer >= 0, got {short(histogram_freq)}")
         self.log_dir, self.histogram_freq, self.write_graph = os.fspath(log_dir), histogram_freq, write_graph
         self.write_steps_per_second, self.update_freq = write_steps_per_second, update_freq
         self._writers: dict[str, EventWriter] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._errors import short
 from .._functional.shape import permute
 from ..nn._layout import channels_last as _moved
 from .base import pair, positive
@@ -16,7 +17,9 @@ Tensor = Any
 def checked_format(layer: str, data_format: Any) -> str:
     """ "channels_last", which None stands for, or "channels_first"."""
     if data_format not in (None, "channels_last", "channels_first"):
-        raise ValueError(f"{layer}: data_format: expected 'channels_last' or 'channels_first', got {data_format!r}")
+        raise ValueError(
+            f"{layer}: data_format: expected 'channels_last' or 'channels_first', got {short(data_format)}"
+        )
     return data_format or "channels_last"
 
 
@@ -51,5 +54,5 @@ def sizes(value: Any, rank: int, what: str) -> tuple[int, ...]:
 def checked_padding(layer: str, padding: Any, known: tuple[str, ...]) -> str:
     """One of the known paddings, in lower case."""
     if not isinstance(padding, str) or padding.lower() not in known:
-        raise ValueError(f"{layer}: padding: expected one of {', '.join(known)}, got {padding!r}")
+        raise ValueError(f"{layer}: padding: expected one of {', '.join(known)}, got {short(padding)}")
     return padding.lower()

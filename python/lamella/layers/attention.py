@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import autograd as ag
 from .. import initializers
+from .._errors import short
 from .._functional.attention import attention
 from .._functional.layers import dense
 from .._functional.masks import both, counting
@@ -135,14 +136,16 @@ class MultiHeadAttention(Layer):
         self.dropout = fraction(dropout, f"{label}: dropout")
         self.use_bias, self.use_gate = bool(use_bias), bool(use_gate)
         if flash_attention not in (None, True, False):
-            raise ValueError(f"{label}: flash_attention: expected True, False or None, got {flash_attention!r}")
+            raise ValueError(f"{label}: flash_attention: expected True, False or None, got {short(flash_attention)}")
         self.flash_attention = flash_attention
         if output_shape is not None:
             sizes = output_shape if isinstance(output_shape, (tuple, list)) else (output_shape,)
             output_shape = tuple(positive(d, f"{label}: output_shape") for d in sizes)
         self._output_sizes = output_shape
         if attention_axes is not None and not isinstance(attention_axes, (int, tuple, list)):
-            raise ValueError(f"{label}: attention_axes: expected an int or a tuple of them, got {attention_axes!r}")
+            raise ValueError(
+                f"{label}: attention_axes: expected an int or a tuple of them, got {short(attention_axes)}"
+            )
         self.attention_axes = (attention_axes,) if isinstance(attention_axes, int) else attention_axes
         self.sliding_window = None if sliding_window is None else positive(sliding_window, f"{label}: sliding_window")
         self._set_weight_options(
@@ -296,7 +299,7 @@ class Attention(Layer):
         label = type(self).__name__
         self.seed = checked_seed(label, seed)
         if score_mode not in ("dot", "concat"):
-            raise ValueError(f"{label}: score_mode: expected 'dot' or 'concat', got {score_mode!r}")
+            raise ValueError(f"{label}: score_mode: expected 'dot' or 'concat', got {short(score_mode)}")
         self.use_scale, self.score_mode = bool(use_scale), score_mode
         self.dropout = fraction(dropout, f"{label}: dropout")
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import audio
+from .._errors import short
 from ..autograd import Tensor, wrap
 from .base import Layer, number, positive
 
@@ -87,7 +88,7 @@ class MelSpectrogram(Layer):
         self.min_power = number(min_power, f"{what}: min_power", above=0)
         self.ref_power = number(ref_power, f"{what}: ref_power")
         if mel_scale not in ("htk", "slaney"):
-            raise ValueError(f"{what}: mel_scale: expected 'htk' or 'slaney', got {mel_scale!r}")
+            raise ValueError(f"{what}: mel_scale: expected 'htk' or 'slaney', got {short(mel_scale)}")
         self.window = window if isinstance(window, str) else np.asarray(window, np.float64).tolist()
         audio.get_window(window, self.sequence_length)
         self.mel_scale, self.norm = mel_scale, norm

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _rng
+from .._errors import short
 from .._kernels._call import op
 from .._trace import NotTraceable, Symbol
 from ..autograd import Tensor, apply, as_array, wrap
@@ -36,7 +37,7 @@ def _factor(value: Any, what: str, least: float, most: float, symmetric: bool = 
     pair = value if isinstance(value, (tuple, list)) else (value,)
     good = all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) and least <= v <= most for v in pair)
     if len(pair) not in (1, 2) or not good:
-        raise ValueError(f"{what}: expected a number or a pair of them in [{least:g}, {most:g}], got {value!r}")
+        raise ValueError(f"{what}: expected a number or a pair of them in [{least:g}, {most:g}], got {short(value)}")
     if len(pair) == 2:
         return float(min(pair)), float(max(pair))
     f = abs(float(pair[0]))
@@ -45,7 +46,7 @@ def _factor(value: Any, what: str, least: float, most: float, symmetric: bool = 
 
 def _seed(value: Any, what: str) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer))):
-        raise TypeError(f"{what}: seed: expected an integer or None, got {value!r}")
+        raise TypeError(f"{what}: seed: expected an integer or None, got {short(value)}")
     return None if value is None else int(value)
 
 
@@ -100,7 +101,7 @@ class RandomFlip(RandomImageLayer):
         super().__init__(seed, data_format, **kwargs)
         if mode not in ("horizontal", "vertical", "horizontal_and_vertical"):
             raise ValueError(
-                f"RandomFlip: mode: expected 'horizontal', 'vertical' or 'horizontal_and_vertical', got {mode!r}"
+                f"RandomFlip: mode: expected 'horizontal', 'vertical' or 'horizontal_and_vertical', got {short(mode)}"
             )
         self.mode = mode
 
@@ -124,9 +125,9 @@ class _Warp(RandomImageLayer):
         super().__init__(seed, data_format, **kwargs)
         what = type(self).__name__
         if fill_mode not in _FILL_MODES:
-            raise ValueError(f"{what}: fill_mode: expected one of {', '.join(_FILL_MODES)}, got {fill_mode!r}")
+            raise ValueError(f"{what}: fill_mode: expected one of {', '.join(_FILL_MODES)}, got {short(fill_mode)}")
         if interpolation not in ("bilinear", "nearest"):
-            raise ValueError(f"{what}: interpolation: expected 'bilinear' or 'nearest', got {interpolation!r}")
+            raise ValueError(f"{what}: interpolation: expected 'bilinear' or 'nearest', got {short(interpolation)}")
         self.fill_mode, self.interpolation = fill_mode, interpolation
         self.fill_value = number(fill_value, f"{what}: fill_value")
 
@@ -298,10 +299,10 @@ class _Colour(RandomImageLayer):
         super().__init__(seed, **kwargs)
         what = f"{type(self).__name__}: value_range"
         if not isinstance(value_range, (tuple, list)) or len(value_range) != 2:
-            raise ValueError(f"{what}: expected (low, high), got {value_range!r}")
+            raise ValueError(f"{what}: expected (low, high), got {short(value_range)}")
         low, high = (number(v, what) for v in value_range)
         if not low < high:
-            raise ValueError(f"{what}: expected low < high, got {value_range!r}")
+            raise ValueError(f"{what}: expected low < high, got {short(value_range)}")
         self.value_range = (low, high)
 
     def get_config(self) -> dict[str, Any]:
@@ -326,10 +327,10 @@ class RandomContrast(_Colour):
         super().__init__(value_range, seed, **kwargs)
         pair = factor if isinstance(factor, (tuple, list)) else (factor, factor)
         if len(pair) != 2:
-            raise ValueError(f"RandomContrast: factor: expected a number or a pair of them, got {factor!r}")
+            raise ValueError(f"RandomContrast: factor: expected a number or a pair of them, got {short(factor)}")
         low, high = (number(f, "RandomContrast: factor") for f in pair)
         if not (0 <= low <= 1 and high >= 0):
-            raise ValueError(f"RandomContrast: factor: expected 0 <= low <= 1 and high >= 0, got {factor!r}")
+            raise ValueError(f"RandomContrast: factor: expected 0 <= low <= 1 and high >= 0, got {short(factor)}")
         self.factor = (low, high)
 
     def _change(self, inputs: Tensor) -> Tensor:
@@ -401,7 +402,7 @@ class RandomErasing(_Colour):
             listed = fill_value if isinstance(fill_value, (tuple, list)) else [fill_value]
             fill_value = [number(v, "RandomErasing: fill_value") for v in listed]
         elif not self.value_range[1] > 0:
-            raise ValueError(f"RandomErasing: value_range: expected high > 0 for noise, got {value_range!r}")
+            raise ValueError(f"RandomErasing: value_range: expected high > 0 for noise, got {short(value_range)}")
         self.fill_value = fill_value
 
     def _change(self, inputs: Tensor) -> Tensor:

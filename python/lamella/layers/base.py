@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, initializers, regularizers
+from .._errors import short
 from .._grad_mode import state as _mode
 from .._suggest import unknown_name
 from ..autograd import Tensor, as_array, wrap
@@ -78,7 +79,7 @@ def adopt(layer: Layer, taken: Iterable[str]) -> str:
     names = set(taken)
     if layer._named_by_user:
         if layer.name in names:
-            raise ValueError(f"Model: layers: expected unique names, got {layer.name!r} twice")
+            raise ValueError(f"Model: layers: expected unique names, got {short(layer.name)} twice")
         name = layer.name
     else:
         base, n = snake_case(type(layer).__name__), 0
@@ -125,28 +126,30 @@ def positive(value: Any, what: str) -> int:
     """A positive integer (7.0 counts as one, as in Keras)."""
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     if not number or not 1 <= value < math.inf or int(value) != value:
-        raise ValueError(f"{what}: expected a positive integer, got {value!r}")
+        raise ValueError(f"{what}: expected a positive integer, got {short(value)}")
     return int(value)
 
 
 def fraction(value: Any, what: str, one: bool = True) -> float:
     """A number from 0 to 1; without 1 unless `one`."""
     if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1 or (value == 1 and not one):
-        raise ValueError(f"{what}: expected a number in [0, 1{']' if one else ')'}, got {value!r}")
+        raise ValueError(f"{what}: expected a number in [0, 1{']' if one else ')'}, got {short(value)}")
     return float(value)
 
 
 def number(value: Any, what: str, above: float = -math.inf) -> float:
     """A finite number greater than `above`."""
     if not isinstance(value, (int, float, np.number)) or not above < value < math.inf:
-        raise ValueError(f"{what}: expected a number{'' if above == -math.inf else f' > {above:g}'}, got {value!r}")
+        raise ValueError(
+            f"{what}: expected a number{'' if above == -math.inf else f' > {above:g}'}, got {short(value)}"
+        )
     return float(value)
 
 
 def integers(values: Any, what: str) -> tuple[int, ...]:
     """Integers in a list or tuple."""
     if not isinstance(values, (list, tuple)) or not all(isinstance(v, (int, np.integer)) for v in values):
-        raise ValueError(f"{what}: expected a tuple of integers, got {values!r}")
+        raise ValueError(f"{what}: expected a tuple of integers, got {short(values)}")
     return tuple(int(v) for v in values)
 
 
@@ -154,7 +157,7 @@ def sample_shape(shape: Any, what: str) -> tuple[int | None, ...]:
     """The shape of one sample; None for unknown sizes."""
     sizes = shape if isinstance(shape, (tuple, list)) else None
     if sizes is None or not all(d is None or (isinstance(d, (int, np.integer)) and d >= 0) for d in sizes):
-        raise ValueError(f"{what}: expected the shape of one sample, a tuple of sizes >= 0 or None, got {shape!r}")
+        raise ValueError(f"{what}: expected the shape of one sample, a tuple of sizes >= 0 or None, got {short(shape)}")
     return tuple(None if d is None else int(d) for d in sizes)
 
 
@@ -162,7 +165,7 @@ def pair(value: Any, what: str) -> tuple[int, int]:
     """An int or a pair of them as a pair of positive ints."""
     items = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
     if len(items) != 2 or any(not isinstance(v, (int, np.integer)) or v < 1 for v in items):
-        raise ValueError(f"{what}: expected a positive int or two of them, got {value!r}")
+        raise ValueError(f"{what}: expected a positive int or two of them, got {short(value)}")
     return int(items[0]), int(items[1])
 
 
@@ -317,7 +320,7 @@ class Layer(Module):
         if kwargs:
             raise TypeError(f"{type(self).__name__}: unknown arguments: {', '.join(sorted(kwargs))}")
         if name is not None and not isinstance(name, str):
-            raise TypeError(f"{type(self).__name__}: name: expected a string, got {name!r}")
+            raise TypeError(f"{type(self).__name__}: name: expected a string, got {short(name)}")
         self.name = name or unique_name(snake_case(type(self).__name__))
         self._named_by_user = name is not None
         self._owned = False  # whether a model has it: then its name stays
@@ -326,7 +329,7 @@ class Layer(Module):
         except TypeError:
             self.compute_dtype = ""
         if self.compute_dtype not in _FLOATS:
-            raise TypeError(f"{self.name}: dtype: expected float32 or float64, got {dtype!r}")
+            raise TypeError(f"{self.name}: dtype: expected float32 or float64, got {short(dtype)}")
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self._trainable = bool(trainable)
@@ -430,7 +433,7 @@ class Layer(Module):
             shape, initializer = args[0], (*args[1:], initializer)[0]
         given = () if shape is None else (shape,) if hasattr(shape, "__index__") else shape
         if not isinstance(given, (tuple, list)) or not all(hasattr(d, "__index__") and int(d) >= 0 for d in given):
-            raise ValueError(f"{self.name}: add_weight: shape: expected sizes >= 0, got {shape!r}")
+            raise ValueError(f"{self.name}: add_weight: shape: expected sizes >= 0, got {short(shape)}")
         shape = tuple(int(d) for d in given)
         init = initializers.get(initializer or ("glorot_uniform" if trainable else "zeros"))
         if _phases.now.budget is not None:
@@ -925,7 +928,7 @@ class InputLayer(Layer):
         for argument, value in refused.items():
             if value is not None and value is not False:
                 raise NotImplementedError(
-                    f"Input: {argument}: dense inputs of this model alone are taken, got {value!r}"
+                    f"Input: {argument}: dense inputs of this model alone are taken, got {short(value)}"
                 )
         if shape is None and "input_shape" in kwargs:
             shape = kwargs.pop("input_shape")
@@ -933,12 +936,12 @@ class InputLayer(Layer):
             batch_shape = kwargs.pop("batch_input_shape")
         if (shape is None) == (batch_shape is None):
             raise ValueError(
-                f"Input: shape, batch_shape: expected the shape of one sample, or that of a batch, got {shape!r} and "
-                f"{batch_shape!r}"
+                f"Input: shape, batch_shape: expected the shape of one sample, or that of a batch, "
+                f"got {short(shape)} and {short(batch_shape)}"
             )
         if batch_shape is not None:
             if batch_size is not None:
-                raise ValueError(f"Input: batch_size: expected none beside batch_shape, got {batch_size!r}")
+                raise ValueError(f"Input: batch_size: expected none beside batch_shape, got {short(batch_size)}")
             batch_size, *shape = batch_shape
         shape = sample_shape(shape, "Input: shape")
         super().__init__(name=name or unique_name("input_layer"), **kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._errors import short
 from .._kernels._call import op
 from ..autograd import Tensor, apply
 from ._format import channel_axis, checked_format, checked_padding, from_last, sizes, to_last
@@ -81,7 +82,7 @@ class _Conv(_Convolution):
         self._set_windows(kernel_size, strides, padding, data_format, dilation_rate)
         self.groups = positive(groups, f"{label}: groups")
         if self.filters % self.groups:
-            raise ValueError(f"{label}: groups: expected a divisor of filters ({self.filters}), got {groups!r}")
+            raise ValueError(f"{label}: groups: expected a divisor of filters ({self.filters}), got {short(groups)}")
 
     def build(self, input_shape: Any) -> None:
         c = self._channels(input_shape)
@@ -321,7 +322,7 @@ class _TransposedConv(_Convolution):
         if output_padding is not None:
             given = output_padding if isinstance(output_padding, (list, tuple)) else (output_padding,) * self._rank
             if len(given) != self._rank or not all(hasattr(p, "__index__") and int(p) >= 0 for p in given):
-                raise ValueError(f"{label}: output_padding: expected integers >= 0, got {output_padding!r}")
+                raise ValueError(f"{label}: output_padding: expected integers >= 0, got {short(output_padding)}")
             self.output_padding = tuple(int(p) for p in given)
 
     def build(self, input_shape: Any) -> None:

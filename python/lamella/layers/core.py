@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import activations
 from .._custom import custom
+from .._errors import refuse, short
 from .._kernels._call import op
 from .._suggest import unknown_name
 from ..autograd import Tensor, apply
@@ -23,13 +24,6 @@ def epilogue(activation: Any) -> tuple[str | None, float | None, Any]:
     if fused is None:
         return None, None, activation
     return (None, None, None) if fused[0] == "identity" else (*fused, None)
-
-
-def refuse(layer: str, **arguments: Any) -> None:
-    """Refuse arguments other than None."""
-    for name, value in arguments.items():
-        if value is not None:
-            raise NotImplementedError(f"{layer}: {name}: expected None, got {value!r}; it is not supported")
 
 
 class WeightedLayer(Layer):
@@ -225,7 +219,7 @@ def _name_of(what: str, function: Any) -> dict[str, str]:
     if not name.isidentifier():
         raise TypeError(
             f"Lambda: {what}: only functions with a name can be saved, found again in custom_objects when the model is "
-            f"loaded; got {function!r}"
+            f"loaded; got {short(function)}"
         )
     return {"function": name}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from .._functional.shape import permute, unsqueeze
 from .._kernels._call import op
 from ..autograd import Tensor, apply, wrap
@@ -34,7 +35,7 @@ class _Merge(Layer):
 
     def call(self, inputs: list[Tensor]) -> Tensor:
         if not isinstance(inputs, (list, tuple)) or not inputs:
-            raise ValueError(f"{self.name}: inputs: expected a list of tensors, got {inputs!r}")
+            raise ValueError(f"{self.name}: inputs: expected a list of tensors, got {short(inputs)}")
         rank = max(len(t.shape) for t in inputs)
         out, *others = (self._of_rank(t, rank) for t in inputs)
         for t in others:
@@ -104,12 +105,12 @@ class Concatenate(Layer):
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not hasattr(axis, "__index__"):
-            raise TypeError(f"Concatenate: axis: expected an integer, got {axis!r}")
+            raise TypeError(f"Concatenate: axis: expected an integer, got {short(axis)}")
         self.axis = int(axis)
 
     def call(self, inputs: list[Tensor]) -> Tensor:
         if not isinstance(inputs, (list, tuple)) or not inputs:
-            raise ValueError(f"{self.name}: inputs: expected a list of tensors, got {inputs!r}")
+            raise ValueError(f"{self.name}: inputs: expected a list of tensors, got {short(inputs)}")
         return apply(op("concat", {"axis": self.axis}), *inputs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
@@ -151,7 +152,7 @@ class Dot(Layer):
         super().__init__(**kwargs)
         given = axes if isinstance(axes, (list, tuple)) else [axes, axes]
         if len(given) != 2 or not all(hasattr(a, "__index__") for a in given):
-            raise ValueError(f"Dot: axes: expected an integer or two of them, got {axes!r}")
+            raise ValueError(f"Dot: axes: expected an integer or two of them, got {short(axes)}")
         self.axes: Any = [int(a) for a in axes] if isinstance(axes, (list, tuple)) else int(axes)
         self.normalize = bool(normalize)
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .._errors import refuse, short
 from .._functional.shape import inverse, permute
 from .._kernels._call import op
 from ..autograd import Tensor, apply
@@ -133,13 +134,9 @@ class BatchNormalization(_Normalization):
     ) -> None:
         super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
                          gamma_regularizer, beta_constraint, gamma_constraint, **kwargs)  # fmt: skip
-        for name, given, only in (("renorm", renorm, False), ("renorm_clipping", renorm_clipping, None),
-                                  ("renorm_momentum", renorm_momentum, 0.99),
-                                  ("synchronized", synchronized, False)):  # fmt: skip
-            if given != only:
-                raise NotImplementedError(
-                    f"BatchNormalization: {name}: expected {only}, got {given!r}; it is not supported"
-                )
+        refuse("BatchNormalization", False, renorm=renorm, synchronized=synchronized)
+        refuse("BatchNormalization", renorm_clipping=renorm_clipping)
+        refuse("BatchNormalization", 0.99, renorm_momentum=renorm_momentum)
         self.axis = integers([axis], "BatchNormalization: axis")[0]
         self.momentum = fraction(momentum, "BatchNormalization: momentum")
         self._set_weight_options(
@@ -264,7 +261,7 @@ class GroupNormalization(_Normalization):
         super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, beta_regularizer,
                          gamma_regularizer, beta_constraint, gamma_constraint, **kwargs)  # fmt: skip
         if not hasattr(groups, "__index__") or (int(groups) < 1 and int(groups) != -1):
-            raise ValueError(f"GroupNormalization: groups: expected a positive integer or -1, got {groups!r}")
+            raise ValueError(f"GroupNormalization: groups: expected a positive integer or -1, got {short(groups)}")
         self.groups = int(groups)
         self.axis = integers([axis], "GroupNormalization: axis")[0]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from .base import KerasTensor, Layer
 
 __all__ = ["Operator"]
@@ -43,7 +44,7 @@ class Operator(Layer):
         super().__init__(**kwargs)
         known = (*_BINARY, *_UNARY, "matmul", "getitem")
         if function not in known:
-            raise ValueError(f"Operator: function: expected one of {', '.join(known)}, got {function!r}")
+            raise ValueError(f"Operator: function: expected one of {', '.join(known)}, got {short(function)}")
         self.function, self.constant, self.reflected = function, constant, bool(reflected)
         self.index = None if index is None else [list(i) if isinstance(i, (list, tuple)) else i for i in index]
         self.supports_masking = function in _UNARY or constant is not None
@@ -93,5 +94,5 @@ def pick(x: KerasTensor, index: Any) -> Any:
         elif i is None or hasattr(i, "__index__"):
             found.append(i if i is None else int(i))
         else:
-            raise TypeError(f"KerasTensor: index: expected integers, slices, None and ..., got {i!r}")
+            raise TypeError(f"KerasTensor: index: expected integers, slices, None and ..., got {short(i)}")
     return Operator("getitem", index=found)(x)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import refuse, short
 from .._kernels._call import op
 from ..autograd import Tensor, apply, as_array, wrap
 from .base import Layer, number, positive
@@ -18,7 +19,7 @@ __all__ = ["CenterCrop", "Normalization", "Rescaling", "Resizing"]
 def channels_last(data_format: Any, what: str) -> None:
     """Refuse another order of axes."""
     if data_format not in (None, "channels_last"):
-        raise NotImplementedError(f"{what}: data_format: expected 'channels_last', got {data_format!r}")
+        raise NotImplementedError(f"{what}: data_format: expected 'channels_last', got {short(data_format)}")
 
 
 def images(name: str, x: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
@@ -133,16 +134,15 @@ class Resizing(Layer):
         self.height, self.width = positive(height, "Resizing: height"), positive(width, "Resizing: width")
         if interpolation not in ("bilinear", "nearest"):
             raise NotImplementedError(
-                f"Resizing: interpolation: expected 'bilinear' or 'nearest', got {interpolation!r}"
+                f"Resizing: interpolation: expected 'bilinear' or 'nearest', got {short(interpolation)}"
             )
-        if antialias:
-            raise NotImplementedError("Resizing: antialias: expected False, got True; not supported")
+        refuse("Resizing", False, antialias=antialias)
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             raise ValueError(
                 "Resizing: crop_to_aspect_ratio, pad_to_aspect_ratio: expected at most one of them, got both"
             )
         if fill_mode != "constant":
-            raise ValueError(f"Resizing: fill_mode: expected 'constant', got {fill_mode!r}")
+            raise ValueError(f"Resizing: fill_mode: expected 'constant', got {short(fill_mode)}")
         self.interpolation, self.fill_mode, self.fill_value = interpolation, fill_mode, float(fill_value)
         self.crop_to_aspect_ratio, self.pad_to_aspect_ratio = bool(crop_to_aspect_ratio), bool(pad_to_aspect_ratio)
         self.antialias = False
@@ -214,7 +214,7 @@ class Normalization(Layer):
         super().__init__(**kwargs)
         axes = () if axis is None else tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
         if not all(isinstance(a, (int, np.integer)) and not isinstance(a, bool) for a in axes):
-            raise TypeError(f"Normalization: axis: expected an integer, a tuple of them or None, got {axis!r}")
+            raise TypeError(f"Normalization: axis: expected an integer, a tuple of them or None, got {short(axis)}")
         self.axis = tuple(int(a) for a in axes)
         if (mean is None) != (variance is None):
             raise ValueError("Normalization: mean, variance: expected both or neither, got one of them")

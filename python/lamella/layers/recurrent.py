@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .._errors import short
 from .._functional.elementwise import where
 from .._functional.joining import cut
 from .._functional.layers import recurrent
@@ -309,7 +310,9 @@ class _BuiltIn(RNN):
         given = in_order(label, self._order, args, kwargs)
         use_cudnn = given.pop("use_cudnn", "auto")
         if use_cudnn not in ("auto", False):
-            raise NotImplementedError(f"{label}: use_cudnn: expected 'auto' or False, got {use_cudnn!r}; this is a CPU")
+            raise NotImplementedError(
+                f"{label}: use_cudnn: expected 'auto' or False, got {short(use_cudnn)}; this is a CPU"
+            )
         own = {k: given.pop(k) for k in (*self._cell._order, "implementation") if k in given}
         shared = {k: given[k] for k in ("dtype", "trainable") if k in given}
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import regularizers
+from .._errors import short
 from .._functional import layers as f
 from .._kernels._call import op
 from ..autograd import Tensor, apply
@@ -22,7 +23,7 @@ def checked_seed(layer: str, seed: Any) -> int | None:
     if seed is None:
         return None
     if not hasattr(seed, "__index__"):
-        raise TypeError(f"{layer}: seed: expected an integer or None, got {seed!r}")
+        raise TypeError(f"{layer}: seed: expected an integer or None, got {short(seed)}")
     return int(seed) % 2**63
 
 
@@ -81,7 +82,7 @@ def _checked_noise_shape(layer: str, shape: Any) -> list[int | None] | None:
     if shape is None:
         return None
     if not isinstance(shape, (list, tuple)) or not all(d is None or hasattr(d, "__index__") for d in shape):
-        raise ValueError(f"{layer}: noise_shape: expected a tuple of 1, None or sizes, got {shape!r}")
+        raise ValueError(f"{layer}: noise_shape: expected a tuple of 1, None or sizes, got {short(shape)}")
     return [None if d is None else int(d) for d in shape]
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .._errors import short
 from .._functional.resize import resize
 from .._kernels._call import op
 from ..autograd import Tensor, apply
@@ -114,7 +115,7 @@ def _sides(value: Any, rank: int, what: str) -> tuple[tuple[int, int], ...]:
     if len(found) != rank or any(
         not isinstance(v, (list, tuple)) or len(v) != 2 or not all(map(is_size, v)) for v in found
     ):
-        raise ValueError(f"{what}: expected sizes >= 0, one, one an axis or a pair an axis, got {value!r}")
+        raise ValueError(f"{what}: expected sizes >= 0, one, one an axis or a pair an axis, got {short(value)}")
     return tuple((int(v[0]), int(v[1])) for v in found)
 
 
@@ -283,7 +284,7 @@ class UpSampling2D(Layer):
         super().__init__(**kwargs)
         if interpolation not in self._modes:
             known = ", ".join(map(repr, self._modes))
-            raise ValueError(f"UpSampling2D: interpolation: expected one of {known}, got {interpolation!r}")
+            raise ValueError(f"UpSampling2D: interpolation: expected one of {known}, got {short(interpolation)}")
         self.size, self.interpolation = pair(size, "UpSampling2D: size"), interpolation
         self.data_format = checked_format("UpSampling2D", data_format)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import activations
+from .._errors import short
 from .._functional.joining import cut
 from .._functional.layers import dense, recurrent
 from .._kernels._call import op
@@ -76,7 +77,7 @@ class RecurrentCell(Layer):
         self.seed = checked_seed(label, own["seed"])
         if implementation not in (None, 0, 1, 2):
             raise ValueError(
-                f"{label}: implementation: expected 0, 1 or 2 (they give the same), got {implementation!r}"
+                f"{label}: implementation: expected 0, 1 or 2 (they give the same), got {short(implementation)}"
             )
         self.units, self.use_bias = positive(own["units"], f"{label}: units"), bool(own["use_bias"])
         self.activation = activations.get(own["activation"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import refuse, short
 from ..autograd import Tensor, as_array, wrap
 from .base import Layer, positive
 
@@ -22,7 +23,7 @@ _PUNCTUATION = re.compile(r"[!\"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']")
 def _output_mode(value: Any, what: str) -> str:
     value = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(value, value)
     if value not in _MODES:
-        raise ValueError(f"{what}: output_mode: expected one of {', '.join(_MODES)}, got {value!r}")
+        raise ValueError(f"{what}: output_mode: expected one of {', '.join(_MODES)}, got {short(value)}")
     return str(value)
 
 
@@ -60,12 +61,11 @@ class _Lookup(Layer):
         if self.max_tokens == 1:
             raise ValueError(f"{what}: max_tokens: expected at least 2, got 1")
         if not hasattr(num_oov_indices, "__index__") or num_oov_indices < 0:
-            raise ValueError(f"{what}: num_oov_indices: expected an integer >= 0, got {num_oov_indices!r}")
+            raise ValueError(f"{what}: num_oov_indices: expected an integer >= 0, got {short(num_oov_indices)}")
         self.output_mode = _output_mode(output_mode, what)
         if invert and self.output_mode != "int":
-            raise ValueError(f"{what}: output_mode: expected 'int' with invert, got {output_mode!r}")
-        if sparse:
-            raise NotImplementedError(f"{what}: sparse: expected False, got True; not supported")
+            raise ValueError(f"{what}: output_mode: expected 'int' with invert, got {short(output_mode)}")
+        refuse(what, False, sparse=sparse)
         if pad_to_max_tokens and max_tokens is None:
             raise ValueError(f"{what}: max_tokens: expected a number with pad_to_max_tokens, got None")
         if idf_weights is not None and self.output_mode != "tf_idf":
@@ -189,9 +189,11 @@ class _Lookup(Layer):
             tokens = tokens[len(specials) :]
         twice = [t for t, n in Counter(tokens).items() if n > 1]
         if twice:
-            raise ValueError(f"{what}: expected each token once, got {twice[0]!r} again")
+            raise ValueError(f"{what}: expected each token once, got {short(twice[0])} again")
         if self.mask_token is not None and self.mask_token in tokens:
-            raise ValueError(f"{what}: expected {specials} in front or not at all, got {self.mask_token!r} elsewhere")
+            raise ValueError(
+                f"{what}: expected {specials} in front or not at all, got {short(self.mask_token)} elsewhere"
+            )
         if self.max_tokens is not None and self._first + len(tokens) > self.max_tokens:
             raise ValueError(f"{what}: expected at most {self.max_tokens} tokens, got {self._first + len(tokens)}")
         if (idf_weights is None) != (self.output_mode != "tf_idf"):
@@ -242,7 +244,7 @@ class _Lookup(Layer):
             return self._first_oov + self._oov(token)
         if self.output_mode == "int":
             raise ValueError(
-                f"{self.name}: inputs: expected tokens of the vocabulary with num_oov_indices=0, got {token!r}"
+                f"{self.name}: inputs: expected tokens of the vocabulary with num_oov_indices=0, got {short(token)}"
             )
         return -1
 
@@ -437,11 +439,10 @@ class IntegerLookup(_Lookup):
         **kwargs: Any,
     ) -> None:
         if vocabulary_dtype != "int64":
-            raise ValueError(f"IntegerLookup: vocabulary_dtype: expected 'int64', got {vocabulary_dtype!r}")
+            raise ValueError(f"IntegerLookup: vocabulary_dtype: expected 'int64', got {short(vocabulary_dtype)}")
         if oov_method != "floormod":
-            raise NotImplementedError(f"IntegerLookup: oov_method: expected 'floormod', got {oov_method!r}")
-        if salt is not None:
-            raise NotImplementedError(f"IntegerLookup: salt: expected None, got {salt!r}")
+            raise NotImplementedError(f"IntegerLookup: oov_method: expected 'floormod', got {short(oov_method)}")
+        refuse("IntegerLookup", salt=salt)
         super().__init__(
             max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert, output_mode,
             pad_to_max_tokens, sparse, name=name, **kwargs,
@@ -451,7 +452,7 @@ class IntegerLookup(_Lookup):
         if isinstance(value, str) and value.strip().lstrip("-").isdigit():
             return int(value)  # a line of a file
         if isinstance(value, bool) or not isinstance(value, (int, float)) or int(value) != value:
-            raise TypeError(f"{self.name}: inputs: expected integers, got {value!r}")
+            raise TypeError(f"{self.name}: inputs: expected integers, got {short(value)}")
         return int(value)
 
     def _oov(self, token: int) -> int:
@@ -508,17 +509,18 @@ class TextVectorization(Layer):
         what = "TextVectorization"
         known = ("lower_and_strip_punctuation", "lower", "strip_punctuation", None)
         if not callable(standardize) and standardize not in known:
-            raise ValueError(f"{what}: standardize: expected one of {known} or a function, got {standardize!r}")
+            raise ValueError(f"{what}: standardize: expected one of {known} or a function, got {short(standardize)}")
         if not callable(split) and split not in ("whitespace", "character", None):
-            raise ValueError(f"{what}: split: expected 'whitespace', 'character', None or a function, got {split!r}")
+            raise ValueError(
+                f"{what}: split: expected 'whitespace', 'character', None or a function, got {short(split)}"
+            )
         if ngrams is not None:
             listed = ngrams if isinstance(ngrams, (tuple, list)) else [ngrams]
             listed = [positive(n, f"{what}: ngrams") for n in listed]
             self._widths = tuple(listed) if isinstance(ngrams, (tuple, list)) else tuple(range(1, listed[0] + 1))
         else:
             self._widths = ()
-        if sparse or ragged:
-            raise NotImplementedError(f"{what}: sparse, ragged: expected False, got True; not supported")
+        refuse(what, False, sparse=sparse, ragged=ragged)
         mode = _output_mode(output_mode, what)
         if output_sequence_length is not None:
             output_sequence_length = positive(output_sequence_length, f"{what}: output_sequence_length")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from .._errors import short
 from .._functional.joining import cat
 from .._functional.layers import recurrent
 from .._functional.masks import counting
@@ -65,7 +66,7 @@ class Bidirectional(Layer):
                 raise ValueError(f"Bidirectional: {what}: expected a recurrent layer, {given.name} has no {missing[0]}")
         if merge_mode not in ("sum", "mul", "ave", "concat", None):
             raise ValueError(
-                f"Bidirectional: merge_mode: expected 'concat', 'sum', 'mul', 'ave' or None, got {merge_mode!r}"
+                f"Bidirectional: merge_mode: expected 'concat', 'sum', 'mul', 'ave' or None, got {short(merge_mode)}"
             )
         super().__init__(**kwargs)
         forward = layer.name.removeprefix("forward_")

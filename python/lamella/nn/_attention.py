@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._errors import short
 from .._functional.attention import attention
 from .._functional.masks import counting
 from .._functional.shape import broadcast_shape, cast, expand, permute, reshape, unsqueeze
@@ -53,7 +54,7 @@ def scaled_dot_product_attention(
         if len(x.shape) < 2:
             raise ValueError(f"{_NAME}: {what}: expected at least 2 dimensions, got shape {x.shape}")
     if not 0 <= dropout_p <= 1:
-        raise ValueError(f"{_NAME}: dropout_p: expected a probability, got {dropout_p}")
+        raise ValueError(f"{_NAME}: dropout_p: expected a probability, got {short(dropout_p)}")
     if is_causal and attn_mask is not None:
         raise ValueError(f"{_NAME}: attn_mask: expected None where is_causal is true, got a mask")
     if attn_mask is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import refuse, short
 from .._functional import elementwise as _e
 from .._functional import layers as _layers
 from .._functional import reduce as _r
@@ -55,12 +56,6 @@ def _row(padding_idx: int | None, rows: int, name: str) -> int | None:
     return padding_idx % rows
 
 
-def _refuse(name: str, scale_grad_by_freq: bool, sparse: bool) -> None:
-    for argument, given in (("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse)):
-        if given:
-            raise NotImplementedError(f"{name}: {argument}: expected False, got {given!r}; it is not supported")
-
-
 def _cut_norms(name: str, indices: Tensor, weight: Tensor, max_norm: float, norm_type: float) -> None:
     """Scale rows that are about to be read down to a norm, in place."""
     if indices._data is None or weight._data is None:
@@ -99,7 +94,7 @@ def embedding(
     scale_grad_by_freq, sparse : bool
         Only False is supported.
     """
-    _refuse("embedding", scale_grad_by_freq, sparse)
+    refuse("embedding", False, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
     if max_norm is not None:
         _cut_norms("embedding", input, weight, max_norm, norm_type)
     return _layers.embedding(input, weight, _row(padding_idx, weight.shape[0], "embedding"))
@@ -145,9 +140,9 @@ def embedding_bag(
         Zeros for bags without indices.
     """
     name = "embedding_bag"
-    _refuse(name, scale_grad_by_freq, sparse)
+    refuse(name, False, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
     if mode not in ("sum", "mean", "max"):
-        raise ValueError(f"{name}: mode: expected 'sum', 'mean' or 'max', got {mode!r}")
+        raise ValueError(f"{name}: mode: expected 'sum', 'mean' or 'max', got {short(mode)}")
     if per_sample_weights is not None and mode != "sum":
         raise ValueError(f"{name}: per_sample_weights: expected None with mode {mode!r}, got a tensor")
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
@@ -184,7 +179,7 @@ def _bags(
     if not ends:
         starts = np.append(starts, len(flat))
     if len(starts) < 1 or starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > len(flat):
-        raise ValueError(f"{name}: offsets: expected growing numbers from 0 to {len(flat)}, got {offsets}")
+        raise ValueError(f"{name}: offsets: expected growing numbers from 0 to {len(flat)}, got {short(offsets)}")
     sizes = np.diff(starts)
     places = starts[:-1, None] + np.arange(max(int(sizes.max(initial=0)), 1))
     counts = places < starts[1:, None]

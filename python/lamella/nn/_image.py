@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._functional.indexing import take
 from .._functional.layers import conv_op
 from .._functional.layers import pad as _pad
@@ -67,7 +68,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """
     if mode != "constant" and mode not in _BORDERS:
         known = ", ".join(map(repr, ("constant", *_BORDERS)))
-        raise ValueError(f"pad: mode: expected one of {known}, got {mode!r}")
+        raise ValueError(f"pad: mode: expected one of {known}, got {short(mode)}")
     amounts = [int(p) for p in pad]
     rank = len(input.shape)
     if len(amounts) % 2 or len(amounts) > 2 * rank:
@@ -147,7 +148,7 @@ def interpolate(
     smooth = ("linear",) if dims == 1 else ("bilinear", "bicubic")
     if mode not in ("nearest", "nearest-exact", "area", *smooth):
         known = ", ".join(map(repr, ("nearest", "nearest-exact", "area", *smooth)))
-        raise ValueError(f"interpolate: mode: expected one of {known} for {dims + 2} dimensions, got {mode!r}")
+        raise ValueError(f"interpolate: mode: expected one of {known} for {dims + 2} dimensions, got {short(mode)}")
     if align_corners is not None and mode not in smooth:
         raise ValueError(f"interpolate: align_corners: expected None with mode {mode!r}, got {align_corners}")
     if antialias and mode not in ("bilinear", "bicubic"):
@@ -171,14 +172,16 @@ def _grid(have: tuple[int, ...], size: Any, factor: Any, recompute: bool) -> tup
     values = tuple(given) if isinstance(given, (tuple, list)) else (given,) * dims
     if size is not None:
         if len(values) != dims or not all(hasattr(v, "__index__") and int(v) >= 1 for v in values):
-            raise ValueError(f"interpolate: size: expected {dims} integers >= 1, or one for all, got {size!r}")
+            raise ValueError(f"interpolate: size: expected {dims} integers >= 1, or one for all, got {short(size)}")
         wanted = tuple(int(v) for v in values)
         return wanted, tuple(h / w for h, w in zip(have, wanted, strict=True))
     if len(values) != dims or not all(isinstance(v, (int, float)) and 0 < v < math.inf for v in values):
-        raise ValueError(f"interpolate: scale_factor: expected {dims} positive numbers, or one for all, got {factor!r}")
+        raise ValueError(
+            f"interpolate: scale_factor: expected {dims} positive numbers, or one for all, got {short(factor)}"
+        )
     wanted = tuple(math.floor(h * v) for h, v in zip(have, values, strict=True))
     if 0 in wanted:
-        raise ValueError(f"interpolate: scale_factor: expected sizes >= 1 of {have}, got {factor!r}")
+        raise ValueError(f"interpolate: scale_factor: expected sizes >= 1 of {have}, got {short(factor)}")
     steps = tuple(h / w if recompute else 1.0 / v for h, w, v in zip(have, wanted, values, strict=True))
     return wanted, steps
 
@@ -241,7 +244,7 @@ def _images(name: str, x: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
 
 def _factor(name: str, argument: str, value: Any) -> int:
     if not hasattr(value, "__index__") or int(value) < 1:
-        raise ValueError(f"{name}: {argument}: expected a positive integer, got {value!r}")
+        raise ValueError(f"{name}: {argument}: expected a positive integer, got {short(value)}")
     return int(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import autograd as ag
+from .._errors import short
 from .._functional.shape import permute, transpose_op
 
 Tensor = Any
@@ -58,7 +59,7 @@ def pair(value: Any, op: str, argument: str, least: int = 0) -> tuple[int, int]:
     """An integer or two of them, as two."""
     items = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(items) != 2 or not all(hasattr(v, "__index__") and int(v) >= least for v in items):
-        raise ValueError(f"{op}: {argument}: expected an integer >= {least} or two of them, got {value!r}")
+        raise ValueError(f"{op}: {argument}: expected an integer >= {least} or two of them, got {short(value)}")
     return int(items[0]), int(items[1])
 
 
@@ -66,5 +67,5 @@ def single(value: Any, op: str, argument: str, least: int = 0) -> int:
     """An integer, bare or in a tuple of one."""
     items = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(items) != 1 or not hasattr(items[0], "__index__") or int(items[0]) < least:
-        raise ValueError(f"{op}: {argument}: expected an integer >= {least}, got {value!r}")
+        raise ValueError(f"{op}: {argument}: expected an integer >= {least}, got {short(value)}")
     return int(items[0])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._functional import elementwise as _e
 from .._functional import losses as _losses
 from .._functional import reduce as _r
@@ -55,7 +56,7 @@ def reduction_name(
         warnings.warn(f"{op}: size_average, reduce: deprecated; use reduction={means!r}", stacklevel=4)
         return means
     if reduction not in known:
-        raise ValueError(f"{op}: reduction: expected one of {', '.join(known)}, got {reduction!r}")
+        raise ValueError(f"{op}: reduction: expected one of {', '.join(known)}, got {short(reduction)}")
     return reduction
 
 
@@ -207,7 +208,7 @@ def multi_margin_loss(
     """
     reduction = reduction_name("multi_margin_loss", reduction, size_average, reduce)
     if p not in (1, 2):
-        raise ValueError(f"multi_margin_loss: p: expected 1 or 2, got {p}")
+        raise ValueError(f"multi_margin_loss: p: expected 1 or 2, got {short(p)}")
     classes = input.shape[-1]
     right = _losses.nll_loss(input, target, reduction="none")  # -input[target]
     gap = _e.add(_e.add(input, unsqueeze(right, -1)), float(margin))
@@ -586,7 +587,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 
 def _triplet(op: str, distances: Callable[[Tensor, Tensor], Tensor], triplet: Any, margin: float, swap: bool) -> Tensor:
     if margin <= 0:
-        raise ValueError(f"{op}: margin: expected a positive number, got {margin}")
+        raise ValueError(f"{op}: margin: expected a positive number, got {short(margin)}")
     anchor, positive, negative = triplet
     near, far = distances(anchor, positive), distances(anchor, negative)
     if swap:

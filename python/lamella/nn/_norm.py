@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._functional import elementwise as _e
 from .._functional import layers as _layers
 from .._functional.shape import on_memory, permute
@@ -91,7 +92,7 @@ def rms_norm(input: Tensor, normalized_shape: Any, weight: Tensor | None = None,
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Divide (n, c, ...) by ``(k + alpha * mean square over size neighbouring channels) ** beta``."""
     if not hasattr(size, "__index__") or int(size) < 1:
-        raise ValueError(f"local_response_norm: size: expected a positive integer, got {size!r}")
+        raise ValueError(f"local_response_norm: size: expected a positive integer, got {short(size)}")
     if len(input.shape) < 3:
         raise ValueError(f"local_response_norm: input: expected at least 3 dimensions, got shape {tuple(input.shape)}")
     x, back = channels_last(input)
@@ -106,7 +107,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
 def _checked(name: str, p: float) -> float:
     if not 0 <= p <= 1:
-        raise ValueError(f"{name}: p: expected a probability, got {p}")
+        raise ValueError(f"{name}: p: expected a probability, got {short(p)}")
     return float(p)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._errors import refuse, short
 from .._functional import elementwise as e
 from .._functional.layers import pool as _pool
 from .._functional.shape import squeeze, unsqueeze
@@ -36,11 +37,6 @@ def _run(op: str, dims: int, x: Tensor, **attrs: Any) -> Tensor:
     if dims == 2:
         return from_nhwc(_pool(op, to_nhwc(x), **attrs))
     return from_nwc(_pool(op, to_nwc(x), **attrs))
-
-
-def _no_indices(op: str, return_indices: bool) -> None:
-    if return_indices:
-        raise NotImplementedError(f"{op}: return_indices: expected False, got True; indices are not supported")
 
 
 def _max_pool(dims: int, x: Tensor, return_indices: bool, **attrs: Any) -> Any:
@@ -162,7 +158,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
     """The maximum over a grid of bins of (n, c, h, w)."""
-    _no_indices("adaptive_max_pool2d", return_indices)
+    refuse("adaptive_max_pool2d", False, return_indices=return_indices)
     return _run("adaptive_max_pool2d", 2, input, output_size=_sizes(output_size, "adaptive_max_pool2d"))
 
 
@@ -174,7 +170,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
 
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
     """The maximum over bins of (n, c, w)."""
-    _no_indices("adaptive_max_pool1d", return_indices)
+    refuse("adaptive_max_pool1d", False, return_indices=return_indices)
     size = single(output_size, "adaptive_max_pool1d", "output_size", 1)
     return _run("adaptive_max_pool1d", 1, input, output_size=size)
 
@@ -183,7 +179,7 @@ def _lp_pool(pool: Any, dims: int, x: Tensor, norm_type: float, kernel_size: Any
     name = f"lp_pool{dims}d"
     p = float(norm_type)
     if not p > 0:
-        raise ValueError(f"{name}: norm_type: expected a positive number, got {norm_type}")
+        raise ValueError(f"{name}: norm_type: expected a positive number, got {short(norm_type)}")
     window = pair(kernel_size, name, "kernel_size", 1) if dims == 2 else (single(kernel_size, name, "kernel_size", 1),)
     # Means of cut-off windows times the whole window's size, as in PyTorch.
     mean = pool(e.pow(x, p), kernel_size, stride, 0, ceil_mode)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._functional.attention import attention
 from .._functional.elementwise import add, where
 from .._functional.joining import cat, cut
@@ -76,7 +77,7 @@ class MultiheadAttention(Module):
         if embed_dim % num_heads:
             raise ValueError(f"{name}: embed_dim: expected a multiple of {num_heads} heads, got {embed_dim}")
         if not 0 <= dropout <= 1:
-            raise ValueError(f"{name}: dropout: expected a probability, got {dropout}")
+            raise ValueError(f"{name}: dropout: expected a probability, got {short(dropout)}")
         self.num_heads, self.dropout, self.batch_first = num_heads, float(dropout), batch_first
         self.head_dim = embed_dim // num_heads
         self.add_zero_attn = add_zero_attn

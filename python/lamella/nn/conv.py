@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._errors import short
 from . import functional as F
 from . import init
 from ._layout import pair, single
@@ -40,7 +41,7 @@ class _Conv(Module):
         positive(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
         known = ("zeros",) if self._transposed else ("zeros", "reflect", "replicate", "circular")
         if padding_mode not in known:
-            raise ValueError(f"{name}: padding_mode: expected one of {', '.join(known)}, got {padding_mode!r}")
+            raise ValueError(f"{name}: padding_mode: expected one of {', '.join(known)}, got {short(padding_mode)}")
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{name}: groups: expected a divisor of {in_channels} and {out_channels} channels, got {groups}"

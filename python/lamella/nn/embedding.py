@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import autograd as ag
+from .._errors import refuse, short
 from . import functional as F
 from . import init
 from .linear import new_parameter, positive
@@ -32,9 +33,7 @@ class _Table(Module):
     ) -> None:
         name = type(self).__name__
         positive(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        for argument, given in (("scale_grad_by_freq", scale_grad_by_freq), ("sparse", sparse)):
-            if given:
-                raise NotImplementedError(f"{name}: {argument}: expected False, got {given!r}; it is not supported")
+        refuse(name, False, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse)
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(f"{name}: padding_idx: expected a row of {num_embeddings}, got {padding_idx}")
@@ -181,7 +180,7 @@ class EmbeddingBag(_Table):
     ) -> None:
         super().__init__()
         if mode not in ("sum", "mean", "max"):
-            raise ValueError(f"EmbeddingBag: mode: expected 'sum', 'mean' or 'max', got {mode!r}")
+            raise ValueError(f"EmbeddingBag: mode: expected 'sum', 'mean' or 'max', got {short(mode)}")
         self.mode = mode
         self.include_last_offset = include_last_offset
         self._set_table(

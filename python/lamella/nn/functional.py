@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._explain import explain_all
 from .._functional import elementwise as _e
 from .._functional import layers as _layers
@@ -77,7 +78,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _padding(padding: Any, dims: int, op: str) -> Any:
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
-            raise ValueError(f"{op}: padding: expected 'same', 'valid' or integers, got {padding!r}")
+            raise ValueError(f"{op}: padding: expected 'same', 'valid' or integers, got {short(padding)}")
         return padding
     return pair(padding, op, "padding") if dims == 2 else single(padding, op, "padding")
 
@@ -96,7 +97,7 @@ def conv2d(
         return conv2d(unsqueeze(input, 0), weight, bias, stride, padding, dilation, groups)[0]
     op = "conv2d"
     if padding == "same" and pair(stride, op, "stride", 1) != (1, 1):
-        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {stride}")
+        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {short(stride)}")
     conv_op = _layers.conv_op(
         op,
         pair(stride, op, "stride", 1),
@@ -121,7 +122,7 @@ def conv1d(
         return conv1d(unsqueeze(input, 0), weight, bias, stride, padding, dilation, groups)[0]
     op = "conv1d"
     if padding == "same" and single(stride, op, "stride", 1) != 1:
-        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {stride}")
+        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {short(stride)}")
     conv_op = _layers.conv_op(
         op,
         single(stride, op, "stride", 1),
@@ -230,13 +231,13 @@ def group_norm(
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero elements with probability p and scale the others by 1 / (1 - p); nothing unless training."""
     if not 0 <= p <= 1:
-        raise ValueError(f"dropout: p: expected a probability, got {p}")
+        raise ValueError(f"dropout: p: expected a probability, got {short(p)}")
     return on_memory(lambda x: _layers.dropout(x, p, training), input)
 
 
 def _channel_dropout(name: str, input: Tensor, p: float, training: bool, rank: int) -> Tensor:
     if not 0 <= p <= 1:
-        raise ValueError(f"{name}: p: expected a probability, got {p}")
+        raise ValueError(f"{name}: p: expected a probability, got {short(p)}")
     if len(input.shape) == rank - 1:
         return _channel_dropout(name, unsqueeze(input, 0), p, training, rank)[0]
     if len(input.shape) != rank:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._errors import short
 from . import functional as F
 from .module import Module
 
@@ -23,7 +24,9 @@ class _Pad(Module):
         sides = 2 * self._dims
         given = (padding,) * sides if hasattr(padding, "__index__") else tuple(padding)
         if len(given) != sides or not all(hasattr(p, "__index__") for p in given):
-            raise ValueError(f"{type(self).__name__}: padding: expected an integer or {sides} of them, got {padding!r}")
+            raise ValueError(
+                f"{type(self).__name__}: padding: expected an integer or {sides} of them, got {short(padding)}"
+            )
         self.padding = tuple(int(p) for p in given)
 
     def forward(self, input: Any) -> Any:

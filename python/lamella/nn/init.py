@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _rng
 from .. import autograd as ag
+from .._errors import short
 
 __all__ = [
     "calculate_gain",
@@ -106,7 +107,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity not in gains:
         raise ValueError(
             f"calculate_gain: nonlinearity: expected one of {', '.join((*ones, *gains))}, leaky_relu, "
-            f"got {nonlinearity!r}"
+            f"got {short(nonlinearity)}"
         )
     return gains[nonlinearity]
 
@@ -134,7 +135,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"kaiming: mode: expected 'fan_in' or 'fan_out', got {mode!r}")
+        raise ValueError(f"kaiming: mode: expected 'fan_in' or 'fan_out', got {short(mode)}")
     fan = _fans(tensor)[0 if mode == "fan_in" else 1]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
 

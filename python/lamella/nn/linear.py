@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from .._functional.shape import flatten, unflatten
 from . import functional as F
 from . import init
@@ -32,7 +33,7 @@ def positive(owner: str, **sizes: Any) -> None:
     """Check that sizes are positive integers."""
     for name, value in sizes.items():
         if not hasattr(value, "__index__") or int(value) <= 0:
-            raise ValueError(f"{owner}: {name}: expected a positive integer, got {value!r}")
+            raise ValueError(f"{owner}: {name}: expected a positive integer, got {short(value)}")
 
 
 class Linear(Module):

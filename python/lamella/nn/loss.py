@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._errors import short
 from . import functional as F
 from ._losses import REDUCTIONS, reduction_name
 from .module import Module
@@ -272,7 +273,7 @@ class MultiMarginLoss(_Loss):
     ) -> None:
         super().__init__(reduction, size_average, reduce)
         if p not in (1, 2):
-            raise ValueError(f"MultiMarginLoss: p: expected 1 or 2, got {p}")
+            raise ValueError(f"MultiMarginLoss: p: expected 1 or 2, got {short(p)}")
         self.register_buffer("weight", weight)
         self.p, self.margin = p, margin
 
@@ -368,7 +369,7 @@ class TripletMarginLoss(_Loss):
     ) -> None:
         super().__init__(reduction, size_average, reduce)
         if margin <= 0:
-            raise ValueError(f"TripletMarginLoss: margin: expected a positive number, got {margin}")
+            raise ValueError(f"TripletMarginLoss: margin: expected a positive number, got {short(margin)}")
         self.margin, self.p, self.eps, self.swap = margin, p, eps, swap
 
     def forward(self, anchor: Any, positive: Any, negative: Any) -> Any:
@@ -390,7 +391,7 @@ class TripletMarginWithDistanceLoss(_Loss):
     ) -> None:
         super().__init__(reduction)
         if margin <= 0:
-            raise ValueError(f"TripletMarginWithDistanceLoss: margin: expected a positive number, got {margin}")
+            raise ValueError(f"TripletMarginWithDistanceLoss: margin: expected a positive number, got {short(margin)}")
         self.distance_function = F.pairwise_distance if distance_function is None else distance_function
         self.margin, self.swap = margin, swap
 

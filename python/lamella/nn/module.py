@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._explain import explain
 from .._grad_mode import state as _mode
 from .parameter import Parameter, _NewBuffer, traced
@@ -237,7 +238,7 @@ class Module:
         if "_modules" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__}: call super().__init__() first")
         if not isinstance(name, str) or not name or "." in name:
-            raise KeyError(f"{type(self).__name__}: name: expected a name without dots, got {name!r}")
+            raise KeyError(f"{type(self).__name__}: name: expected a name without dots, got {short(name)}")
 
     # -- walking --
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._functional.shape import squeeze, unsqueeze
 from . import functional as F
 from . import init
@@ -248,7 +249,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p: expected a probability, got {p}")
+            raise ValueError(f"{type(self).__name__}: p: expected a probability, got {short(p)}")
         self.p = p
         self.inplace = inplace
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._errors import refuse
 from . import functional as F
 from ._layout import pair, single
 from .module import Module
@@ -173,8 +174,7 @@ class AdaptiveAvgPool1d(_Adaptive):
 class _AdaptiveMax(_Adaptive):
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
         super().__init__(output_size)
-        if return_indices:
-            raise NotImplementedError(f"{type(self).__name__}: return_indices: expected False, got True")
+        refuse(type(self).__name__, False, return_indices=return_indices)
         self.return_indices = return_indices
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from .._functional.joining import cat
 from .._functional.layers import dense, dropout, matmul, recurrent
 from .._functional.shape import permute, stack, unsqueeze
@@ -101,7 +102,7 @@ class RNNBase(_Recurrent):
         if not 0 <= proj_size < hidden_size:
             raise ValueError(f"{name}: proj_size: expected a size below {hidden_size}, got {proj_size}")
         if not 0 <= dropout <= 1:
-            raise ValueError(f"{name}: dropout: expected a probability, got {dropout}")
+            raise ValueError(f"{name}: dropout: expected a probability, got {short(dropout)}")
         if dropout and num_layers == 1:
             warnings.warn(f"{name}: dropout: has no effect with one layer", stacklevel=3)
         self.input_size = input_size
@@ -258,7 +259,7 @@ class RNN(RNNBase):
         dtype: Any = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"RNN: nonlinearity: expected 'tanh' or 'relu', got {nonlinearity!r}")
+            raise ValueError(f"RNN: nonlinearity: expected 'tanh' or 'relu', got {short(nonlinearity)}")
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
@@ -374,7 +375,7 @@ class RNNCell(_Cell):
         dtype: Any = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"RNNCell: nonlinearity: expected 'tanh' or 'relu', got {nonlinearity!r}")
+            raise ValueError(f"RNNCell: nonlinearity: expected 'tanh' or 'relu', got {short(nonlinearity)}")
         super().__init__(input_size, hidden_size, bias, device, dtype)
         self.nonlinearity = nonlinearity
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from . import functional as F
 from . import init
 from .attention import MultiheadAttention
@@ -28,7 +29,7 @@ __all__ = [
 def _activation(owner: str, given: Any) -> Any:
     if isinstance(given, str):
         if given not in ("relu", "gelu"):
-            raise ValueError(f"{owner}: activation: expected 'relu', 'gelu' or a function, got {given!r}")
+            raise ValueError(f"{owner}: activation: expected 'relu', 'gelu' or a function, got {short(given)}")
         return getattr(F, given)
     if not callable(given):
         raise TypeError(f"{owner}: activation: expected 'relu', 'gelu' or a function, got {type(given).__name__}")
@@ -163,7 +164,7 @@ class _Stack(Module):
     def __init__(self, layer: Any, num_layers: int, norm: Any) -> None:
         super().__init__()
         if num_layers < 1:
-            raise ValueError(f"{type(self).__name__}: num_layers: expected a positive integer, got {num_layers}")
+            raise ValueError(f"{type(self).__name__}: num_layers: expected a positive integer, got {short(num_layers)}")
         self.layers = ModuleList([copy.deepcopy(layer) for _ in range(num_layers)])
         self.num_layers = num_layers
         self.norm = norm

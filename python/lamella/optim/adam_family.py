@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .optimizer import Optimizer, check, check_betas, refuse
+from .._errors import refuse
+from .optimizer import Optimizer, check, check_betas
 
 __all__ = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
 
@@ -55,7 +56,7 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
     ) -> None:
         name = type(self).__name__
-        refuse(name, capturable=capturable, differentiable=differentiable, foreach_and_fused=foreach and fused)
+        refuse(name, False, capturable=capturable, differentiable=differentiable, foreach_and_fused=foreach and fused)
         check(name, lr=lr, eps=eps, weight_decay=weight_decay)
         super().__init__(
             params,
@@ -139,7 +140,7 @@ class Adamax(Optimizer):
         differentiable: bool = False,
         capturable: bool = False,
     ) -> None:
-        refuse("Adamax", capturable=capturable, differentiable=differentiable)
+        refuse("Adamax", False, capturable=capturable, differentiable=differentiable)
         check("Adamax", lr=lr, eps=eps, weight_decay=weight_decay)
         betas = check_betas("Adamax", betas)
         super().__init__(
@@ -187,7 +188,7 @@ class NAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        refuse("NAdam", capturable=capturable, differentiable=differentiable)
+        refuse("NAdam", False, capturable=capturable, differentiable=differentiable)
         check("NAdam", lr=lr, eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay)
         super().__init__(
             params,
@@ -240,7 +241,7 @@ class RAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        refuse("RAdam", capturable=capturable, differentiable=differentiable)
+        refuse("RAdam", False, capturable=capturable, differentiable=differentiable)
         check("RAdam", lr=lr, eps=eps, weight_decay=weight_decay)
         super().__init__(
             params,

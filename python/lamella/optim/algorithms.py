@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from .optimizer import Optimizer, check, check_betas, refuse
+from .._errors import refuse, short
+from .optimizer import Optimizer, check, check_betas
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Lion", "RMSprop"]
 
@@ -50,7 +51,7 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        refuse("SGD", differentiable=differentiable, foreach_and_fused=foreach and fused)
+        refuse("SGD", False, differentiable=differentiable, foreach_and_fused=foreach and fused)
         check("SGD", lr=lr, momentum=momentum, weight_decay=weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("SGD: nesterov: needs a momentum and no dampening")
@@ -107,7 +108,7 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        refuse("RMSprop", capturable=capturable, differentiable=differentiable)
+        refuse("RMSprop", False, capturable=capturable, differentiable=differentiable)
         check("RMSprop", lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum)
         super().__init__(
             params,
@@ -164,7 +165,7 @@ class Adagrad(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        refuse("Adagrad", differentiable=differentiable, foreach_and_fused=foreach and fused)
+        refuse("Adagrad", False, differentiable=differentiable, foreach_and_fused=foreach and fused)
         check(
             "Adagrad",
             lr=lr,
@@ -220,10 +221,10 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        refuse("Adadelta", capturable=capturable, differentiable=differentiable)
+        refuse("Adadelta", False, capturable=capturable, differentiable=differentiable)
         check("Adadelta", lr=lr, eps=eps, weight_decay=weight_decay)
         if not 0 <= rho < 1:
-            raise ValueError(f"Adadelta: rho: expected a number in [0, 1), got {rho}")
+            raise ValueError(f"Adadelta: rho: expected a number in [0, 1), got {short(rho)}")
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _cpu
 from .. import autograd as ag
+from .._errors import short
 from .._functional.shape import inverse
 from ..nn.module import _add_hook, clear_grad
 
@@ -279,22 +280,15 @@ def _seen(p: Any, array: np.ndarray) -> np.ndarray:
     return array if p._phys is None else array.transpose(p._phys[1])
 
 
-def refuse(name: str, **flags: Any) -> None:
-    """Refuse switches that are not supported."""
-    for key, value in flags.items():
-        if value:
-            raise NotImplementedError(f"{name}: {key}: expected False, got {value!r}; not supported")
-
-
 def check(name: str, **values: Any) -> None:
     """Check that options are numbers not below zero."""
     for key, value in values.items():
         if not float(value) >= 0:
-            raise ValueError(f"{name}: {key}: expected a number >= 0, got {value}")
+            raise ValueError(f"{name}: {key}: expected a number >= 0, got {short(value)}")
 
 
 def check_betas(name: str, betas: Any) -> tuple[float, float]:
     """Check the decays of two averages."""
     if len(betas) != 2 or not all(0 <= b < 1 for b in betas):
-        raise ValueError(f"{name}: betas: expected two numbers in [0, 1), got {betas}")
+        raise ValueError(f"{name}: betas: expected two numbers in [0, 1), got {short(betas)}")
     return betas[0], betas[1]

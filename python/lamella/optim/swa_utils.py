@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._errors import short
 from ..nn.module import Module
 from .lr_scheduler.base import LRScheduler, per_group
 
@@ -21,7 +22,7 @@ __all__ = [
 
 def _decay(decay: float) -> float:
     if not 0 <= decay <= 1:
-        raise ValueError(f"swa_utils: decay: expected a number in [0, 1], got {decay!r}")
+        raise ValueError(f"swa_utils: decay: expected a number in [0, 1], got {short(decay)}")
     return float(decay)
 
 
@@ -178,9 +179,9 @@ class SWALR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"SWALR: anneal_strategy: expected 'cos' or 'linear', got {anneal_strategy!r}")
+            raise ValueError(f"SWALR: anneal_strategy: expected 'cos' or 'linear', got {short(anneal_strategy)}")
         if isinstance(anneal_epochs, bool) or not isinstance(anneal_epochs, int) or anneal_epochs < 0:
-            raise ValueError(f"SWALR: anneal_epochs: expected an integer >= 0, got {anneal_epochs!r}")
+            raise ValueError(f"SWALR: anneal_epochs: expected an integer >= 0, got {short(anneal_epochs)}")
         for group, lr in zip(optimizer.param_groups, per_group(optimizer, swa_lr, "swa_lr"), strict=True):
             group["swa_lr"] = float(lr)
         self.anneal_epochs, self.anneal_strategy = anneal_epochs, anneal_strategy

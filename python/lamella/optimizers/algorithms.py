@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._errors import short
 from .base import Optimizer
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lion", "Nadam", "RMSprop"]
@@ -27,7 +28,7 @@ class SGD(Optimizer):
         self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, *shared: Any, **kwargs: Any
     ) -> None:
         if not 0 <= momentum <= 1:
-            raise ValueError(f"{type(self).__name__}: momentum: expected a number in [0, 1], got {momentum!r}")
+            raise ValueError(f"{type(self).__name__}: momentum: expected a number in [0, 1], got {short(momentum)}")
         self.momentum, self.nesterov = momentum, nesterov
         # Keras lets nesterov stand without momentum, where it changes nothing.
         hyper = {"momentum": momentum, "nesterov": bool(nesterov) and momentum > 0, "velocity": True}
@@ -256,7 +257,7 @@ class Lion(Optimizer):
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99, *shared: Any, **kwargs: Any
     ) -> None:
         if not 0 < beta_1 <= 1:
-            raise ValueError(f"Lion: beta_1: expected a number in (0, 1], got {beta_1!r}")
+            raise ValueError(f"Lion: beta_1: expected a number in (0, 1], got {short(beta_1)}")
         self.beta_1, self.beta_2 = beta_1, beta_2
         super().__init__(learning_rate, *shared, hyper={"beta1": beta_1, "beta2": beta_2}, **kwargs)
 
@@ -296,7 +297,7 @@ class Ftrl(Optimizer):
         **kwargs: Any,
     ) -> None:
         if learning_rate_power > 0:
-            raise ValueError(f"Ftrl: learning_rate_power: expected a number <= 0, got {learning_rate_power!r}")
+            raise ValueError(f"Ftrl: learning_rate_power: expected a number <= 0, got {short(learning_rate_power)}")
         self.learning_rate_power, self.initial_accumulator_value = learning_rate_power, initial_accumulator_value
         self.l1_regularization_strength = l1_regularization_strength
         self.l2_regularization_strength = l2_regularization_strength

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
+from .._errors import short
 from ..autograd import Tensor, as_array, wrap, written
 from ..constraints import constrain
 from . import schedules
@@ -90,14 +91,14 @@ class Optimizer:
         for key, value in (("clipnorm", clipnorm), ("clipvalue", clipvalue), ("global_clipnorm", global_clipnorm),
                            ("loss_scale_factor", loss_scale_factor)):  # fmt: skip
             if value is not None and not value > 0:
-                raise ValueError(f"{cls}: {key}: expected a positive number, got {value}")
+                raise ValueError(f"{cls}: {key}: expected a positive number, got {short(value)}")
         for key, count, least in (("ema_overwrite_frequency", ema_overwrite_frequency, 1),
                                   ("gradient_accumulation_steps", gradient_accumulation_steps, 2)):  # fmt: skip
             whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
             if count is not None and not (whole and count >= least):
-                raise ValueError(f"{cls}: {key}: expected an integer >= {least} or None, got {count!r}")
+                raise ValueError(f"{cls}: {key}: expected an integer >= {least} or None, got {short(count)}")
         if not 0 <= ema_momentum <= 1:
-            raise ValueError(f"{cls}: ema_momentum: expected a number in [0, 1], got {ema_momentum!r}")
+            raise ValueError(f"{cls}: ema_momentum: expected a number in [0, 1], got {short(ema_momentum)}")
         self.name = name or cls.lower()
         self.weight_decay, self.clipnorm, self.clipvalue = weight_decay, clipnorm, clipvalue
         self.global_clipnorm, self.loss_scale_factor = global_clipnorm, loss_scale_factor
@@ -149,7 +150,7 @@ class Optimizer:
         if isinstance(self._learning_rate, schedules.LearningRateSchedule) and not callable(value):
             raise TypeError(
                 f"{type(self).__name__}: learning_rate: expected a schedule, for the optimizer was made with one, "
-                f"got {value!r}"
+                f"got {short(value)}"
             )
         self._set_rate(value)
 
@@ -472,7 +473,7 @@ class Optimizer:
         if not name.isidentifier():
             raise TypeError(
                 f"{type(self).__name__}: get_config: learning_rate: expected a number, a LearningRateSchedule or a "
-                f"function with a name, got {rate!r}: what has no name cannot be saved"
+                f"function with a name, got {short(rate)}: what has no name cannot be saved"
             )
         return {"function": name}
 

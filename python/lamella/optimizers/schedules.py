@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .._errors import short
 from .._suggest import unknown_name
 
 __all__ = [
@@ -47,7 +48,7 @@ class LearningRateSchedule:
 
 def _steps(cls: str, name: str, value: Any) -> Any:
     if not float(value) > 0:
-        raise ValueError(f"{cls}: {name}: expected a number > 0, got {value!r}")
+        raise ValueError(f"{cls}: {name}: expected a number > 0, got {short(value)}")
     return value
 
 
@@ -197,7 +198,7 @@ class CosineDecay(LearningRateSchedule):
         self.initial_learning_rate, self.alpha, self.name = initial_learning_rate, alpha, name
         self.decay_steps = _steps("CosineDecay", "decay_steps", decay_steps)
         if warmup_steps < 0:
-            raise ValueError(f"CosineDecay: warmup_steps: expected an integer >= 0, got {warmup_steps!r}")
+            raise ValueError(f"CosineDecay: warmup_steps: expected an integer >= 0, got {short(warmup_steps)}")
         self.warmup_target, self.warmup_steps = warmup_target, warmup_steps
 
     def __call__(self, step: Any) -> float:
@@ -238,7 +239,7 @@ class CosineDecayRestarts(LearningRateSchedule):
         self.initial_learning_rate, self.t_mul, self.m_mul = initial_learning_rate, t_mul, m_mul
         self.first_decay_steps = _steps("CosineDecayRestarts", "first_decay_steps", first_decay_steps)
         if t_mul < 1:
-            raise ValueError(f"CosineDecayRestarts: t_mul: expected a number >= 1, got {t_mul!r}")
+            raise ValueError(f"CosineDecayRestarts: t_mul: expected a number >= 1, got {short(t_mul)}")
         self.alpha, self.name = alpha, name
 
     def __call__(self, step: Any) -> float:

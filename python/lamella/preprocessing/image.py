@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from ..autograd import as_array
 from ..utils._files import image_dataset_from_directory, pillow
 
@@ -34,14 +35,14 @@ def load_img(
     """
     image = pillow()
     if color_mode not in _MODES:
-        raise ValueError(f"load_img: color_mode: expected 'rgb', 'grayscale' or 'rgba', got {color_mode!r}")
+        raise ValueError(f"load_img: color_mode: expected 'rgb', 'grayscale' or 'rgba', got {short(color_mode)}")
     with image.open(path) as file:
         img = file.convert(_MODES[color_mode])
     if target_size is None:
         return img
     methods = {m.name.lower(): m for m in image.Resampling}
     if interpolation not in methods:
-        raise ValueError(f"load_img: interpolation: expected one of {', '.join(methods)}, got {interpolation!r}")
+        raise ValueError(f"load_img: interpolation: expected one of {', '.join(methods)}, got {short(interpolation)}")
     height, width = target_size
     box = None
     if keep_aspect_ratio:
@@ -56,7 +57,7 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: Any = "float32
     """Pillow's image as an array (h, w, c)."""
     if data_format not in (None, "channels_last", "channels_first"):
         raise ValueError(
-            f"img_to_array: data_format: expected 'channels_last' or 'channels_first', got {data_format!r}"
+            f"img_to_array: data_format: expected 'channels_last' or 'channels_first', got {short(data_format)}"
         )
     pixels = np.asarray(img, np.dtype(dtype))
     if pixels.ndim == 2:
@@ -68,7 +69,7 @@ def array_to_img(x: Any, data_format: str | None = None, scale: bool = True, dty
     """An array (h, w, c) as Pillow's image; with `scale` its values are spread over 0 to 255."""
     if data_format not in (None, "channels_last", "channels_first"):
         raise ValueError(
-            f"array_to_img: data_format: expected 'channels_last' or 'channels_first', got {data_format!r}"
+            f"array_to_img: data_format: expected 'channels_last' or 'channels_first', got {short(data_format)}"
         )
     pixels = np.asarray(as_array(x), np.dtype(dtype or "float32"))
     if pixels.ndim != 3:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
+
 __all__ = ["Tokenizer", "hashing_trick", "one_hot", "text_to_word_sequence", "tokenizer_from_json"]
 
 _FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
@@ -50,7 +52,9 @@ def hashing_trick(
     elif callable(hash_function):
         number = hash_function
     else:
-        raise ValueError(f"hashing_trick: hash_function: expected 'md5', 'hash' or a function, got {hash_function!r}")
+        raise ValueError(
+            f"hashing_trick: hash_function: expected 'md5', 'hash' or a function, got {short(hash_function)}"
+        )
     words = analyzer(text) if analyzer is not None else text_to_word_sequence(text, filters, lower, split)
     return [number(w) % (n - 1) + 1 for w in words]
 
@@ -171,7 +175,9 @@ class Tokenizer:
         """Column n of a row is about word n: whether it is there ("binary"), how often ("count"), how often in shares
         of the text ("freq"), or (1 + log(count)) * log(1 + documents / (1 + documents with it)) ("tfidf")."""
         if mode not in ("binary", "count", "freq", "tfidf"):
-            raise ValueError(f"sequences_to_matrix: mode: expected 'binary', 'count', 'freq' or 'tfidf', got {mode!r}")
+            raise ValueError(
+                f"sequences_to_matrix: mode: expected 'binary', 'count', 'freq' or 'tfidf', got {short(mode)}"
+            )
         if not self.num_words and not self.word_index:
             raise ValueError("sequences_to_matrix: num_words: expected a number, or a call of fit_on_texts before")
         if mode == "tfidf" and not self.document_count:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from ..autograd import wrap
 from ._pipeline import AUTOTUNE, Pipeline, check_format
 
@@ -19,24 +20,29 @@ _MODES = {"grayscale": ("L", 1), "rgb": ("RGB", 3), "rgba": ("RGBA", 4)}
 
 def _check_arguments(what: str, labels: Any, label_mode: Any, class_names: Any) -> None:
     if labels not in ("inferred", None) if not isinstance(labels, (list, tuple, np.ndarray)) else False:
-        raise ValueError(f"{what}: labels: expected 'inferred', None or a list of integers, got {labels!r}")
+        raise ValueError(f"{what}: labels: expected 'inferred', None or a list of integers, got {short(labels)}")
     if label_mode not in ("int", "categorical", "binary", None):
-        raise ValueError(f"{what}: label_mode: expected 'int', 'categorical', 'binary' or None, got {label_mode!r}")
+        raise ValueError(
+            f"{what}: label_mode: expected 'int', 'categorical', 'binary' or None, got {short(label_mode)}"
+        )
     if class_names is not None and not (isinstance(labels, str) and labels == "inferred"):
-        raise ValueError(f"{what}: class_names: expected none where labels are not 'inferred', got {class_names!r}")
+        raise ValueError(
+            f"{what}: class_names: expected none where labels are not 'inferred', got {short(class_names)}"
+        )
 
 
 def _check_split(what: str, validation_split: Any, subset: Any, shuffle: bool, seed: Any) -> None:
     if (validation_split is None) != (subset is None):
         raise ValueError(
-            f"{what}: validation_split, subset: expected both or neither, got {validation_split!r}, {subset!r}"
+            f"{what}: validation_split, subset: expected both or neither, "
+            f"got {short(validation_split)}, {short(subset)}"
         )
     if validation_split is None:
         return
     if not isinstance(validation_split, (int, float)) or not 0 < validation_split < 1:
-        raise ValueError(f"{what}: validation_split: expected a number in (0, 1), got {validation_split!r}")
+        raise ValueError(f"{what}: validation_split: expected a number in (0, 1), got {short(validation_split)}")
     if subset not in ("training", "validation", "both"):
-        raise ValueError(f"{what}: subset: expected 'training', 'validation' or 'both', got {subset!r}")
+        raise ValueError(f"{what}: subset: expected 'training', 'validation' or 'both', got {short(subset)}")
     if shuffle and seed is None and subset != "both":
         raise ValueError(f"{what}: seed: expected one with shuffle and validation_split, or the parts would overlap")
 
@@ -61,7 +67,7 @@ def _index(
     """(paths, labels, class names)."""
     directory = os.fspath(directory)
     if not os.path.isdir(directory):
-        raise FileNotFoundError(f"{what}: directory: expected an existing directory, got {directory!r}")
+        raise FileNotFoundError(f"{what}: directory: expected an existing directory, got {short(directory)}")
     if not (isinstance(labels, str) and labels == "inferred"):
         paths = _listed(directory, formats, follow_links)
         if labels is None:
@@ -110,7 +116,7 @@ def _datasets(
     _check_arguments(what, labels, label_mode, class_names)
     _check_split(what, validation_split, subset, shuffle, seed)
     if batch_size is not None and (not hasattr(batch_size, "__index__") or batch_size < 1):
-        raise ValueError(f"{what}: batch_size: expected a positive integer or None, got {batch_size!r}")
+        raise ValueError(f"{what}: batch_size: expected a positive integer or None, got {short(batch_size)}")
     if labels is None or label_mode is None:
         labels = label_mode = None
     paths, numbers, names = _index(what, directory, labels, formats, class_names, follow_links)
@@ -279,14 +285,16 @@ def image_dataset_from_directory(
     what = "image_dataset_from_directory"
     check_format(what, format)
     if color_mode not in _MODES:
-        raise ValueError(f"{what}: color_mode: expected 'rgb', 'grayscale' or 'rgba', got {color_mode!r}")
+        raise ValueError(f"{what}: color_mode: expected 'rgb', 'grayscale' or 'rgba', got {short(color_mode)}")
     size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(size) != 2 or any(not hasattr(d, "__index__") or d < 1 for d in size):
-        raise ValueError(f"{what}: image_size: expected two positive integers, got {image_size!r}")
+        raise ValueError(f"{what}: image_size: expected two positive integers, got {short(image_size)}")
     if interpolation not in ("bilinear", "nearest"):
-        raise NotImplementedError(f"{what}: interpolation: expected 'bilinear' or 'nearest', got {interpolation!r}")
+        raise NotImplementedError(
+            f"{what}: interpolation: expected 'bilinear' or 'nearest', got {short(interpolation)}"
+        )
     if data_format not in (None, "channels_last"):
-        raise NotImplementedError(f"{what}: data_format: expected 'channels_last', got {data_format!r}")
+        raise NotImplementedError(f"{what}: data_format: expected 'channels_last', got {short(data_format)}")
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError(f"{what}: crop_to_aspect_ratio, pad_to_aspect_ratio: expected at most one of them, got both")
     pillow()
@@ -337,7 +345,7 @@ def text_dataset_from_directory(
     what = "text_dataset_from_directory"
     check_format(what, format)
     if max_length is not None and (not hasattr(max_length, "__index__") or max_length < 1):
-        raise ValueError(f"{what}: max_length: expected a positive integer or None, got {max_length!r}")
+        raise ValueError(f"{what}: max_length: expected a positive integer or None, got {short(max_length)}")
     return _datasets(
         what, directory, labels, label_mode, class_names, (".txt",), shuffle, seed, validation_split, subset,
         follow_links, verbose, batch_size, _TextLoader(max_length), _same,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from ..autograd import Tensor
 
 __all__ = ["AUTOTUNE", "Pipeline"]
@@ -19,7 +20,7 @@ AUTOTUNE = -1
 def check_format(what: str, format: str) -> None:
     """Refuse other kinds of data sets than `Pipeline`, which is like those of tf.data."""
     if format != "tf":
-        raise NotImplementedError(f"{what}: format: expected 'tf', got {format!r}")
+        raise NotImplementedError(f"{what}: format: expected 'tf', got {short(format)}")
 
 
 class Pipeline:
@@ -93,13 +94,13 @@ class Pipeline:
         if num_parallel_calls is None or num_parallel_calls == 1:
             return self._then(lambda: map(one, self), self._length)
         if num_parallel_calls < 1 and num_parallel_calls != AUTOTUNE:
-            raise ValueError(f"map: num_parallel_calls: expected a positive integer, got {num_parallel_calls!r}")
+            raise ValueError(f"map: num_parallel_calls: expected a positive integer, got {short(num_parallel_calls)}")
         return self._then(lambda: _parallel(one, self, num_parallel_calls), self._length)
 
     def prefetch(self, buffer_size: int = AUTOTUNE) -> Pipeline:
         """The same batches, made by another thread up to `buffer_size` ahead (AUTOTUNE: 2)."""
         if buffer_size < 1 and buffer_size != AUTOTUNE:
-            raise ValueError(f"prefetch: buffer_size: expected a positive integer, got {buffer_size!r}")
+            raise ValueError(f"prefetch: buffer_size: expected a positive integer, got {short(buffer_size)}")
         return self._then(lambda: _ahead(self, 2 if buffer_size == AUTOTUNE else buffer_size), self._length)
 
     def cache(self) -> Pipeline:
@@ -122,7 +123,7 @@ class Pipeline:
     def shuffle(self, buffer_size: int, seed: int | None = None) -> Pipeline:
         """Batches in random order, each drawn from the next `buffer_size` ones."""
         if not hasattr(buffer_size, "__index__") or buffer_size < 1:
-            raise ValueError(f"shuffle: buffer_size: expected a positive integer, got {buffer_size!r}")
+            raise ValueError(f"shuffle: buffer_size: expected a positive integer, got {short(buffer_size)}")
         passes = itertools.count()
 
         def source() -> Iterator[Any]:

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._errors import refuse, short
 from .._summary import _is_model, _kind, _shape, _sources
 from ..layers.base import flatten
 
@@ -78,7 +79,7 @@ class Dot:
         kind = os.path.splitext(name)[1][1:].lower()
         if not kind.isalnum():
             raise ValueError(
-                f"plot_model: to_file: expected a name that ends in .png, .svg, .pdf or .dot, got {name!r}"
+                f"plot_model: to_file: expected a name that ends in .png, .svg, .pdf or .dot, got {short(name)}"
             )
         program = shutil.which("dot")
         if program is None:
@@ -235,13 +236,12 @@ def model_to_dot(
     if not _is_model(model):
         raise TypeError(f"model_to_dot: model: expected a Model, got {type(model).__name__}")
     if rankdir not in ("TB", "LR", "BT", "RL"):
-        raise ValueError(f"model_to_dot: rankdir: expected 'TB', 'LR', 'BT' or 'RL', got {rankdir!r}")
-    if subgraph:
-        raise NotImplementedError(f"model_to_dot: subgraph: expected False, got {subgraph!r}")
+        raise ValueError(f"model_to_dot: rankdir: expected 'TB', 'LR', 'BT' or 'RL', got {short(rankdir)}")
+    refuse("model_to_dot", False, subgraph=subgraph)
     if splines not in _SPLINES:
-        raise ValueError(f"model_to_dot: splines: expected one of {', '.join(_SPLINES)}, got {splines!r}")
+        raise ValueError(f"model_to_dot: splines: expected one of {', '.join(_SPLINES)}, got {short(splines)}")
     if isinstance(dpi, bool) or not isinstance(dpi, int) or dpi < 1:
-        raise ValueError(f"model_to_dot: dpi: expected a positive integer, got {dpi!r}")
+        raise ValueError(f"model_to_dot: dpi: expected a positive integer, got {short(dpi)}")
     if not model.built:
         raise ValueError(
             "model_to_dot: the model has no weights yet: give its first layer an input_shape, or call it once"

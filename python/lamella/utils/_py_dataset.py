@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from .._errors import short
+
 __all__ = ["PyDataset", "Sequence"]
 
 
@@ -29,7 +31,7 @@ class PyDataset:
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10) -> None:
         for name, value in (("workers", workers), ("max_queue_size", max_queue_size)):
             if not hasattr(value, "__index__") or value < 1:
-                raise ValueError(f"PyDataset: {name}: expected a positive integer, got {value!r}")
+                raise ValueError(f"PyDataset: {name}: expected a positive integer, got {short(value)}")
         self.workers, self.use_multiprocessing = int(workers), bool(use_multiprocessing)
         self.max_queue_size = int(max_queue_size)
 

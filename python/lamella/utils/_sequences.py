@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .._errors import short
 from ..autograd import as_array, wrap
 from ._pipeline import Pipeline, check_format
 
@@ -40,19 +41,19 @@ def pad_sequences(
     """
     for name, given in (("padding", padding), ("truncating", truncating)):
         if given not in ("pre", "post"):
-            raise ValueError(f"pad_sequences: {name}: expected 'pre' or 'post', got {given!r}")
+            raise ValueError(f"pad_sequences: {name}: expected 'pre' or 'post', got {short(given)}")
     if not hasattr(sequences, "__len__"):
         raise ValueError(f"pad_sequences: sequences: expected a list of sequences, got {type(sequences).__name__}")
     for i, s in enumerate(sequences):
         if not hasattr(s, "__len__"):
-            raise ValueError(f"pad_sequences: sequences: expected sequences, got {s!r} at position {i}")
+            raise ValueError(f"pad_sequences: sequences: expected sequences, got {short(s)} at position {i}")
     if maxlen is None:
         maxlen = max((len(s) for s in sequences), default=0)
     if not hasattr(maxlen, "__index__") or maxlen < 0:
-        raise ValueError(f"pad_sequences: maxlen: expected an integer >= 0, got {maxlen!r}")
+        raise ValueError(f"pad_sequences: maxlen: expected an integer >= 0, got {short(maxlen)}")
     dtype = np.dtype(dtype)
     if isinstance(value, str) and dtype.kind not in "OUS":
-        raise ValueError(f"pad_sequences: value: expected a number for dtype {dtype}, got {value!r}")
+        raise ValueError(f"pad_sequences: value: expected a number for dtype {dtype}, got {short(value)}")
     shape = next((np.asarray(s).shape[1:] for s in sequences if len(s)), ())
     rows = np.full((len(sequences), maxlen, *shape), value, dtype)
     for i, s in enumerate(sequences):
@@ -120,15 +121,21 @@ def timeseries_dataset_from_array(
         ("sequence_length", sequence_length), ("sequence_stride", sequence_stride), ("sampling_rate", sampling_rate),
     ):  # fmt: skip
         if not hasattr(given, "__index__") or not 1 <= given <= max(len(steps), 1):
-            raise ValueError(f"{what}: {name}: expected an integer from 1 to {len(steps)}, the steps, got {given!r}")
+            raise ValueError(
+                f"{what}: {name}: expected an integer from 1 to {len(steps)}, the steps, got {short(given)}"
+            )
     if batch_size is not None and (not hasattr(batch_size, "__index__") or batch_size < 1):
-        raise ValueError(f"{what}: batch_size: expected a positive integer or None, got {batch_size!r}")
+        raise ValueError(f"{what}: batch_size: expected a positive integer or None, got {short(batch_size)}")
     first = 0 if start_index is None else start_index
     end = len(steps) if end_index is None else end_index
     if not 0 <= first < len(steps):
-        raise ValueError(f"{what}: start_index: expected an integer from 0 to {len(steps) - 1}, got {start_index!r}")
+        raise ValueError(
+            f"{what}: start_index: expected an integer from 0 to {len(steps) - 1}, got {short(start_index)}"
+        )
     if not first < end <= len(steps):
-        raise ValueError(f"{what}: end_index: expected an integer from {first + 1} to {len(steps)}, got {end_index!r}")
+        raise ValueError(
+            f"{what}: end_index: expected an integer from {first + 1} to {len(steps)}, got {short(end_index)}"
+        )
     count = end - first - (sequence_length - 1) * sampling_rate
     wanted = None if targets is None else np.asarray(as_array(targets))
     if wanted is not None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import autograd as ag
+from ..._errors import short
 from ..._functional.elementwise import where
 from ..._functional.indexing import gather_rows
 from ..._functional.joining import cat
@@ -248,16 +249,16 @@ def pad_sequence(
     padding_side : {"right", "left"}
     """
     if padding_side not in ("right", "left"):
-        raise ValueError(f"pad_sequence: padding_side: expected 'right' or 'left', got {padding_side!r}")
+        raise ValueError(f"pad_sequence: padding_side: expected 'right' or 'left', got {short(padding_side)}")
     parts = list(sequences)
     if not parts:
         raise ValueError("pad_sequence: sequences: expected at least one, got none")
     t = max(p.shape[0] for p in parts)
     rows = []
     for p in parts:
-        short = t - p.shape[0]
-        if short:
-            fill = ag.wrap(np.full((short, *p.shape[1:]), padding_value, p.dtype))
+        missing = t - p.shape[0]
+        if missing:
+            fill = ag.wrap(np.full((missing, *p.shape[1:]), padding_value, p.dtype))
             p = _join([p, fill] if padding_side == "right" else [fill, p])
         rows.append(unsqueeze(p, 0 if batch_first else 1))
     return _join(rows, 0 if batch_first else 1)

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from ..._errors import short
 from .base import LRScheduler
 
 
@@ -67,7 +68,7 @@ class ChainedScheduler(LRScheduler):
 
     def step(self, epoch: int | None = None) -> None:
         if epoch is not None:
-            raise TypeError(f"ChainedScheduler: step: epoch: expected None, got {epoch!r}")
+            raise TypeError(f"ChainedScheduler: step: epoch: expected None, got {short(epoch)}")
         for scheduler in self._fn_schedulers:
             scheduler.step()
         self._last_lr = self._now()

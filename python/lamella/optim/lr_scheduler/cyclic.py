@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from ..._errors import short
 from .base import LRScheduler, per_group
 
 
@@ -73,10 +74,10 @@ class CyclicLR(_WithMomentum):
     ) -> None:
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
             raise ValueError(
-                f"CyclicLR: mode: expected 'triangular', 'triangular2', 'exp_range' or a scale_fn, got {mode!r}"
+                f"CyclicLR: mode: expected 'triangular', 'triangular2', 'exp_range' or a scale_fn, got {short(mode)}"
             )
         if scale_mode not in ("cycle", "iterations"):
-            raise ValueError(f"CyclicLR: scale_mode: expected 'cycle' or 'iterations', got {scale_mode!r}")
+            raise ValueError(f"CyclicLR: scale_mode: expected 'cycle' or 'iterations', got {short(scale_mode)}")
         self.optimizer = optimizer
         lows = per_group(optimizer, base_lr, "base_lr")
         if last_epoch == -1:
@@ -156,15 +157,15 @@ class OneCycleLR(_WithMomentum):
         last_epoch: int = -1,
     ) -> None:
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"OneCycleLR: anneal_strategy: expected 'cos' or 'linear', got {anneal_strategy!r}")
+            raise ValueError(f"OneCycleLR: anneal_strategy: expected 'cos' or 'linear', got {short(anneal_strategy)}")
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR: expected total_steps, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
         if isinstance(total_steps, bool) or int(total_steps) != total_steps or total_steps <= 0:
-            raise ValueError(f"OneCycleLR: total_steps: expected a positive integer, got {total_steps!r}")
+            raise ValueError(f"OneCycleLR: total_steps: expected a positive integer, got {short(total_steps)}")
         if not 0 <= pct_start <= 1:
-            raise ValueError(f"OneCycleLR: pct_start: expected a number in [0, 1], got {pct_start!r}")
+            raise ValueError(f"OneCycleLR: pct_start: expected a number in [0, 1], got {short(pct_start)}")
         self.optimizer = optimizer
         self.total_steps, self.pct_start, self.anneal_strategy = total_steps, pct_start, anneal_strategy
         self.max_lrs = [float(v) for v in per_group(optimizer, max_lr, "max_lr")]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from ..._errors import short
 from .base import LRScheduler, per_group
 
 
@@ -39,7 +40,7 @@ class StepLR(LRScheduler):
 
     def __init__(self, optimizer: Any, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         if step_size <= 0:
-            raise ValueError(f"StepLR: step_size: expected a positive number, got {step_size}")
+            raise ValueError(f"StepLR: step_size: expected a positive number, got {short(step_size)}")
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)

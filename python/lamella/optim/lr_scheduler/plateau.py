@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..._errors import short
 from .base import per_group
 
 
@@ -45,11 +46,11 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ) -> None:
         if factor >= 1.0:
-            raise ValueError(f"ReduceLROnPlateau: factor: expected a number below 1, got {factor}")
+            raise ValueError(f"ReduceLROnPlateau: factor: expected a number below 1, got {short(factor)}")
         if mode not in ("min", "max"):
-            raise ValueError(f"ReduceLROnPlateau: mode: expected 'min' or 'max', got {mode!r}")
+            raise ValueError(f"ReduceLROnPlateau: mode: expected 'min' or 'max', got {short(mode)}")
         if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"ReduceLROnPlateau: threshold_mode: expected 'rel' or 'abs', got {threshold_mode!r}")
+            raise ValueError(f"ReduceLROnPlateau: threshold_mode: expected 'rel' or 'abs', got {short(threshold_mode)}")
         self.optimizer = optimizer
         self.mode = mode
         self.factor = factor

@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import _rng
 from ... import autograd as ag
+from ..._errors import short
 from ._collate import default_collate, default_convert
 from ._workers import END, Workers
 from .dataset import IterableDataset, Subset, TensorDataset
@@ -91,11 +92,11 @@ class DataLoader(Generic[T]):
         in_order: bool = True,
     ) -> None:
         if not hasattr(num_workers, "__index__") or num_workers < 0:
-            raise ValueError(f"DataLoader: num_workers: expected an integer >= 0, got {num_workers!r}")
+            raise ValueError(f"DataLoader: num_workers: expected an integer >= 0, got {short(num_workers)}")
         if not isinstance(timeout, (int, float)) or not timeout >= 0:
-            raise ValueError(f"DataLoader: timeout: expected a number of seconds >= 0, got {timeout!r}")
+            raise ValueError(f"DataLoader: timeout: expected a number of seconds >= 0, got {short(timeout)}")
         if prefetch_factor is not None and (not hasattr(prefetch_factor, "__index__") or prefetch_factor < 1):
-            raise ValueError(f"DataLoader: prefetch_factor: expected a positive integer, got {prefetch_factor!r}")
+            raise ValueError(f"DataLoader: prefetch_factor: expected a positive integer, got {short(prefetch_factor)}")
         if num_workers == 0:
             for name, given in (
                 ("timeout", timeout),
@@ -134,7 +135,7 @@ class DataLoader(Generic[T]):
         elif batch_size is None and drop_last:
             raise ValueError("DataLoader: drop_last: needs a batch_size")
         elif batch_size is not None and (not hasattr(batch_size, "__index__") or batch_size < 1):
-            raise ValueError(f"DataLoader: batch_size: expected a positive integer or None, got {batch_size!r}")
+            raise ValueError(f"DataLoader: batch_size: expected a positive integer or None, got {short(batch_size)}")
         self.batch_size = batch_size
         if sampler is None and not self._streams:
             sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ... import _rng
+from ..._errors import short
 
 __all__ = [
     "BatchSampler",
@@ -163,7 +164,7 @@ class BatchSampler(Sampler[list[int]]):
 
     def __init__(self, sampler: Any, batch_size: int, drop_last: bool) -> None:
         if not hasattr(batch_size, "__index__") or isinstance(batch_size, bool) or batch_size <= 0:
-            raise ValueError(f"BatchSampler: batch_size: expected a positive integer, got {batch_size!r}")
+            raise ValueError(f"BatchSampler: batch_size: expected a positive integer, got {short(batch_size)}")
         self.sampler = sampler
         self.batch_size = int(batch_size)
         self.drop_last = bool(drop_last)
