@@ -191,7 +191,6 @@ def test_noise_of_rectangles(dtype):
 
 
 def test_bits_do_not_depend_on_threads():
-    before = lamella.get_num_threads()
     x = images(33, 40, 37, 3)
     runs = []
     for threads in (1, 2):
@@ -202,7 +201,6 @@ def test_bits_do_not_depend_on_threads():
             K.random_color(x, contrast=(0.5, 1.5), key=KEY),
             K.random_erasing(x, noise=1.0, key=KEY),
         ])  # fmt: skip
-    lamella.set_num_threads(before)
     for a, b in zip(*runs, strict=True):
         np.testing.assert_array_equal(a, b)
 

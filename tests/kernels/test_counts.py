@@ -111,17 +111,13 @@ def test_one_and_two_threads_agree():
     labels, predictions = (rng.integers(0, 5, 60_000) for _ in range(2))
     weight = rng.random(60_000).astype(np.float32)
     found = []
-    before = lamella.get_num_threads()
-    try:
-        for threads in (1, 2):
-            lamella.set_num_threads(threads)
-            found.append(
-                (
-                    K.threshold_counts(x, t, [0.2, 0.7], w, per_label=True),
-                    K.confusion_matrix(labels, predictions, 5, weight),
-                )
+    for threads in (1, 2):
+        lamella.set_num_threads(threads)
+        found.append(
+            (
+                K.threshold_counts(x, t, [0.2, 0.7], w, per_label=True),
+                K.confusion_matrix(labels, predictions, 5, weight),
             )
-    finally:
-        lamella.set_num_threads(before)
+        )
     for a, b in zip(*found, strict=True):
         np.testing.assert_array_equal(a, b)

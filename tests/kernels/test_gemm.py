@@ -183,27 +183,23 @@ def test_integers_are_exact() -> None:
 
 def test_thread_count_does_not_change_a_bit() -> None:
     rng = np.random.default_rng(7)
-    before = lamella.get_num_threads()
-    try:
-        # The last three: each thread packs for itself, over columns, over rows, over several k blocks.
-        large = [(512, 600, 400), (4, 2000, 900), (128, 128, 9000), (256, 256, 256), (500, 70, 1000), (64, 128, 784)]
-        for m, n, k in [*SHAPES, *large]:
-            a, b = matrix(rng, m, k, np.float32), matrix(rng, k, n, np.float32)
-            bt, bias = np.ascontiguousarray(b.T), b[0]
-            results = []
-            for threads in (1, 2, 3, 5):
-                lamella.set_num_threads(threads)
-                results.append((matmul(a, b), gemm(a, bt, trans_b=True, bias=bias, activation="relu")))
-            for other in results[1:]:
-                np.testing.assert_array_equal(results[0][0], other[0])
-                np.testing.assert_array_equal(results[0][1], other[1])
-        x, y = rng.standard_normal((7, 90, 80)).astype(np.float32), rng.standard_normal((7, 80, 70)).astype(np.float32)
-        lamella.set_num_threads(1)
-        one = matmul(x, y)
-        lamella.set_num_threads(2)
-        np.testing.assert_array_equal(one, matmul(x, y))
-    finally:
-        lamella.set_num_threads(before)
+    # The last three: each thread packs for itself, over columns, over rows, over several k blocks.
+    large = [(512, 600, 400), (4, 2000, 900), (128, 128, 9000), (256, 256, 256), (500, 70, 1000), (64, 128, 784)]
+    for m, n, k in [*SHAPES, *large]:
+        a, b = matrix(rng, m, k, np.float32), matrix(rng, k, n, np.float32)
+        bt, bias = np.ascontiguousarray(b.T), b[0]
+        results = []
+        for threads in (1, 2, 3, 5):
+            lamella.set_num_threads(threads)
+            results.append((matmul(a, b), gemm(a, bt, trans_b=True, bias=bias, activation="relu")))
+        for other in results[1:]:
+            np.testing.assert_array_equal(results[0][0], other[0])
+            np.testing.assert_array_equal(results[0][1], other[1])
+    x, y = rng.standard_normal((7, 90, 80)).astype(np.float32), rng.standard_normal((7, 80, 70)).astype(np.float32)
+    lamella.set_num_threads(1)
+    one = matmul(x, y)
+    lamella.set_num_threads(2)
+    np.testing.assert_array_equal(one, matmul(x, y))
 
 
 def test_errors() -> None:

@@ -254,38 +254,32 @@ def test_backward_float32(cell: str) -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_same_bits_for_any_number_of_threads(cell: str) -> None:
     rng = np.random.default_rng(8)
-    threads = lamella.get_num_threads()
-    try:
-        for n, t, features, h, attrs in [
-            (37, 9, 40, 70, {}),
-            (9, 5, 20, 130, {"bidirectional": True}),
-            (1, 6, 30, 600, {}),
-            (3, 4, 30, 410, {"bidirectional": True}),
-            (1, 4, 30, 600, {"reset_after": False}),
-            (1, 1, 300, 900, {}),
-            # Many steps of a row or three, in runs: the threads meet after each step.
-            (1, 150, 8, 200, {}),
-            (2, 70, 8, 161, {"reverse": True}),
-            (3, 50, 8, 130, {"reset_after": False}),
-        ]:
-            if "reset_after" in attrs and cell != "gru":
-                continue
-            weights = [
-                make_weights(rng, cell, n, features, h, np.float32) for _ in range(1 + ("bidirectional" in attrs))
-            ]
-            x = rng.standard_normal((n, t, features)).astype(np.float32)
-            inputs = arrays_of(x, weights, make_mask(rng, "lengths", n, t, False) if n > 1 else None)
-            grads = [rng.standard_normal(o.shape).astype(np.float32) for o in op(cell, attrs).forward(inputs)[0]]
-            results = []
-            for count in [1, 2, 3, 8]:
-                lamella.set_num_threads(count)
-                results.append(op(cell, attrs).forward(inputs)[0] + run_backward(cell, attrs, inputs, grads))
-            for other in results[1:]:
-                for a, b in zip(results[0], other, strict=True):
-                    if a is not None:
-                        np.testing.assert_array_equal(a, b)
-    finally:
-        lamella.set_num_threads(threads)
+    for n, t, features, h, attrs in [
+        (37, 9, 40, 70, {}),
+        (9, 5, 20, 130, {"bidirectional": True}),
+        (1, 6, 30, 600, {}),
+        (3, 4, 30, 410, {"bidirectional": True}),
+        (1, 4, 30, 600, {"reset_after": False}),
+        (1, 1, 300, 900, {}),
+        # Many steps of a row or three, in runs: the threads meet after each step.
+        (1, 150, 8, 200, {}),
+        (2, 70, 8, 161, {"reverse": True}),
+        (3, 50, 8, 130, {"reset_after": False}),
+    ]:
+        if "reset_after" in attrs and cell != "gru":
+            continue
+        weights = [make_weights(rng, cell, n, features, h, np.float32) for _ in range(1 + ("bidirectional" in attrs))]
+        x = rng.standard_normal((n, t, features)).astype(np.float32)
+        inputs = arrays_of(x, weights, make_mask(rng, "lengths", n, t, False) if n > 1 else None)
+        grads = [rng.standard_normal(o.shape).astype(np.float32) for o in op(cell, attrs).forward(inputs)[0]]
+        results = []
+        for count in [1, 2, 3, 8]:
+            lamella.set_num_threads(count)
+            results.append(op(cell, attrs).forward(inputs)[0] + run_backward(cell, attrs, inputs, grads))
+        for other in results[1:]:
+            for a, b in zip(results[0], other, strict=True):
+                if a is not None:
+                    np.testing.assert_array_equal(a, b)
 
 
 def test_same_bits_beside_another_caller() -> None:

@@ -129,17 +129,13 @@ def test_matmul_gradients(ba: tuple[int, ...], bb: tuple[int, ...], ta: bool, tb
 
 
 def test_gradients_do_not_depend_on_threads() -> None:
-    before = lamella.get_num_threads()
     results = []
-    try:
-        for threads in (1, 2):
-            lamella.set_num_threads(threads)
-            x, w, b, g = arrays(10, (3000, 90), (90, 70), (70,), (3000, 70), dtype=np.float32)
-            o = op("dense", {"activation": "tanh"})
-            outputs, saved = o.forward([x, w, b], training=True)
-            results.append([*outputs, *o.backward([x, w, b], outputs, saved, [g], [True] * 3)])
-    finally:
-        lamella.set_num_threads(before)
+    for threads in (1, 2):
+        lamella.set_num_threads(threads)
+        x, w, b, g = arrays(10, (3000, 90), (90, 70), (70,), (3000, 70), dtype=np.float32)
+        o = op("dense", {"activation": "tanh"})
+        outputs, saved = o.forward([x, w, b], training=True)
+        results.append([*outputs, *o.backward([x, w, b], outputs, saved, [g], [True] * 3)])
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 

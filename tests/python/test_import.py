@@ -15,7 +15,7 @@ def run(code):
 
 def test_import_is_lazy():
     loaded = run("import sys, lamella; print([m for m in sys.modules if m.startswith('lamella.')])")
-    assert set(eval(loaded)) <= {"lamella._config", "lamella._cpu", "lamella._threadpoolctl"}
+    assert set(eval(loaded)) <= {"lamella._config", "lamella._cpu", "lamella._errors", "lamella._threadpoolctl"}
 
 
 def test_submodules_on_first_use():

@@ -96,14 +96,10 @@ def test_plan_and_eager_agree(model_of):
 
 
 def test_same_bits_for_one_and_two_threads():
-    before = lamella.get_num_threads()
     results = []
-    try:
-        for threads in (1, 2):
-            lamella.set_num_threads(threads)
-            results.append(train(dropout_net, False))
-    finally:
-        lamella.set_num_threads(before)
+    for threads in (1, 2):
+        lamella.set_num_threads(threads)
+        results.append(train(dropout_net, False))
     for a, b in zip(results[0][1] + [results[0][2]], results[1][1] + [results[1][2]], strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -112,6 +112,7 @@ def test_truncated_files(tmp_path, cut):
 
 
 def with_description(path, change):
+    """The file with its description changed."""
     tensors, metadata = _cpu.safetensors_read(str(path))
     description = json.loads(metadata["lamella"])
     change(description)
@@ -257,14 +258,6 @@ def test_what_has_no_name_is_not_saved_and_that_is_said(tmp_path):
     assert models.load_model(tmp_path / "m.safetensors").predict(np.zeros((1, 8, 8, 1), np.float32)).shape == (1, 3)
 
 
-def rewritten(path, change):
-    """The file with its description changed."""
-    tensors, metadata = _cpu.safetensors_read(str(path))
-    description = json.loads(metadata["lamella"])
-    change(description)
-    _cpu.safetensors_write(str(path), tensors, {"lamella": json.dumps(description)})
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -284,7 +277,7 @@ def test_hostile_descriptions_are_value_errors(tmp_path, change):
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     path = tmp_path / "m.safetensors"
     model.save(path)
-    rewritten(path, change)
+    with_description(path, change)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises((ValueError, UserWarning), match=r"m\.safetensors"):
