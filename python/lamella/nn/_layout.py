@@ -69,3 +69,23 @@ def single(value: Any, op: str, argument: str, least: int = 0) -> int:
     if len(items) != 1 or not hasattr(items[0], "__index__") or int(items[0]) < least:
         raise ValueError(f"{op}: {argument}: expected an integer >= {least}, got {short(value)}")
     return int(items[0])
+
+
+def numbers(dims: int, value: Any, op: str, argument: str, least: int = 0) -> Any:
+    """One integer for each of the axes that an op runs over, as ops want them: two as a pair, one bare."""
+    return (pair if dims == 2 else single)(value, op, argument, least)
+
+
+def sizes(dims: int, value: Any, op: str, argument: str, least: int = 0) -> tuple[int, ...]:
+    """The same as a tuple."""
+    return pair(value, op, argument, least) if dims == 2 else (single(value, op, argument, least),)
+
+
+def to_last(dims: int, x: Tensor) -> Tensor:
+    """(n, c, ...) over `dims` axes as (n, ..., c)."""
+    return to_nhwc(x) if dims == 2 else to_nwc(x)
+
+
+def from_last(dims: int, x: Tensor) -> Tensor:
+    """(n, ..., c) over `dims` axes as (n, c, ...)."""
+    return from_nhwc(x) if dims == 2 else from_nwc(x)

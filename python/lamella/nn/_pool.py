@@ -9,7 +9,7 @@ from .._errors import refuse, short
 from .._functional import elementwise as e
 from .._functional.layers import pool as _pool
 from .._functional.shape import squeeze, unsqueeze
-from ._layout import from_nhwc, from_nwc, pair, single, to_nhwc, to_nwc
+from ._layout import from_last, numbers, pair, single, sizes, to_last
 from ._unpool import places_of_maxima
 
 __all__ = [
@@ -34,18 +34,31 @@ def _run(op: str, dims: int, x: Tensor, **attrs: Any) -> Tensor:
         return squeeze(_run(op, dims, unsqueeze(x, 0), **attrs), 0)
     if len(x.shape) != dims + 2:
         raise ValueError(f"{op}: input: expected {dims + 1} or {dims + 2} dimensions, got shape {x.shape}")
-    if dims == 2:
-        return from_nhwc(_pool(op, to_nhwc(x), **attrs))
-    return from_nwc(_pool(op, to_nwc(x), **attrs))
+    return from_last(dims, _pool(op, to_last(dims, x), **attrs))
 
 
-def _max_pool(dims: int, x: Tensor, return_indices: bool, **attrs: Any) -> Any:
+def _windows(op: str, dims: int, kernel_size: Any, stride: Any, padding: Any) -> dict[str, Any]:
+    """Windows that lie side by side unless a stride is given."""
+    window = numbers(dims, kernel_size, op, "kernel_size", 1)
+    return {
+        "window": window,
+        "stride": window if stride is None else numbers(dims, stride, op, "stride", 1),
+        "padding": numbers(dims, padding, op, "padding"),
+    }
+
+
+def _max_pool(
+    dims: int, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+    return_indices: bool,
+) -> Any:  # fmt: skip
     name = f"max_pool{dims}d"
+    attrs = _windows(name, dims, kernel_size, stride, padding)
+    attrs |= {"dilation": numbers(dims, dilation, name, "dilation", 1), "ceil_mode": ceil_mode}
     y = _run(name, dims, x, **attrs)
     if not return_indices:
         return y
     batch = x if len(x.shape) == dims + 2 else unsqueeze(x, 0)
-    places = places_of_maxima((to_nhwc if dims == 2 else to_nwc)(batch), **attrs, dims=dims)
+    places = places_of_maxima(to_last(dims, batch), **attrs, dims=dims)
     return y, places if batch is x else squeeze(places, 0)
 
 
@@ -59,18 +72,7 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Any:
     """The maximum over windows of (n, c, h, w), and with `return_indices` where in h * w each was."""
-    op = "max_pool2d"
-    window = pair(kernel_size, op, "kernel_size", 1)
-    return _max_pool(
-        2,
-        input,
-        return_indices,
-        window=window,
-        stride=window if stride is None else pair(stride, op, "stride", 1),
-        padding=pair(padding, op, "padding"),
-        dilation=pair(dilation, op, "dilation", 1),
-        ceil_mode=ceil_mode,
-    )
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool1d(
@@ -83,18 +85,7 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """The maximum over windows of (n, c, w), and with `return_indices` where in w each was."""
-    op = "max_pool1d"
-    window = single(kernel_size, op, "kernel_size", 1)
-    return _max_pool(
-        1,
-        input,
-        return_indices,
-        window=window,
-        stride=window if stride is None else single(stride, op, "stride", 1),
-        padding=single(padding, op, "padding"),
-        dilation=single(dilation, op, "dilation", 1),
-        ceil_mode=ceil_mode,
-    )
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def avg_pool2d(
@@ -107,19 +98,9 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """The average over windows of (n, c, h, w)."""
-    op = "avg_pool2d"
-    window = pair(kernel_size, op, "kernel_size", 1)
-    return _run(
-        op,
-        2,
-        input,
-        window=window,
-        stride=window if stride is None else pair(stride, op, "stride", 1),
-        padding=pair(padding, op, "padding"),
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-        divisor=divisor_override,
-    )
+    windows = _windows("avg_pool2d", 2, kernel_size, stride, padding)
+    more = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad, "divisor": divisor_override}
+    return _run("avg_pool2d", 2, input, **windows, **more)
 
 
 def avg_pool1d(
@@ -131,18 +112,9 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """The average over windows of (n, c, w)."""
-    op = "avg_pool1d"
-    window = single(kernel_size, op, "kernel_size", 1)
-    return _run(
-        op,
-        1,
-        input,
-        window=window,
-        stride=window if stride is None else single(stride, op, "stride", 1),
-        padding=single(padding, op, "padding"),
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-    )
+    windows = _windows("avg_pool1d", 1, kernel_size, stride, padding)
+    more = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
+    return _run("avg_pool1d", 1, input, **windows, **more)
 
 
 def _sizes(output_size: Any, op: str) -> tuple[int, int]:
@@ -180,7 +152,7 @@ def _lp_pool(pool: Any, dims: int, x: Tensor, norm_type: float, kernel_size: Any
     p = float(norm_type)
     if not p > 0:
         raise ValueError(f"{name}: norm_type: expected a positive number, got {short(norm_type)}")
-    window = pair(kernel_size, name, "kernel_size", 1) if dims == 2 else (single(kernel_size, name, "kernel_size", 1),)
+    window = sizes(dims, kernel_size, name, "kernel_size", 1)
     # Means of cut-off windows times the whole window's size, as in PyTorch.
     mean = pool(e.pow(x, p), kernel_size, stride, 0, ceil_mode)
     return e.pow(e.mul(e.mul(e.sign(mean), e.relu(e.abs(mean))), math.prod(window)), 1.0 / p)

@@ -11,7 +11,7 @@ from .. import autograd as ag
 from .._function import Function
 from .._functional.shape import squeeze, unsqueeze
 from .._kernels._call import op as make_op
-from ._layout import pair, single
+from ._layout import sizes
 
 __all__ = ["max_unpool1d", "max_unpool2d"]
 
@@ -67,13 +67,9 @@ def _unpool(
         raise ValueError(f"{name}: input: expected {dims + 1} or {dims + 2} dimensions, got shape {tuple(x.shape)}")
     if tuple(places.shape) != tuple(x.shape):
         raise ValueError(f"{name}: indices: expected shape {tuple(x.shape)}, got {tuple(places.shape)}")
-
-    def sizes(value: Any, argument: str, least: int) -> tuple[int, ...]:
-        return pair(value, name, argument, least) if dims == 2 else (single(value, name, argument, least),)
-
-    window = sizes(kernel_size, "kernel_size", 1)
-    step = window if stride is None else sizes(stride, "stride", 1)
-    around = sizes(padding, "padding", 0)
+    window = sizes(dims, kernel_size, name, "kernel_size", 1)
+    step = window if stride is None else sizes(dims, stride, name, "stride", 1)
+    around = sizes(dims, padding, name, "padding")
     usual = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(x.shape[2:], step, around, window, strict=True)]
     size = tuple(usual)
     if output_size is not None:

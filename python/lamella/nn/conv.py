@@ -8,7 +8,7 @@ from typing import Any
 from .._errors import short
 from . import functional as F
 from . import init
-from ._layout import pair, single
+from ._layout import sizes
 from .linear import new_parameter, positive
 from .module import Module
 
@@ -47,18 +47,14 @@ class _Conv(Module):
                 f"{name}: groups: expected a divisor of {in_channels} and {out_channels} channels, got {groups}"
             )
 
-        def sizes(value: Any, argument: str, least: int) -> tuple[int, ...]:
-            if self._dims == 2:
-                return pair(value, name, argument, least)
-            return (single(value, name, argument, least),)
-
+        dims = self._dims
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = sizes(kernel_size, "kernel_size", 1)
-        self.stride = sizes(stride, "stride", 1)
-        self.padding = padding if isinstance(padding, str) else sizes(padding, "padding", 0)
-        self.output_padding = sizes(output_padding, "output_padding", 0)
-        self.dilation = sizes(dilation, "dilation", 1)
+        self.kernel_size = sizes(dims, kernel_size, name, "kernel_size", 1)
+        self.stride = sizes(dims, stride, name, "stride", 1)
+        self.padding = padding if isinstance(padding, str) else sizes(dims, padding, name, "padding")
+        self.output_padding = sizes(dims, output_padding, name, "output_padding")
+        self.dilation = sizes(dims, dilation, name, "dilation", 1)
         self.groups = groups
         self.padding_mode = padding_mode
         outer, inner = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)

@@ -22,7 +22,7 @@ from ._activation import *  # noqa: F403
 from ._attention import scaled_dot_product_attention
 from ._features import *  # noqa: F403
 from ._image import *  # noqa: F403
-from ._layout import channels_last, from_nhwc, from_nwc, pair, single, to_nhwc, to_nwc
+from ._layout import channels_last, from_last, numbers, sizes, to_last
 from ._losses import *  # noqa: F403
 from ._norm import *  # noqa: F403
 from ._pool import *  # noqa: F403
@@ -61,8 +61,7 @@ Tensor = Any
 # --- dense layers and convolutions -------------------------------------------------------------------------------
 
 _MATRIX = (1, 0)
-_KERNEL2D = (2, 3, 1, 0)  # (oc, c, kh, kw) as (kh, kw, c, oc)
-_KERNEL1D = (2, 1, 0)
+_KERNELS = {2: (2, 3, 1, 0), 1: (2, 1, 0)}  # (oc, c, kh, kw) as (kh, kw, c, oc)
 _dense_op = None
 
 
@@ -80,7 +79,30 @@ def _padding(padding: Any, dims: int, op: str) -> Any:
         if padding not in ("same", "valid"):
             raise ValueError(f"{op}: padding: expected 'same', 'valid' or integers, got {short(padding)}")
         return padding
-    return pair(padding, op, "padding") if dims == 2 else single(padding, op, "padding")
+    return numbers(dims, padding, op, "padding")
+
+
+def _conv(
+    op: str, dims: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+    groups: int, output_padding: Any = None,
+) -> Tensor:  # fmt: skip
+    """A convolution of (n, c, ...) over `dims` axes; with `output_padding` its adjoint."""
+    if len(input.shape) == dims + 1:
+        more = bias, stride, padding, dilation, groups, output_padding
+        return _conv(op, dims, unsqueeze(input, 0), weight, *more)[0]
+    forward = output_padding is None
+    if forward and padding == "same" and sizes(dims, stride, op, "stride", 1) != (1,) * dims:
+        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {short(stride)}")
+    conv_op = _layers.conv_op(
+        f"conv{dims}d" if forward else f"conv{dims}d_transpose",
+        numbers(dims, stride, op, "stride", 1),
+        _padding(padding, dims, op) if forward else numbers(dims, padding, op, "padding"),
+        numbers(dims, dilation, op, "dilation", 1),
+        groups,
+        output_padding=None if forward else numbers(dims, output_padding, op, "output_padding"),
+    )
+    y = ag.apply(conv_op, to_last(dims, input), permute(weight, _KERNELS[dims]), bias)
+    return from_last(dims, y)
 
 
 def conv2d(
@@ -93,19 +115,7 @@ def conv2d(
     groups: int = 1,
 ) -> Tensor:
     """2-D convolution of (n, c, h, w) with weight (oc, c / groups, kh, kw)."""
-    if len(input.shape) == 3:
-        return conv2d(unsqueeze(input, 0), weight, bias, stride, padding, dilation, groups)[0]
-    op = "conv2d"
-    if padding == "same" and pair(stride, op, "stride", 1) != (1, 1):
-        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {short(stride)}")
-    conv_op = _layers.conv_op(
-        op,
-        pair(stride, op, "stride", 1),
-        _padding(padding, 2, op),
-        pair(dilation, op, "dilation", 1),
-        groups,
-    )
-    return from_nhwc(ag.apply(conv_op, to_nhwc(input), permute(weight, _KERNEL2D), bias))
+    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv1d(
@@ -118,19 +128,7 @@ def conv1d(
     groups: int = 1,
 ) -> Tensor:
     """1-D convolution of (n, c, w) with weight (oc, c / groups, kw)."""
-    if len(input.shape) == 2:
-        return conv1d(unsqueeze(input, 0), weight, bias, stride, padding, dilation, groups)[0]
-    op = "conv1d"
-    if padding == "same" and single(stride, op, "stride", 1) != 1:
-        raise ValueError(f"{op}: padding: 'same' needs stride 1, got {short(stride)}")
-    conv_op = _layers.conv_op(
-        op,
-        single(stride, op, "stride", 1),
-        _padding(padding, 1, op),
-        single(dilation, op, "dilation", 1),
-        groups,
-    )
-    return from_nwc(ag.apply(conv_op, to_nwc(input), permute(weight, _KERNEL1D), bias))
+    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
 def conv_transpose2d(
@@ -144,18 +142,7 @@ def conv_transpose2d(
     dilation: Any = 1,
 ) -> Tensor:
     """The adjoint of conv2d: (n, c, h, w) with weight (c, oc / groups, kh, kw)."""
-    if len(input.shape) == 3:
-        return conv_transpose2d(unsqueeze(input, 0), weight, bias, stride, padding, output_padding, groups, dilation)[0]
-    op = "conv_transpose2d"
-    conv_op = _layers.conv_op(
-        "conv2d_transpose",
-        pair(stride, op, "stride", 1),
-        pair(padding, op, "padding"),
-        pair(dilation, op, "dilation", 1),
-        groups,
-        output_padding=pair(output_padding, op, "output_padding"),
-    )
-    return from_nhwc(ag.apply(conv_op, to_nhwc(input), permute(weight, _KERNEL2D), bias))
+    return _conv("conv_transpose2d", 2, input, weight, bias, stride, padding, dilation, groups, output_padding)
 
 
 def conv_transpose1d(
@@ -169,18 +156,7 @@ def conv_transpose1d(
     dilation: Any = 1,
 ) -> Tensor:
     """The adjoint of conv1d: (n, c, w) with weight (c, oc / groups, kw)."""
-    if len(input.shape) == 2:
-        return conv_transpose1d(unsqueeze(input, 0), weight, bias, stride, padding, output_padding, groups, dilation)[0]
-    op = "conv_transpose1d"
-    conv_op = _layers.conv_op(
-        "conv1d_transpose",
-        single(stride, op, "stride", 1),
-        single(padding, op, "padding"),
-        single(dilation, op, "dilation", 1),
-        groups,
-        output_padding=single(output_padding, op, "output_padding"),
-    )
-    return from_nwc(ag.apply(conv_op, to_nwc(input), permute(weight, _KERNEL1D), bias))
+    return _conv("conv_transpose1d", 1, input, weight, bias, stride, padding, dilation, groups, output_padding)
 
 
 # --- normalisation, dropout --------------------------------------------------------------------------------------

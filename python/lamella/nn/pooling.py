@@ -6,7 +6,7 @@ from typing import Any
 
 from .._errors import refuse
 from . import functional as F
-from ._layout import pair, single
+from ._layout import sizes
 from .module import Module
 
 __all__ = [
@@ -29,7 +29,7 @@ def _check(owner: Module, dims: int, least: int, **values: Any) -> None:
     """Check sizes of windows as the functions will; None stands for a default."""
     for name, value in values.items():
         if value is not None:
-            (pair if dims == 2 else single)(value, type(owner).__name__, name, least)
+            sizes(dims, value, type(owner).__name__, name, least)
 
 
 class _MaxPool(Module):
