@@ -18,7 +18,8 @@ from ._errors import short
 from ._snapshot import FitState, random_state, set_random_state
 from ._steps import Steps
 from ._training import Engine, EpochRunner, warn_not_finite
-from .layers.base import KerasTensor, flatten
+from .layers._structures import flatten
+from .layers._symbolic import KerasTensor
 from .nn.module import structure_clock
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from . import _saving
-from .layers.base import InputLayer, KerasTensor, Layer, flatten, map_structure
+from .layers._structures import flatten, map_structure
+from .layers._symbolic import KerasTensor
+from .layers.base import Layer
+from .layers.input import InputLayer
 
 
 class Functional:

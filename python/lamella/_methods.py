@@ -418,11 +418,11 @@ class TensorMethods:
 
     def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """self += alpha * other."""
-        return F.inplace(self, F.add, other if alpha == 1 else F.mul(other, alpha))
+        return F.inplace(self, F.add, other if alpha == 1 else other * alpha)
 
     def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """self -= alpha * other."""
-        return F.inplace(self, F.sub, other if alpha == 1 else F.mul(other, alpha))
+        return F.inplace(self, F.sub, other if alpha == 1 else other * alpha)
 
     def mul_(self, other: Any) -> Tensor:
         """self *= other."""
@@ -464,11 +464,11 @@ class TensorMethods:
 
     def add(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """self + alpha * other."""
-        return F.add(self, other if alpha == 1 else F.mul(other, alpha))
+        return F.add(self, other if alpha == 1 else other * alpha)
 
     def sub(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """self - alpha * other."""
-        return F.sub(self, other if alpha == 1 else F.mul(other, alpha))
+        return F.sub(self, other if alpha == 1 else other * alpha)
 
     def mul(self, other: Any) -> Tensor:
         """self * other."""

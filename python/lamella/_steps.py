@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import metrics as _metrics
-from .layers.base import Layer, _phases, flatten
+from .layers._phase import phases
+from .layers._structures import flatten
+from .layers.base import Layer
 from .utils import unpack_x_y_sample_weight
 
 if TYPE_CHECKING:
@@ -64,9 +66,9 @@ class Steps(Layer):
         x, y, y_pred, sample_weight : Tensor, or list or dict of them
         training : bool
         """
-        self._engine._masks = list(_phases.now.output_masks)
+        self._engine._masks = list(phases.now.output_masks)
         targets = [] if y is None else flatten(self._ordered(y))
-        return self._engine.loss(targets, flatten(y_pred), sample_weight, list(_phases.now.losses or []))
+        return self._engine.loss(targets, flatten(y_pred), sample_weight, list(phases.now.losses or []))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Count a batch in the metrics and give their values; may be overridden."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ._errors import short
-from .layers.base import KerasTensor, flatten
+from .layers._structures import flatten
+from .layers._symbolic import KerasTensor
 
 __all__ = ["model_html", "module_html", "print_summary"]
 

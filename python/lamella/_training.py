@@ -17,7 +17,8 @@ from ._metrics.base import is_native, sums_plainly
 from ._snapshot import FitState, set_metric_states
 from ._trace import NotTraceable, Symbol, Tracer
 from .autograd import Tensor, as_array, no_grad, wrap
-from .layers.base import _phases, flatten
+from .layers._phase import phases
+from .layers._structures import flatten
 from .nn.module import structure_clock
 
 # fit comes up from native code at least this often, for progress bars and Ctrl-C.
@@ -154,13 +155,13 @@ class Engine:
 
     def forward(self, x: Sequence[Tensor], training: bool) -> tuple[list[Tensor], list[Tensor]]:
         """(outputs, activity penalties)."""
-        before, _phases.now.losses = _phases.now.losses, []
+        before, phases.now.losses = phases.now.losses, []
         try:
             outputs = flatten(self.model(x[0] if len(x) == 1 else list(x), training=training))
-            self._masks = list(_phases.now.output_masks)
-            return outputs, _phases.now.losses
+            self._masks = list(phases.now.output_masks)
+            return outputs, phases.now.losses
         finally:
-            _phases.now.losses = before
+            phases.now.losses = before
 
     def step_loss(
         self, x: Sequence[Tensor], y: Sequence[Tensor], outputs: Sequence[Tensor], weight: Any,
@@ -170,14 +171,14 @@ class Engine:
         self._parts_of_loss = []
         if not self.written("compute_loss"):
             return self.loss(y, outputs, weight, penalties)
-        before, _phases.now.losses = _phases.now.losses, penalties
+        before, phases.now.losses = phases.now.losses, penalties
         try:
             return self.model.compute_loss(  # type: ignore[no-any-return]
                 x=_one_or_list(list(x)), y=_one_or_list(list(y)) if y else None, y_pred=_one_or_list(list(outputs)),
                 sample_weight=weight, training=training,
             )  # fmt: skip
         finally:
-            _phases.now.losses = before
+            phases.now.losses = before
 
     def loss(self, y: Sequence[Tensor], outputs: Sequence[Tensor], weight: Any, penalties: list[Tensor]) -> Tensor:
         """The scalar that training minimises."""
@@ -475,12 +476,12 @@ class Engine:
         for s in range(steps):
             rows: Any = slice(begin + s * batch, begin + (s + 1) * batch)
             part = data.take(rows if order is None else order[rows])
-            outer, _phases.now.losses = _phases.now.losses, []
+            outer, phases.now.losses = phases.now.losses, []
             try:
                 with nullcontext() if training else no_grad():
                     found = step(part.structure(self.model.compute_dtype))
             finally:
-                _phases.now.losses = outer
+                phases.now.losses = outer
             if not isinstance(found, dict):
                 raise TypeError(
                     f"{type(self.model).__name__}: {'train_step' if training else 'test_step'}: expected a dict of "

@@ -16,7 +16,11 @@ from ._fit import Trainable
 from ._functional_model import Functional, layer_config
 from ._trace import NotTraceable, Tracer
 from ._training import Engine, symbol_ids
-from .layers.base import InputLayer, KerasTensor, Layer, adopt, keep_masks, loading, unique_name
+from .layers._names import adopt, unique_name
+from .layers._phase import keep_masks, loading
+from .layers._symbolic import KerasTensor
+from .layers.base import Layer
+from .layers.input import InputLayer
 from .nn.module import structure_clock
 
 __all__ = ["Model", "Sequential", "load_model"]

@@ -183,7 +183,7 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
     """
     new = tuple(shape)
     if x._phys is not None:
-        x = _without_order(x, new)
+        x = _without_order(x)
     if x._data is None:
         return x if new == x.shape else ag.apply(_reshape_op(new), x)
     try:
@@ -194,7 +194,7 @@ def reshape(x: Tensor, shape: Sequence[int]) -> Tensor:
     return ag.apply_view(x, data, _ReshapeBackward(x._data.shape))
 
 
-def _without_order(x: Tensor, new: tuple[int, ...]) -> Tensor:
+def _without_order(x: Tensor) -> Tensor:
     """A tensor with the elements of permuted `x` in the same order, in C order in memory if that needs no copy."""
     source, perm = x._phys
     long = [p for p in perm if source.shape[p] != 1]

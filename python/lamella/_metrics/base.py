@@ -11,7 +11,7 @@ from .. import functional as F
 from .. import initializers
 from .._loss_base import Loss, NativeLoss, align_weight, as_float, float_dtype, prediction, tensor_like
 from ..autograd import Tensor, as_array, no_grad, wrap, written
-from ..layers.base import snake_case
+from ..layers._names import snake_case
 
 # What a batch contributes to a sum: a tensor, or a number that is the same for every batch of that size.
 Term = Any

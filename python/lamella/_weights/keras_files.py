@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from .._saving import replacing
-from ..layers.base import Layer, snake_case
+from ..layers._names import snake_case
+from ..layers.base import Layer
 from ..layers.rnn_cells import StackedRNNCells
 
 __all__ = ["is_keras_file", "load_weights", "save_weights"]

@@ -14,6 +14,7 @@ import numpy as np
 from .. import layers
 from .._errors import short
 from ..autograd import as_array
+from ..layers._structures import flatten
 from ..models import Model
 from . import _pretrained, imagenet_utils
 from .imagenet_utils import MEAN_BGR, TORCH_MEAN, TORCH_STD
@@ -97,7 +98,7 @@ def _sources(tensor: Any) -> Any:
         if t.call is None or isinstance(t.layer, layers.InputLayer):
             found[id(t)] = t
         else:
-            stack += [a for a in layers.base.flatten([list(t.call.args), t.call.kwargs])
+            stack += [a for a in flatten([list(t.call.args), t.call.kwargs])
                       if isinstance(a, layers.KerasTensor)]  # fmt: skip
     inputs = list(found.values())
     return inputs[0] if len(inputs) == 1 else inputs

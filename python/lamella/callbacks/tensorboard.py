@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from .._errors import refuse, short
-from ..layers.base import flatten
+from ..layers._structures import flatten
 from ._events import EventWriter
 from .base import Callback
 

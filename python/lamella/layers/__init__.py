@@ -1,5 +1,6 @@
 """Layers in Keras' idiom."""
 
+from ._symbolic import KerasTensor
 from .activation import *  # noqa: F403
 from .activation import __all__ as _activation
 from .attention import *  # noqa: F403
@@ -7,11 +8,12 @@ from .attention import __all__ as _attention
 from .audio import MelSpectrogram
 from .augmentation import *  # noqa: F403
 from .augmentation import __all__ as _augmentation
-from .base import Input, InputLayer, KerasTensor, Layer
+from .base import Layer
 from .convolution import *  # noqa: F403
 from .convolution import __all__ as _convolution
 from .core import *  # noqa: F403
 from .core import __all__ as _core
+from .input import Input, InputLayer
 from .merge import *  # noqa: F403
 from .merge import __all__ as _merge
 from .normalization import *  # noqa: F403

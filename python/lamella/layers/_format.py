@@ -7,7 +7,7 @@ from typing import Any
 from .._errors import short
 from .._functional.shape import permute
 from ..nn._layout import channels_last as _moved
-from .base import pair, positive
+from ._arguments import pair, positive
 
 __all__ = ["channel_axis", "channels_first", "checked_format", "checked_padding", "from_last", "sizes", "to_last"]
 

@@ -12,7 +12,10 @@ import numpy as np
 
 from .._trace import NotTraceable, Tracer
 from ..autograd import no_grad, wrap
-from .base import KerasTensor, Layer, _phases, map_structure
+from ._phase import phases
+from ._structures import map_structure
+from ._symbolic import KerasTensor
+from .base import Layer
 
 # Two sizes for each unknown dimension; what differs between the two runs is unknown in the output.
 _BATCHES, _LENGTHS = (2, 3), (37, 43)
@@ -37,8 +40,8 @@ def _run_symbols(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], tr
 
 def output_specs(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """(shape, dtype) of the output, or nested lists of them, for a call with KerasTensors among its arguments."""
-    losses, _phases.now.losses = _phases.now.losses, []
-    before, _phases.now.shapes_only = _phases.now.shapes_only, True
+    losses, phases.now.losses = phases.now.losses, []
+    before, phases.now.shapes_only = phases.now.shapes_only, True
     try:
         try:
             first, second = (_run_symbols(layer, args, kwargs, trial) for trial in (0, 1))
@@ -49,7 +52,7 @@ def output_specs(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
                     for trial in (0, 1)
                 )
     finally:
-        _phases.now.losses, _phases.now.shapes_only = losses, before
+        phases.now.losses, phases.now.shapes_only = losses, before
     return _joined(first, second)
 
 

@@ -10,7 +10,8 @@ from .. import activations
 from .._functional import elementwise as e
 from .._functional.shape import permute
 from ..autograd import Tensor
-from .base import Layer, integers, number
+from ._arguments import integers, number
+from .base import Layer
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
 

@@ -14,7 +14,9 @@ from .._functional.attention import attention
 from .._functional.layers import dense
 from .._functional.masks import both, counting
 from ..autograd import Tensor
-from .base import Layer, flatten, fraction, positive
+from ._arguments import fraction, positive
+from ._structures import flatten
+from .base import Layer
 from .regularization import checked_seed
 
 __all__ = ["AdditiveAttention", "Attention", "MultiHeadAttention"]

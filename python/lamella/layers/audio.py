@@ -10,7 +10,8 @@ import numpy as np
 from .. import audio
 from .._errors import short
 from ..autograd import Tensor, wrap
-from .base import Layer, number, positive
+from ._arguments import number, positive
+from .base import Layer
 
 __all__ = ["MelSpectrogram"]
 

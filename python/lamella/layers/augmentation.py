@@ -13,7 +13,9 @@ from .._errors import short
 from .._kernels._call import op
 from .._trace import NotTraceable, Symbol
 from ..autograd import Tensor, apply, as_array, wrap
-from .base import Layer, _phases, number, positive
+from ._arguments import number, positive
+from ._phase import phases
+from .base import Layer
 from .preprocessing import center_window, channels_last, images, resize_images
 
 __all__ = [
@@ -66,7 +68,7 @@ class RandomImageLayer(Layer):
         self.seed = _seed(seed, type(self).__name__)
 
     def call(self, inputs: Tensor, training: bool = True) -> Tensor:
-        if not (training or not _phases.now.decided):
+        if not (training or not phases.now.decided):
             return self._at_rest(inputs)
         return images(self.name, inputs, self._change)
 
@@ -434,7 +436,7 @@ class _Mixing(RandomImageLayer):
         if "images" not in data or known:
             raise ValueError(f"{self.name}: inputs: expected 'images' and 'labels', got {', '.join(map(str, data))}")
         batch = {name: self._to_tensor(value) for name, value in data.items()}
-        if training is False or (training is None and _phases.now.decided and not _phases.now.training):
+        if training is False or (training is None and phases.now.decided and not phases.now.training):
             return batch
         images, share, order = self._mix(batch["images"])
         mixed = {"images": images}

@@ -1,4 +1,4 @@
-"""Layer: a Module in Keras' idiom, built at its first call; KerasTensor: what functional models are made of."""
+"""Layer: a Module in Keras' idiom, built at its first call."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import functools
 import inspect
 import itertools
 import math
-import re
-import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,239 +19,16 @@ from .._suggest import unknown_name
 from ..autograd import Tensor, as_array, wrap
 from ..nn.module import Module, structure_changed
 from ..nn.parameter import Parameter, traced
+from ._arguments import sample_shape
+from ._names import snake_case, unique_name
+from ._phase import keep_masks, phases
+from ._structures import flatten, map_structure, map_structure_shape
+from ._symbolic import Call, KerasTensor
 from ._tracking import holds_modules, track
 
-__all__ = ["Input", "InputLayer", "KerasTensor", "Layer"]
+__all__ = ["Layer"]
 
 _AGGREGATIONS = ("none", "mean", "sum", "only_first_replica")
-
-
-class _Phase:
-    """What an outermost call decides for the layers inside it."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.training = False
-        self.decided = False  # whether somebody has said if this is training
-        self.losses: list[Any] | None = (
-            None  # penalties that layers add while they compute, where training collects them
-        )
-        self.call: object | None = None  # stands for the outermost call
-        self.masks: dict[int, tuple[Any, Any]] | None = None  # by id of a tensor: (the tensor, its mask)
-        self.output_masks: list[Any] = []  # those of the last outermost call's outputs; none where nothing is masked
-        self.budget: int | None = None  # while a file is loaded: elements that its layers may still ask for
-        self.shapes_only = False  # whether layers run on made-up sizes, for the shapes of their outputs
-
-
-class _Phases(threading.local):
-    def __init__(self) -> None:
-        self.now = _Phase()  # this thread's
-
-
-_phases = _Phases()
-_names: dict[str, int] = {}
-
-
-@contextmanager
-def loading(elements: int) -> Iterator[None]:
-    """Weights made inside are zeros, for a file's are about to be put there, and not more than the file holds."""
-    before, _phases.now.budget = _phases.now.budget, elements
-    try:
-        yield
-    finally:
-        _phases.now.budget = before
-
-
-def unique_name(base: str) -> str:
-    """`base`, `base_1`, `base_2`, ... in the order of asking."""
-    n = _names.get(base, 0)
-    _names[base] = n + 1
-    return base if n == 0 else f"{base}_{n}"
-
-
-def adopt(layer: Layer, taken: Iterable[str]) -> str:
-    """Take a layer into a model; gives its name there. Names made up for it are counted per model, so that saved files
-    do not depend on what else the process has built; in a second model it may have another name than in its first.
-    """
-    names = set(taken)
-    if layer._named_by_user:
-        if layer.name in names:
-            raise ValueError(f"Model: layers: expected unique names, got {short(layer.name)} twice")
-        name = layer.name
-    else:
-        base, n = snake_case(type(layer).__name__), 0
-        name = layer.name if layer._owned else base
-        while name in names:
-            n += 1
-            name = f"{base}_{n}"
-        if not layer._owned:
-            layer.name = name
-    layer._owned = True
-    return name
-
-
-def reset_names() -> None:
-    """Start counting layer names again (as `clear_session` does)."""
-    _names.clear()
-
-
-def snake_case(name: str) -> str:
-    """`MaxPooling2D` -> `max_pooling2d`."""
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def flatten(structure: Any) -> list[Any]:
-    """The leaves of nested lists, tuples and dicts."""
-    if isinstance(structure, (list, tuple)):
-        return [leaf for item in structure for leaf in flatten(item)]
-    if isinstance(structure, dict):
-        return [leaf for item in structure.values() for leaf in flatten(item)]
-    return [structure]
-
-
-def map_structure(fn: Any, structure: Any) -> Any:
-    """The same nesting with `fn` applied to every leaf."""
-    if isinstance(structure, (list, tuple)):
-        return type(structure)([map_structure(fn, item) for item in structure])
-    if isinstance(structure, dict):
-        return {k: map_structure(fn, v) for k, v in structure.items()}
-    return fn(structure)
-
-
-def positive(value: Any, what: str) -> int:
-    """A positive integer (7.0 counts as one, as in Keras)."""
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not 1 <= value < math.inf or int(value) != value:
-        raise ValueError(f"{what}: expected a positive integer, got {short(value)}")
-    return int(value)
-
-
-def fraction(value: Any, what: str, one: bool = True) -> float:
-    """A number from 0 to 1; without 1 unless `one`."""
-    if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1 or (value == 1 and not one):
-        raise ValueError(f"{what}: expected a number in [0, 1{']' if one else ')'}, got {short(value)}")
-    return float(value)
-
-
-def number(value: Any, what: str, above: float = -math.inf) -> float:
-    """A finite number greater than `above`."""
-    if not isinstance(value, (int, float, np.number)) or not above < value < math.inf:
-        raise ValueError(
-            f"{what}: expected a number{'' if above == -math.inf else f' > {above:g}'}, got {short(value)}"
-        )
-    return float(value)
-
-
-def integers(values: Any, what: str) -> tuple[int, ...]:
-    """Integers in a list or tuple."""
-    if not isinstance(values, (list, tuple)) or not all(isinstance(v, (int, np.integer)) for v in values):
-        raise ValueError(f"{what}: expected a tuple of integers, got {short(values)}")
-    return tuple(int(v) for v in values)
-
-
-def sample_shape(shape: Any, what: str) -> tuple[int | None, ...]:
-    """The shape of one sample; None for unknown sizes."""
-    sizes = shape if isinstance(shape, (tuple, list)) else None
-    if sizes is None or not all(d is None or (isinstance(d, (int, np.integer)) and d >= 0) for d in sizes):
-        raise ValueError(f"{what}: expected the shape of one sample, a tuple of sizes >= 0 or None, got {short(shape)}")
-    return tuple(None if d is None else int(d) for d in sizes)
-
-
-def pair(value: Any, what: str) -> tuple[int, int]:
-    """An int or a pair of them as a pair of positive ints."""
-    items = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(items) != 2 or any(not isinstance(v, (int, np.integer)) or v < 1 for v in items):
-        raise ValueError(f"{what}: expected a positive int or two of them, got {short(value)}")
-    return int(items[0]), int(items[1])
-
-
-class KerasTensor:
-    """A tensor to come: shape (with None for unknown sizes), dtype, and the layer call that makes it."""
-
-    def __init__(self, shape: Sequence[int | None], dtype: str = "float32", name: str | None = None) -> None:
-        self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype).name
-        self.name = name or unique_name("keras_tensor")
-        self.layer: Layer | None = None
-        self.call: _Call | None = None
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def _merge(self, layer: str, function: str, other: Any, swap: bool = False) -> Any:
-        from . import merge, operators
-
-        if not isinstance(other, KerasTensor) or other.ndim != self.ndim:
-            return operators.calculate(function, self, other, swap)
-        return getattr(merge, layer)()([other, self] if swap else [self, other])
-
-    def _calculate(self, function: str, other: Any = None, swap: bool = False) -> Any:
-        from . import operators
-
-        return operators.calculate(function, self, other, swap)
-
-    def __add__(self, other: Any) -> Any:
-        return self._merge("Add", "add", other)
-
-    def __radd__(self, other: Any) -> Any:
-        return self._merge("Add", "add", other, True)
-
-    def __sub__(self, other: Any) -> Any:
-        return self._merge("Subtract", "sub", other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self._merge("Subtract", "sub", other, True)
-
-    def __mul__(self, other: Any) -> Any:
-        return self._merge("Multiply", "mul", other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return self._merge("Multiply", "mul", other, True)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._calculate("div", other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self._calculate("div", other, True)
-
-    def __pow__(self, other: Any) -> Any:
-        return self._calculate("pow", other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return self._calculate("pow", other, True)
-
-    def __matmul__(self, other: Any) -> Any:
-        return self._calculate("matmul", other)
-
-    def __neg__(self) -> Any:
-        return self._calculate("neg")
-
-    def __abs__(self) -> Any:
-        return self._calculate("abs")
-
-    def __getitem__(self, index: Any) -> Any:
-        from . import operators
-
-        return operators.pick(self, index)
-
-    def __iter__(self) -> Any:
-        raise TypeError("KerasTensor: a symbolic tensor cannot be iterated over")
-
-    def __bool__(self) -> bool:
-        raise TypeError("KerasTensor: a symbolic tensor has no truth value")
-
-    def __repr__(self) -> str:
-        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
-
-
-class _Call:
-    """One call of a layer on KerasTensors."""
-
-    def __init__(self, layer: Layer, args: Any, kwargs: dict[str, Any]) -> None:
-        self.layer, self.args, self.kwargs = layer, args, kwargs
-        self.outputs: list[KerasTensor] = []
 
 
 class Layer(Module):
@@ -338,7 +112,7 @@ class Layer(Module):
         self._weight_trainable: dict[str, bool] = {}
         self._made_up_names: set[str] = set()
         self._weight_options: tuple[str, ...] = ()
-        self._calls: list[_Call] = []
+        self._calls: list[Call] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
@@ -436,9 +210,9 @@ class Layer(Module):
             raise ValueError(f"{self.name}: add_weight: shape: expected sizes >= 0, got {short(shape)}")
         shape = tuple(int(d) for d in given)
         init = initializers.get(initializer or ("glorot_uniform" if trainable else "zeros"))
-        if _phases.now.budget is not None:
-            _phases.now.budget -= math.prod(shape)
-            if _phases.now.budget < 0:
+        if phases.now.budget is not None:
+            phases.now.budget -= math.prod(shape)
+            if phases.now.budget < 0:
                 raise ValueError(f"{self.name}: the configuration asks for more weights than the file holds")
             init = np.zeros
         value = np.asarray(as_array(init(shape, dtype or self.compute_dtype)), order="C")
@@ -474,12 +248,12 @@ class Layer(Module):
                 raise TypeError(f"{self.name}: add_loss: loss: expected a tensor, got {type(term).__name__}")
             if len(term.shape):
                 raise ValueError(f"{self.name}: add_loss: loss: expected a scalar, got shape {tuple(term.shape)}")
-            if _phases.now.losses is not None:
-                _phases.now.losses.append(term)
+            if phases.now.losses is not None:
+                phases.now.losses.append(term)
                 continue
             if term._data is None:  # traced for something else than training
                 continue
-            call = _phases.now.call or self.__dict__.setdefault("_last_call", object())
+            call = phases.now.call or self.__dict__.setdefault("_last_call", object())
             added = self.__dict__.get("_added_losses")
             if added is None or added[0] is not call:
                 added = self.__dict__["_added_losses"] = call, list[Any]()
@@ -518,7 +292,7 @@ class Layer(Module):
             args = tuple(map_structure(self._to_tensor, a) for a in args)
             kwargs = {k: map_structure(self._array_to_tensor, v) for k, v in kwargs.items()}
             mask = map_structure(self._array_to_tensor, mask)
-        now = _phases.now
+        now = phases.now
         outermost = now.depth == 0
         before = now.training, now.decided
         if outermost:
@@ -601,7 +375,7 @@ class Layer(Module):
         return False
 
     def _mask_of(self, inputs: Any) -> Any:
-        known = _phases.now.masks or {}
+        known = phases.now.masks or {}
         masks = [known.get(id(t), (None, None))[1] for t in flatten(inputs)]
         if all(m is None for m in masks):
             return None
@@ -632,7 +406,7 @@ class Layer(Module):
         if not self.built:
             self._build(map_structure(lambda t: t.shape, args[0]))
         specs = output_specs(self, args, kwargs)
-        call = _Call(self, args, kwargs)
+        call = Call(self, args, kwargs)
 
         def output(spec: tuple[tuple[int | None, ...], str]) -> KerasTensor:
             t = KerasTensor(*spec)
@@ -753,8 +527,8 @@ class Layer(Module):
     @property
     def losses(self) -> list[Any]:
         """What is added to the training loss, as scalar tensors: what the last call added, and penalties on weights."""
-        if _phases.now.losses is not None:  # a training step of the user's
-            return [*_phases.now.losses, *self._weight_penalties()]
+        if phases.now.losses is not None:  # a training step of the user's
+            return [*phases.now.losses, *self._weight_penalties()]
         added = []
         last = self.__dict__.get("_last_call")
         for module in self.modules():
@@ -790,7 +564,7 @@ class Layer(Module):
         outputs = self._only_call().outputs
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _only_call(self) -> _Call:
+    def _only_call(self) -> Call:
         if len(self._calls) != 1:
             raise AttributeError(
                 f"{self.name}: expected a layer called once on symbolic inputs, got {len(self._calls)} calls"
@@ -881,122 +655,3 @@ def _noted(build: Any) -> Any:
         return result
 
     return note
-
-
-def keep_masks(tensors: Any, masks: Any) -> None:
-    """Let the layers that take these tensors find their masks."""
-    known = None if masks is None else _phases.now.masks
-    if known is not None:
-        for t, m in zip(flatten(tensors), flatten(masks), strict=True):
-            if m is not None:
-                known[id(t)] = (t, m)
-
-
-def map_structure_shape(shape: Any, fn: Any = None) -> Any:
-    """Shapes with None as their batch size; lists of shapes stay lists. `fn` is applied to each."""
-    if isinstance(shape, list) or (shape and isinstance(shape[0], (tuple, list))):
-        return [map_structure_shape(s, fn) for s in shape]
-    fixed = (None, *tuple(shape)[1:])
-    return fixed if fn is None else fn(fixed)
-
-
-class InputLayer(Layer):
-    """Where a functional model's data come in.
-
-    Parameters
-    ----------
-    shape, batch_size, dtype, sparse, ragged, batch_shape, optional, name
-        As for `Input`.
-    input_tensor
-        Must be None.
-    """
-
-    def __init__(
-        self,
-        shape: Sequence[int | None] | None = None,
-        batch_size: int | None = None,
-        dtype: Any = None,
-        sparse: bool | None = None,
-        ragged: bool | None = None,
-        batch_shape: Sequence[int | None] | None = None,
-        input_tensor: Any = None,
-        optional: bool = False,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        refused = {"sparse": sparse, "ragged": ragged, "tensor": input_tensor, "optional": optional}
-        for argument, value in refused.items():
-            if value is not None and value is not False:
-                raise NotImplementedError(
-                    f"Input: {argument}: dense inputs of this model alone are taken, got {short(value)}"
-                )
-        if shape is None and "input_shape" in kwargs:
-            shape = kwargs.pop("input_shape")
-        if batch_shape is None and "batch_input_shape" in kwargs:
-            batch_shape = kwargs.pop("batch_input_shape")
-        if (shape is None) == (batch_shape is None):
-            raise ValueError(
-                f"Input: shape, batch_shape: expected the shape of one sample, or that of a batch, "
-                f"got {short(shape)} and {short(batch_shape)}"
-            )
-        if batch_shape is not None:
-            if batch_size is not None:
-                raise ValueError(f"Input: batch_size: expected none beside batch_shape, got {short(batch_size)}")
-            batch_size, *shape = batch_shape
-        shape = sample_shape(shape, "Input: shape")
-        super().__init__(name=name or unique_name("input_layer"), **kwargs)
-        self._sample_shape = shape
-        self.batch_size = None if batch_size is None else positive(batch_size, "Input: batch_size")
-        self.input_dtype = np.dtype(dtype or "float32").name
-        self.built = True
-        t = KerasTensor((batch_size, *shape), self.input_dtype, name=self.name)
-        t.layer, t.call = self, _Call(self, (), {})
-        t.call.outputs.append(t)
-        self._calls.append(t.call)
-
-    def call(self, inputs: Any) -> Any:
-        return inputs
-
-    def _takes_integers(self) -> bool:
-        return np.dtype(self.input_dtype).kind in "iu"
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "shape": list(self._sample_shape or ()), "batch_size": self.batch_size,
-                "dtype": self.input_dtype}  # fmt: skip
-
-
-def Input(
-    shape: Sequence[int | None] | None = None,
-    batch_size: int | None = None,
-    dtype: Any = None,
-    sparse: bool | None = None,
-    ragged: bool | None = None,
-    batch_shape: Sequence[int | None] | None = None,
-    name: str | None = None,
-    tensor: Any = None,
-    optional: bool = False,
-    **kwargs: Any,
-) -> KerasTensor:
-    """The start of a functional model.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of one sample, without the batch dimension; None for unknown sizes.
-    batch_size : int, optional
-    dtype : str, optional
-        Default "float32"; integers for token ids.
-    sparse, ragged : bool, optional
-        Must not be True.
-    batch_shape : tuple of int, optional
-        The shape of a batch, in place of `shape` and `batch_size`.
-    name : str, optional
-    tensor
-        Must be None.
-    optional : bool
-        Must be False.
-    """
-    layer = InputLayer(
-        shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name, **kwargs
-    )  # fmt: skip
-    return layer._only_call().outputs[0]

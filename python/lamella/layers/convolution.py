@@ -7,8 +7,9 @@ from typing import Any
 from .._errors import short
 from .._kernels._call import op
 from ..autograd import Tensor, apply
+from ._arguments import positive
 from ._format import channel_axis, checked_format, checked_padding, from_last, sizes, to_last
-from .base import Layer, positive
+from .base import Layer
 from .core import WeightedLayer
 
 __all__ = [

@@ -13,7 +13,8 @@ from .._kernels._call import op
 from .._suggest import unknown_name
 from ..autograd import Tensor, apply
 from ..nn.parameter import traced
-from .base import Layer, positive
+from ._arguments import positive
+from .base import Layer
 
 __all__ = ["Dense", "Embedding", "Identity", "Lambda"]
 

@@ -10,7 +10,8 @@ from .._errors import refuse, short
 from .._functional.shape import inverse, permute
 from .._kernels._call import op
 from ..autograd import Tensor, apply
-from .base import Layer, fraction, integers, number
+from ._arguments import fraction, integers, number
+from .base import Layer
 
 __all__ = ["BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization", "UnitNormalization"]
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._errors import short
-from .base import KerasTensor, Layer
+from ._symbolic import KerasTensor
+from .base import Layer
 
 __all__ = ["Operator"]
 

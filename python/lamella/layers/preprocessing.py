@@ -11,7 +11,8 @@ import numpy as np
 from .._errors import refuse, short
 from .._kernels._call import op
 from ..autograd import Tensor, apply, as_array, wrap
-from .base import Layer, number, positive
+from ._arguments import number, positive
+from .base import Layer
 
 __all__ = ["CenterCrop", "Normalization", "Rescaling", "Resizing"]
 

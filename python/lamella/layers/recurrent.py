@@ -15,7 +15,9 @@ from .._trace import NotTraceable, beside
 from ..autograd import Tensor, apply
 from . import rnn_cells
 from ._nested import in_order, rebuilt, serialized, shown
-from .base import Layer, _phases, flatten, map_structure
+from ._phase import phases
+from ._structures import flatten, map_structure
+from .base import Layer
 from .rnn_cells import GRUCell, LSTMCell, RecurrentCell, SimpleRNNCell, StackedRNNCells
 
 __all__ = ["GRU", "LSTM", "RNN", "Masking", "SimpleRNN"]
@@ -132,7 +134,7 @@ class RNN(Layer):
 
     def _first_states(self, x: Tensor, given: Any) -> list[Any] | None:
         """The states to begin with; None for zeros that nobody has to make."""
-        if self.stateful and not _phases.now.shapes_only:
+        if self.stateful and not phases.now.shapes_only:
             if x._data is None:
                 raise NotTraceable("a stateful layer keeps values from batch to batch")
             kept = self.__dict__["states"]
@@ -164,7 +166,7 @@ class RNN(Layer):
         states = self._first_states(inputs, initial_state)
         found = self._run_native(inputs, states, mask, training)
         out, final = self._run_steps(inputs, states, mask) if found is None else found
-        if self.stateful and not _phases.now.shapes_only:
+        if self.stateful and not phases.now.shapes_only:
             self.__dict__["states"] = map_structure(lambda s: s.detach(), list(final))
         return (out, *final) if self.return_state else out
 

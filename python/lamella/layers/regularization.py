@@ -9,8 +9,9 @@ from .._errors import short
 from .._functional import layers as f
 from .._kernels._call import op
 from ..autograd import Tensor, apply
+from ._arguments import fraction, number
 from ._format import channels_first, checked_format
-from .base import Layer, fraction, number
+from .base import Layer
 
 __all__ = [
     "ActivityRegularization", "AlphaDropout", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D",

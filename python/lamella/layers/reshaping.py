@@ -10,8 +10,9 @@ from .._errors import short
 from .._functional.resize import resize
 from .._kernels._call import op
 from ..autograd import Tensor, apply
+from ._arguments import integers, pair, positive
 from ._format import checked_format, from_last, sizes, to_last
-from .base import Layer, integers, pair, positive
+from .base import Layer
 
 __all__ = [
     "Cropping1D", "Cropping2D", "Flatten", "Permute", "RepeatVector", "Reshape", "UpSampling1D", "UpSampling2D",

@@ -16,8 +16,9 @@ from .._functional.layers import dense, recurrent
 from .._kernels._call import op
 from .._trace import beside
 from ..autograd import Tensor, apply, wrap
+from ._arguments import fraction, positive
 from ._nested import in_order, rebuilt, serialized, shown
-from .base import Layer, fraction, positive
+from .base import Layer
 from .regularization import checked_seed
 
 __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]

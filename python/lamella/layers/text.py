@@ -12,7 +12,8 @@ import numpy as np
 
 from .._errors import refuse, short
 from ..autograd import Tensor, as_array, wrap
-from .base import Layer, positive
+from ._arguments import positive
+from .base import Layer
 
 __all__ = ["IntegerLookup", "StringLookup", "TextVectorization"]
 

@@ -13,7 +13,9 @@ from .._functional.shape import split
 from .._kernels._call import op
 from ..autograd import Tensor, apply
 from ._nested import rebuilt, serialized
-from .base import Layer, flatten, keep_masks, map_structure
+from ._phase import keep_masks
+from ._structures import flatten, map_structure
+from .base import Layer
 from .recurrent import RNN, _is_built_in
 
 __all__ = ["Bidirectional", "TimeDistributed"]

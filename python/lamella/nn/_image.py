@@ -111,8 +111,6 @@ def _extended(x: Tensor, sides: list[tuple[int, int]], mode: str) -> Tensor:
 
 # --- resizing ----------------------------------------------------------------------------------------------------
 
-_LINEAR = {1: "linear", 2: "bilinear"}
-
 
 def interpolate(
     input: Tensor,

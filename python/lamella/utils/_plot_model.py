@@ -12,7 +12,7 @@ from typing import Any
 
 from .._errors import refuse, short
 from .._summary import _is_model, _kind, _shape, _sources
-from ..layers.base import flatten
+from ..layers._structures import flatten
 
 __all__ = ["Dot", "model_to_dot", "plot_model"]
 
