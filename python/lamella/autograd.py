@@ -445,6 +445,8 @@ def _run(
                 continue
             if type(edge) is tuple:
                 give_node(edge, g, fresh)
+            elif fresh and wanted_leaf is None and edge._grad is None:
+                edge._grad = g
             else:
                 give_leaf(edge, g, fresh)
     if targets is None:

@@ -204,7 +204,7 @@ def _shortcut(build: Callable[..., Call], args: tuple[Any, ...], kwargs: dict[st
     n = len(args)
     try:
         call = build(*blind[:n], **dict(zip(kwargs, blind[n:], strict=True)))
-    except Exception:
+    except Exception:  # it asks something of an array; what is wrong otherwise, the real call will say
         return None
     if call.training or call.once:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,11 @@ def epilogue(activation: Any) -> tuple[str | None, float | None, Any]:
     if fused is None:
         return None, None, activation
     return (None, None, None) if fused[0] == "identity" else (*fused, None)
+
+
+@functools.lru_cache(maxsize=256)
+def _fused(name: str, activation: str | None, alpha: float | None) -> Any:
+    return op(name, {"activation": activation, "alpha": alpha})
 
 
 class WeightedLayer(Layer):
@@ -69,7 +75,8 @@ class WeightedLayer(Layer):
         inputs = [x, traced(own["kernel"]) if kernel is None else kernel]
         if self.use_bias:
             inputs.append(traced(own["bias"]))
-        y = apply(op(name, {**attrs, "activation": act, "alpha": alpha}), *inputs)
+        fused = op(name, {**attrs, "activation": act, "alpha": alpha}) if attrs else _fused(name, act, alpha)
+        y = apply(fused, *inputs)
         return y if rest is None else rest(y)
 
     def get_config(self) -> dict[str, Any]:

@@ -163,14 +163,18 @@ class Optimizer:
             state = self.state.get(p)
             if state is None:
                 state = self.state[p] = {"step": 0, "slots": []}
-            if len(state["slots"]) < len(slots_now):  # at first, or where a schedule has turned momentum on
-                new = slots_now[len(state["slots"]) :]
-                state["slots"] += [np.full(leaf._data.shape, initial, leaf._data.dtype) for _, initial in new]
-            state["step"] += 1
-            arrays, grads, slots = batches.setdefault((state["step"], leaf._data.dtype.char), ([], [], []))
-            arrays.append(leaf._data)
+            data, own = leaf._data, state["slots"]
+            if len(own) < len(slots_now):  # at first, or where a schedule has turned momentum on
+                own += [np.full(data.shape, initial, data.dtype) for _, initial in slots_now[len(own) :]]
+            step = state["step"] = state["step"] + 1
+            key = step, data.dtype.char
+            batch = batches.get(key)
+            if batch is None:
+                batch = batches[key] = [], [], []
+            arrays, grads, slots = batch
+            arrays.append(data)
             grads.append(grad)
-            slots.append(state["slots"])
+            slots.append(own)
             changed.append(leaf)
         for (step, _), (arrays, grads, slots) in batches.items():
             native.step(arrays, grads, slots, step)
