@@ -18,6 +18,7 @@ from ._errors import short
 from ._snapshot import FitState, random_state, set_random_state
 from ._steps import Steps
 from ._training import Engine, EpochRunner, warn_not_finite
+from .layers._arguments import positive
 from .layers._structures import flatten
 from .layers._symbolic import KerasTensor
 from .nn.module import structure_clock
@@ -103,7 +104,7 @@ class Trainable(Steps):
         if run_eagerly and jit_compile is True:
             raise ValueError("compile: jit_compile: expected 'auto' or False with run_eagerly=True, got True")
         self.run_eagerly, self.jit_compile = bool(run_eagerly), jit_compile
-        self.steps_per_execution = _positive("compile: steps_per_execution", steps_per_execution)
+        self.steps_per_execution = positive(steps_per_execution, "compile: steps_per_execution")
         self._engine = Engine(self)
         self._loss_tracker = _metrics.Mean("loss")
         self._compiled = True
@@ -226,14 +227,14 @@ class Trainable(Steps):
         _one_of("fit: verbose", verbose, ("auto", 0, 1, 2))
         _one_of("fit: shuffle", shuffle, (True, False))
         if isinstance(validation_freq, (list, tuple, set)):
-            validates = {_positive("fit: validation_freq", e) for e in validation_freq}.__contains__
+            validates = {positive(e, "fit: validation_freq") for e in validation_freq}.__contains__
         else:
-            every = _positive("fit: validation_freq", validation_freq)
+            every = positive(validation_freq, "fit: validation_freq")
             validates = lambda epoch: epoch % every == 0  # noqa: E731
         _check_callbacks("fit", callbacks)
         if isinstance(validation_split, bool) or not isinstance(validation_split, (int, float, np.number)):
             raise TypeError(f"fit: validation_split: expected a number in [0, 1), got {short(validation_split)}")
-        batch = _positive("fit: batch_size", 32 if batch_size is None else batch_size)
+        batch = positive(32 if batch_size is None else batch_size, "fit: batch_size")
         given = x
         feed = Feed.of(x) if steps_per_epoch is None else None
         x = Batches.of(x, shuffle)
@@ -276,7 +277,7 @@ class Trainable(Steps):
         bar = cb.ProgbarLogger(int(verbose)) if verbose else None
         steps = _length(x) if data is None else sum(s for _, s in batches(data.rows, batch))
         if steps_per_epoch is not None:
-            steps_per_epoch = _positive("fit: steps_per_epoch", steps_per_epoch)
+            steps_per_epoch = positive(steps_per_epoch, "fit: steps_per_epoch")
             steps = steps_per_epoch if steps is None else min(steps, steps_per_epoch)
         params = {"epochs": epochs, "steps": steps, "verbose": verbose, "do_validation": validation is not None}
         hooks = cb.CallbackList([*(callbacks or []), *([bar] if bar else []), history], model=self, **params)
@@ -385,7 +386,7 @@ class Trainable(Steps):
             The loss alone, or [loss, *metrics], or a dict with `return_dict`.
         """
         self._need_compiled("evaluate")
-        batch = _positive("evaluate: batch_size", 32 if batch_size is None else batch_size)
+        batch = positive(32 if batch_size is None else batch_size, "evaluate: batch_size")
         feed, x = Feed.of(x), Batches.of(x)
         if (feed or _is_iterable_of_batches(x)) and (y is not None or sample_weight is not None):
             raise ValueError("evaluate: y and sample_weight go with arrays; an iterable yields its own")
@@ -458,7 +459,7 @@ class Trainable(Steps):
         steps : int, optional
             At most so many batches.
         """
-        batch = _positive("predict: batch_size", 32 if batch_size is None else batch_size)
+        batch = positive(32 if batch_size is None else batch_size, "predict: batch_size")
         feed, x = Feed.of(x), Batches.of(x)
         streaming = feed is None and _is_iterable_of_batches(x)
         if feed is not None:
@@ -539,12 +540,6 @@ def _batch_result(logs: dict[str, float], return_dict: bool) -> Any:
 
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _positive(what: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or int(value) != value or value < 1:
-        raise ValueError(f"{what}: expected a positive integer, got {short(value)}")
-    return int(value)
 
 
 def _count(what: str, value: Any) -> int:
