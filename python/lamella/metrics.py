@@ -16,6 +16,15 @@ from ._metrics.accuracy import (
 )
 from ._metrics.base import LossMetric, Mean, MeanMetricWrapper, Metric, Sum
 from ._metrics.confusion import BinaryIoU, ConfusionMatrix, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
+from ._metrics.functions import (
+    binary_accuracy,
+    categorical_accuracy,
+    concordance_correlation,
+    pearson_correlation,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
 from ._metrics.regression import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -52,6 +61,24 @@ from ._metrics.thresholds import (
     TruePositives,
 )
 from ._suggest import unknown_name
+from .losses import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_hinge,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+)
 
 __all__ = [
     "AUC", "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "BinaryIoU", "CategoricalAccuracy",
@@ -62,7 +89,12 @@ __all__ = [
     "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision", "RootMeanSquaredError", "SensitivityAtSpecificity",
     "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy", "SparseTopKCategoricalAccuracy",
     "SpecificityAtSensitivity", "SquaredHinge", "Sum", "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives",
-    "deserialize", "get", "serialize",
+    "binary_accuracy", "binary_crossentropy", "binary_focal_crossentropy", "categorical_accuracy",
+    "categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge", "concordance_correlation",
+    "deserialize", "get", "hinge", "huber", "kl_divergence", "log_cosh", "mean_absolute_error",
+    "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error", "pearson_correlation",
+    "poisson", "serialize", "sparse_categorical_accuracy", "sparse_categorical_crossentropy",
+    "sparse_top_k_categorical_accuracy", "squared_hinge", "top_k_categorical_accuracy",
 ]  # fmt: skip
 
 _NAMED: dict[str, type[Metric]] = {
@@ -93,6 +125,14 @@ _BY_NAME: dict[str, type[Metric]] = {
     **{"fbeta_score": FBetaScore, "iou": IoU, "logcosh": LogCoshError, "mean_iou": MeanIoU},
     **{"kullback_leibler_divergence": KLDivergence, "rmse": RootMeanSquaredError, "RMSE": RootMeanSquaredError},
 }
+# Those among the functions that have a kernel.
+_BY_FUNCTION: dict[Any, type[Metric]] = {
+    function: _NAMED[function.__name__]
+    for function in (
+        binary_accuracy, categorical_accuracy, sparse_categorical_accuracy, sparse_top_k_categorical_accuracy,
+        top_k_categorical_accuracy,
+    )
+}  # fmt: skip
 _ACCURACIES = ("accuracy", "acc", "Accuracy")
 _CROSS_ENTROPIES = ("crossentropy", "ce")
 
@@ -146,6 +186,8 @@ def get(identifier: Any, y_shape: tuple[int, ...] = (), pred_shape: tuple[int, .
             ) from None
     if isinstance(identifier, losses.Loss) and type(identifier).call is not losses.Loss.call:
         return LossMetric(identifier, identifier.name, identifier.dtype)
+    if identifier in _BY_FUNCTION:
+        return _BY_FUNCTION[identifier]()
     if callable(identifier):
         return MeanMetricWrapper(identifier)
     raise TypeError(f"metric: expected a name, a Metric or a function, got {type(identifier).__name__}")

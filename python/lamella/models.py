@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from . import _saving, _settings, layers
-from ._errors import short
+from ._custom import custom
+from ._errors import refuse, short
 from ._fit import Trainable
 from ._functional_model import Functional, layer_config
 from ._trace import NotTraceable, Tracer
@@ -23,7 +24,7 @@ from .layers.base import Layer
 from .layers.input import InputLayer
 from .nn.module import structure_clock
 
-__all__ = ["Model", "Sequential", "load_model"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 
 class Model(Trainable):
@@ -239,6 +240,16 @@ class Model(Trainable):
         if any(d is None for _, s in specs for d in s[1:]):
             return None
         return [(d, (1, *s[1:])) for d, s in specs]
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The structure of the model as JSON, for `model_from_json`.
+
+        Parameters
+        ----------
+        **kwargs
+            For `json.dumps`.
+        """
+        return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **kwargs)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write the weights alone.
@@ -470,10 +481,19 @@ def _layer_classes(custom_objects: dict[str, type] | None = None) -> dict[str, t
         for name in layers.__all__
         if isinstance(cls := getattr(layers, name), type) and issubclass(cls, Layer)
     }
-    return {**found, "Sequential": Sequential, "Model": Model, "Functional": Model, **(custom_objects or {})}
+    return {
+        **found,
+        "Sequential": Sequential,
+        "Model": Model,
+        "Functional": Model,
+        **custom(),
+        **(custom_objects or {}),
+    }
 
 
-def load_model(filepath: Any, custom_objects: dict[str, type] | None = None, compile: bool = True) -> Model:
+def load_model(
+    filepath: Any, custom_objects: dict[str, type] | None = None, compile: bool = True, safe_mode: bool = True
+) -> Model:
     """Read a model that `Model.save` wrote; no code of the file is ever run.
 
     Parameters
@@ -483,6 +503,8 @@ def load_model(filepath: Any, custom_objects: dict[str, type] | None = None, com
         The user's own layers, losses and metrics, by name.
     compile : bool
         Whether to compile it as it was, optimizer state included.
+    safe_mode : bool
+        Accepted for Keras' sake: every file is read safely.
     """
     from ._weights import keras_files
 
@@ -503,7 +525,7 @@ def load_model(filepath: Any, custom_objects: dict[str, type] | None = None, com
     if compile and settings:
         with _saving.malformed(filepath):
             try:
-                model.compile(**_settings.decode(settings, custom_objects))
+                model.compile(**_settings.decode(settings, {**custom(), **(custom_objects or {})}))
             except _settings.Unknown as e:
                 warnings.warn(
                     f"load_model: {filepath}: {e} that the model was compiled with is not among custom_objects: call "
@@ -513,6 +535,55 @@ def load_model(filepath: Any, custom_objects: dict[str, type] | None = None, com
                 return model
             _restore_optimizer(model, tensors, description)
     return model
+
+
+def save_model(model: Model, filepath: Any, overwrite: bool = True) -> None:
+    """The same as `Model.save`."""
+    model.save(filepath, overwrite)
+
+
+def model_from_json(json_string: str, custom_objects: dict[str, type] | None = None) -> Model:
+    """A model with new weights, of the structure that `Model.to_json` has written.
+
+    Parameters
+    ----------
+    json_string : str
+    custom_objects : dict of str to class, optional
+        The user's own layers, by name.
+    """
+    with _saving.malformed("model_from_json"):
+        model = _saving.rebuild(json.loads(json_string), _layer_classes(custom_objects), custom_objects)
+    if not isinstance(model, Model):
+        raise ValueError(f"model_from_json: json_string: expected a model, got {type(model).__name__}")
+    return model
+
+
+def clone_model(
+    model: Model, input_tensors: Any = None, clone_function: Callable[[Layer], Layer] | None = None
+) -> Model:
+    """A model of the same structure with new weights.
+
+    Parameters
+    ----------
+    model : Model
+        A Sequential or functional one, or one that `get_config` describes.
+    input_tensors
+        Must be None.
+    clone_function : callable, optional
+        Makes the copy of each layer of a Sequential or functional model; by default from its configuration.
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"clone_model: model: expected a Model, got {type(model).__name__}")
+    refuse("clone_model", input_tensors=input_tensors)
+    config, classes = model.get_config(), {type(m).__name__: type(m) for m in model.modules() if isinstance(m, Layer)}
+    if clone_function is None:
+        return type(model).from_config(config, classes)
+    if not isinstance(model, Sequential):
+        raise NotImplementedError(f"clone_model: clone_function: expected a Sequential, got {type(model).__name__}")
+    copied = Sequential([clone_function(layer) for layer in model.layers], name=config.get("name"))
+    if not copied.built and config.get("input_shape") is not None:
+        copied.build(tuple(config["input_shape"]))
+    return copied
 
 
 def _restore_optimizer(model: Model, tensors: dict[str, np.ndarray], description: dict[str, Any]) -> None:

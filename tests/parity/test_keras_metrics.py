@@ -100,3 +100,39 @@ def test_wrapped_function(sizes, weighted, seed):
         ours.update_state(y_true, y_pred, sample_weight=weight)
         theirs.update_state(theirs_of(y_true).float(), theirs_of(y_pred).float(), sample_weight=weight)
         np.testing.assert_allclose(ours.result(), float(array(theirs.result())), rtol=2e-5, atol=1e-6)
+
+
+FUNCTIONS = {
+    "binary_accuracy": (bits, probabilities, [{}, {"threshold": 0.3}]),
+    "categorical_accuracy": (one_hot, scores, [{}]),
+    "sparse_categorical_accuracy": (labels, scores, [{}]),
+    "top_k_categorical_accuracy": (one_hot, scores, [{"k": 1}, {"k": 2}, {"k": 4}]),
+    "sparse_top_k_categorical_accuracy": (labels, scores, [{"k": 1}, {"k": 3}, {"k": 4}]),
+    "pearson_correlation": (numbers, numbers, [{}, {"axis": 0}]),
+    "concordance_correlation": (numbers, numbers, [{}, {"axis": 0}]),
+    "mean_squared_error": (numbers, numbers, [{}]),
+    "squared_hinge": (bits, numbers, [{}]),
+    "categorical_focal_crossentropy": (one_hot, scores, [{}, {"gamma": 1.0}]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@parity
+@given(st.integers(2, 7), seeds)
+def test_functions(name, n, seed):
+    truth, prediction, cases = FUNCTIONS[name]
+    rng = np.random.default_rng(seed)
+    y_true, y_pred = truth(rng, n), prediction(rng, n)
+    for kwargs in cases:
+        ours = getattr(metrics, name)(y_true, y_pred, **kwargs)
+        # Along an axis of two numbers a correlation is 1 or -1 up to the rounding of float32, which Keras computes in.
+        theirs = getattr(keras.metrics, name)(theirs_of(y_true).float(), theirs_of(y_pred).float(), **kwargs)
+        np.testing.assert_allclose(array(ours), array(theirs), rtol=2e-4, atol=2e-5)
+
+
+def test_sorted_ids():
+    y_true, ids = np.array([1, 2, 0]), np.array([[1, 0, 2], [0, 1, 2], [2, 0, 1]])
+    for k in (1, 2, 3):
+        ours = metrics.sparse_top_k_categorical_accuracy(y_true, ids, k, from_sorted_ids=True)
+        theirs = keras.metrics.sparse_top_k_categorical_accuracy(y_true, ids, k, from_sorted_ids=True)
+        np.testing.assert_array_equal(array(ours), array(theirs))

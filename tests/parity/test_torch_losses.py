@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import lamella
 from lamella import nn
 
-from .compare import dtypes, normal, parity, seeds
+from .compare import TOLERANCE, close, dtypes, normal, parity, seeds
 from .torch_side import check_functions, torch
 
 reductions = st.sampled_from(["mean", "sum", "none"])
@@ -139,3 +139,44 @@ def test_bce_with_logits(n, c, reduction, weighted, positives, scale, dtype, see
     our_target, their_target = lamella.tensor(target.astype(dtype)), torch.tensor(target)
     x = normal(seed, n, c, scale=scale)
     check_functions(lambda x: ours(x, our_target), lambda x: theirs(x, their_target), x, dtype=dtype)
+
+
+SOFT_TARGETS = {
+    "binary_cross_entropy": [{}, {"weight": True}],
+    "binary_cross_entropy_with_logits": [{}, {"weight": True}, {"pos_weight": True}],
+    "kl_div": [{}, {"log_target": True}, {"reduction": "batchmean"}],
+    "cross_entropy": [{}, {"label_smoothing": 0.2}, {"weight": True}],
+}
+
+
+@pytest.mark.parametrize(("name", "kwargs"), [(n, k) for n, cases in SOFT_TARGETS.items() for k in cases], ids=str)
+@parity
+@given(n=st.integers(1, 4), classes=st.integers(2, 5), reduction=reductions, dtype=dtypes, seed=seeds)
+def test_gradients_by_targets(name, kwargs, n, classes, reduction, dtype, seed):
+    """As for a teacher that learns too."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0.1, 0.9, (n, classes)).astype(np.float32).astype(float)
+    target = rng.uniform(0.1, 0.9, (n, classes)).astype(np.float32).astype(float)
+    kwargs = {"reduction": reduction, **kwargs}
+    tensors = {k: normal(seed, classes) ** 2 for k in ("weight", "pos_weight") if kwargs.pop(k, False)}
+    found = []
+    for side, d in ((lamella, dtype), (torch, "float64")):
+        a = [side.tensor(v.astype(d), requires_grad=True) for v in (x, target)]
+        more = {k: side.tensor(v.astype(d)) for k, v in tensors.items()}
+        if name == "kl_div":
+            a[1:] = [a[1], a[1].log()] if "log_target" in kwargs else [a[1]]
+        y = getattr(side.nn.functional, name)(a[0], a[-1], **kwargs, **more)
+        (y * y).sum().backward()
+        found.append([y, a[0].grad, a[1].grad])
+    for ours, theirs, what in zip(*found, ("loss", "gradient by the input", "gradient by the target"), strict=True):
+        close(ours, theirs, f"{name}: {what}", TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin"])
+@pytest.mark.parametrize("dim", [0, -1])
+def test_softmax_of_scalars(name, dim):
+    x, z = lamella.tensor(2.5, requires_grad=True), torch.tensor(2.5, requires_grad=True)
+    y, w = getattr(nn.functional, name)(x, dim), getattr(torch.nn.functional, name)(z, dim)
+    close(y, w, name, 0)
+    y.backward(), w.backward()
+    close(x.grad, z.grad, name, 0)

@@ -403,3 +403,59 @@ def test_softplus_is_linear_beyond_its_threshold(beta, threshold):
     x = np.linspace(-8, 8, 33).astype(np.float32)
     expected = np.where(beta * x > threshold, x, np.log1p(np.exp(beta * x.astype(np.float64))) / beta)
     np.testing.assert_allclose(nn.Softplus(beta, threshold)(lamella.tensor(x)).numpy(), expected, rtol=1e-6)
+
+
+def test_hooks_with_keywords_and_errors():
+    class Net(nn.Module):
+        def forward(self, x, scale=1.0):
+            if scale == 0:
+                raise ZeroDivisionError
+            return x * scale
+
+    net, seen = Net(), []
+    net.register_forward_pre_hook(lambda m, args, kwargs: (args, {**kwargs, "scale": 3.0}), with_kwargs=True)
+    first = net.register_forward_pre_hook(lambda m, args: (args[0] + 1,), prepend=True)
+    net.register_forward_hook(lambda m, args, kwargs, out: seen.append((kwargs, out.item())), with_kwargs=True)
+    net.register_forward_hook(lambda m, args, out: out + 1, prepend=True)
+    assert net(lamella.tensor(2.0)).item() == 10 and seen == [({"scale": 3.0}, 10)]
+    first.remove()
+    assert net(lamella.tensor(2.0)).item() == 7
+
+    net, seen = Net(), []
+    net.register_forward_hook(lambda m, args, out: seen.append(out), always_call=True)
+    net.register_forward_hook(lambda m, args, out: seen.append("skipped"))
+    with pytest.raises(ZeroDivisionError):
+        net(lamella.tensor(2.0), scale=0)
+    assert seen == [None]
+    with pytest.raises(RuntimeError, match="expected None or"):
+        net.register_forward_pre_hook(lambda m, args, kwargs: 1, with_kwargs=True)
+        net(lamella.tensor(2.0))
+
+
+def test_duplicates_and_state_dicts_in_place():
+    shared = nn.Linear(2, 2, bias=False)
+    net = nn.Sequential(shared, shared)
+    assert [n for n, _ in net.named_parameters()] == ["0.weight"]
+    assert [n for n, _ in net.named_parameters(remove_duplicate=False)] == ["0.weight", "1.weight"]
+    assert len(list(net.modules())) == 2 and len(list(net.modules(remove_duplicate=False))) == 3
+    state = {"own": 1}
+    assert net.state_dict(destination=state, prefix="net.", keep_vars=True) is state
+    assert list(state) == ["own", "net.0.weight", "net.1.weight"] and state["net.0.weight"] is shared.weight
+
+
+def test_gumbel_softmax():
+    lamella.seed(0)
+    logits = lamella.tensor(np.log(np.array([[0.2, 0.5, 0.3]] * 4000, np.float32)), requires_grad=True)
+    hard = nn.functional.gumbel_softmax(logits, tau=0.7, hard=True)
+    # The share of each class is its probability, within four deviations of such a count.
+    np.testing.assert_allclose(hard.detach().numpy().mean(0), [0.2, 0.5, 0.3], atol=4 * (0.25 / 4000) ** 0.5)
+    np.testing.assert_allclose(hard.detach().numpy().max(-1), 1, atol=1e-6)
+    (hard * lamella.tensor(np.array([1.0, 2.0, 4.0], np.float32))).sum().backward()
+    assert np.abs(logits.grad.numpy()).max() > 0.01
+    soft = nn.functional.gumbel_softmax(logits.detach(), tau=5.0, dim=0)
+    np.testing.assert_allclose(soft.numpy().sum(0), 1, rtol=1e-4)
+
+
+def test_old_names_of_initializers():
+    with pytest.warns(FutureWarning, match="use nn.init.constant_"):
+        assert nn.init.constant(lamella.empty(2), 3.0).tolist() == [3, 3]

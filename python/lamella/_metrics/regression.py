@@ -178,6 +178,22 @@ class CosineSimilarity(Metric):
         return {**super().get_config(), "axis": self.axis}
 
 
+def correlation(a: Tensor, b: Tensor, axis: int) -> Tensor:
+    """The coefficient of correlation along an axis."""
+    a, b = (F.sub(t, F.mean(t, axis, True)) for t in (a, b))
+    spread = F.mul(F.sum(F.square(a), axis), F.sum(F.square(b), axis))
+    return F.mul(F.sum(F.mul(a, b), axis), F.rsqrt(spread))
+
+
+def concordance(a: Tensor, b: Tensor, axis: int) -> Tensor:
+    """Twice the covariance along an axis, over both variances and the squared difference of the means."""
+    means = [F.mean(t, axis, True) for t in (a, b)]
+    a, b = F.sub(a, means[0]), F.sub(b, means[1])
+    gap = F.mean(F.square(F.sub(means[0], means[1])), axis)
+    spread = F.add(F.mean(F.square(a), axis), F.mean(F.square(b), axis))
+    return F.div(F.mul(F.mean(F.mul(a, b), axis), 2.0), F.add(F.add(spread, gap), 1e-7))
+
+
 class PearsonCorrelation(CosineSimilarity):
     """The mean coefficient of correlation of targets and predictions along an axis.
 
@@ -192,10 +208,7 @@ class PearsonCorrelation(CosineSimilarity):
         super().__init__(name, dtype, axis)
 
     def terms(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> tuple[Term, ...]:
-        y_true = matched(self.name, y_true, y_pred)
-        a, b = (F.sub(t, F.mean(t, self.axis, True)) for t in (y_true, y_pred))
-        spread = F.mul(F.sum(F.square(a), self.axis), F.sum(F.square(b), self.axis))
-        return mean_terms(F.mul(F.sum(F.mul(a, b), self.axis), F.rsqrt(spread)), sample_weight)
+        return mean_terms(correlation(matched(self.name, y_true, y_pred), y_pred, self.axis), sample_weight)
 
 
 class ConcordanceCorrelation(CosineSimilarity):
@@ -212,13 +225,7 @@ class ConcordanceCorrelation(CosineSimilarity):
         super().__init__(name, dtype, axis)
 
     def terms(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None) -> tuple[Term, ...]:
-        y_true = matched(self.name, y_true, y_pred)
-        means = [F.mean(t, self.axis, True) for t in (y_true, y_pred)]
-        a, b = F.sub(y_true, means[0]), F.sub(y_pred, means[1])
-        gap = F.mean(F.square(F.sub(means[0], means[1])), self.axis)
-        spread = F.add(F.mean(F.square(a), self.axis), F.mean(F.square(b), self.axis))
-        both = F.mul(F.mean(F.mul(a, b), self.axis), 2.0)
-        return mean_terms(F.div(both, F.add(F.add(spread, gap), 1e-7)), sample_weight)
+        return mean_terms(concordance(matched(self.name, y_true, y_pred), y_pred, self.axis), sample_weight)
 
 
 class R2Score(Metric):

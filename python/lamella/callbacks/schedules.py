@@ -53,11 +53,22 @@ class LearningRateScheduler(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Stops training at the batch whose loss is NaN or infinite."""
+    """Stops training at the batch whose loss is NaN or infinite.
+
+    Parameters
+    ----------
+    raise_error : bool
+        Raise a RuntimeError rather than end `fit`.
+    """
+
+    def __init__(self, raise_error: bool = False) -> None:
+        self.raise_error = bool(raise_error)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None and not np.isfinite(loss):
+            if self.raise_error:
+                raise RuntimeError(f"TerminateOnNaN: batch {batch}: the loss is {loss}")
             print(f"Batch {batch}: the loss is {loss}: training stops")
             self.model.stop_training = True
 

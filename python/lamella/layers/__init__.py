@@ -1,5 +1,7 @@
 """Layers in Keras' idiom."""
 
+from ._nested import deserialize
+from ._nested import serialized as serialize
 from ._symbolic import KerasTensor
 from .activation import *  # noqa: F403
 from .activation import __all__ as _activation
@@ -59,4 +61,6 @@ __all__ = [
     *_rnn_cells,
     *_text,
     *_wrappers,
+    "deserialize",
+    "serialize",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _saving
 
-__all__ = ["in_order", "rebuilt", "serialized", "shown"]
+__all__ = ["deserialize", "in_order", "rebuilt", "serialized", "shown"]
 
 
 def serialized(layer: Any) -> dict[str, Any]:
@@ -24,6 +24,18 @@ def rebuilt(config: Any, custom_objects: dict[str, type] | None) -> Any:
     if not isinstance(config, dict):
         return config
     return _saving.rebuild(config, _layer_classes(custom_objects), custom_objects)
+
+
+def deserialize(config: Any, custom_objects: dict[str, type] | None = None) -> Any:
+    """A layer of the configuration that `serialize` gave.
+
+    Parameters
+    ----------
+    config : dict
+    custom_objects : dict of str to class, optional
+        The user's own layers, by name.
+    """
+    return rebuilt(config, custom_objects)
 
 
 def in_order(label: str, order: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from .._functional import elementwise as _e
 from .._functional import losses as _losses
 from .._functional import reduce as _r
 from .._functional.shape import broadcast_shape, cast, expand, unsqueeze
+from .._grad_mode import no_grad
 from ._layout import channels_last
 
 __all__ = [
@@ -62,6 +63,19 @@ def reduction_name(
 
 def _reduced(values: Tensor, reduction: str) -> Tensor:
     return _r.mean(values) if reduction == "mean" else _r.sum(values) if reduction == "sum" else values
+
+
+def _by_target(loss: Tensor, target: Tensor, slope: Callable[[], Tensor], reduction: str, rows: bool = False) -> Tensor:
+    """The loss with a gradient by its target, which its op has none for: plus a term of value zero with the slope.
+
+    With `rows` the loss has one value for the last axis of the target.
+    """
+    if not target.requires_grad:
+        return loss
+    with no_grad():
+        factor = slope()
+    term = _e.mul(_e.sub(target, target.detach()), factor)
+    return _e.add(loss, _reduced(_r.sum(term, -1) if rows else term, reduction))
 
 
 # --- classes -----------------------------------------------------------------------------------------------------
@@ -116,7 +130,13 @@ def cross_entropy(
     if target.dtype.kind == "f" and target.shape == input.shape:
         target = _classes_last(target)
     args = _label_args(reduction, ignore_index, target, weight)
-    return _losses.cross_entropy(x, target, label_smoothing=label_smoothing, **args)
+    loss = _losses.cross_entropy(x, target, label_smoothing=label_smoothing, **args)
+
+    def slope() -> Tensor:
+        factor = _e.mul(_r.log_softmax(x, -1), label_smoothing - 1.0)
+        return factor if weight is None else _e.mul(factor, expand(cast(weight, x.dtype), x.shape))
+
+    return _by_target(loss, target, slope, reduction, rows=True)
 
 
 def nll_loss(
@@ -353,7 +373,14 @@ def binary_cross_entropy(
     if values is not None and values.size and (values.min() < 0 or values.max() > 1):
         worst = values.min() if values.min() < 0 else values.max()
         raise ValueError(f"binary_cross_entropy: input: expected probabilities in [0, 1], got {worst}")
-    return _losses.binary_cross_entropy(input, target, _weights(weight, input.shape), reduction)
+    weight = _weights(weight, input.shape)
+
+    def slope() -> Tensor:
+        logs = [_e.clamp(_e.log(p), min=-100.0) for p in (_e.sub(1.0, input), input)]
+        factor = _e.sub(*logs)
+        return factor if weight is None else _e.mul(factor, weight)
+
+    return _by_target(_losses.binary_cross_entropy(input, target, weight, reduction), target, slope, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -370,7 +397,16 @@ def binary_cross_entropy_with_logits(
     if input.shape != target.shape:
         raise ValueError(f"binary_cross_entropy_with_logits: target: expected shape {input.shape}, got {target.shape}")
     weights = _weights(weight, input.shape)
-    return _losses.binary_cross_entropy_with_logits(input, target, weights, reduction, pos_weight)
+
+    def slope() -> Tensor:
+        factor = _e.neg(input)
+        if pos_weight is not None:
+            more = expand(_e.sub(cast(pos_weight, input.dtype), 1.0), input.shape)
+            factor = _e.add(factor, _e.mul(more, _e.softplus(factor)))
+        return factor if weights is None else _e.mul(factor, weights)
+
+    loss = _losses.binary_cross_entropy_with_logits(input, target, weights, reduction, pos_weight)
+    return _by_target(loss, target, slope, reduction)
 
 
 def kl_div(
@@ -385,9 +421,14 @@ def kl_div(
     reduction = reduction_name("kl_div", reduction, size_average, reduce, (*REDUCTIONS, "batchmean"))
     if log_target:
         target = _e.exp(target)
-    if reduction == "batchmean":
-        return _e.div(_losses.kl_div(input, target, "sum"), input.shape[0])
-    return _losses.kl_div(input, target, reduction)
+    how = "sum" if reduction == "batchmean" else reduction
+
+    def slope() -> Tensor:
+        logs = _e.sub(_e.add(_e.log(target), 1.0), input)
+        return _e.where(_e.compare("greater", target, 0.0), logs, 0.0)
+
+    loss = _by_target(_losses.kl_div(input, target, how), target, slope, how)
+    return _e.div(loss, input.shape[0]) if reduction == "batchmean" else loss
 
 
 def poisson_nll_loss(

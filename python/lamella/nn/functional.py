@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _rng
 from .. import autograd as ag
 from .._errors import short
 from .._explain import explain_all
@@ -38,6 +39,7 @@ __all__ = [
     "dropout1d",
     "dropout2d",
     "group_norm",
+    "gumbel_softmax",
     "layer_norm",
     "linear",
     "log_softmax",
@@ -242,7 +244,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 
 def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """exp(x) divided by its sum over a dimension."""
-    return _r.softmax(input if dtype is None else input.to(np.dtype(dtype)), _implicit(input) if dim is None else dim)
+    return _along(_r.softmax, "softmax", input, dim, dtype)
 
 
 def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
@@ -252,14 +254,44 @@ def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
 
 def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
     """The logarithm of softmax over a dimension."""
-    return _r.log_softmax(
-        input if dtype is None else input.to(np.dtype(dtype)), _implicit(input) if dim is None else dim
-    )
+    return _along(_r.log_softmax, "log_softmax", input, dim, dtype)
 
 
-def _implicit(input: Tensor) -> int:
-    warnings.warn("softmax: dim: choose it explicitly; the implicit choice is PyTorch's old one", stacklevel=3)
-    return 0 if len(input.shape) in (0, 1, 3) else 1
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """Samples of classes that have gradients: softmax of the logits plus Gumbel noise.
+
+    Parameters
+    ----------
+    logits : Tensor
+    tau : float
+        The temperature.
+    hard : bool
+        Rows with one 1, whose gradients are those of the softmax.
+    eps : float
+        Has no use any more, as in PyTorch.
+    dim : int
+    """
+    if eps != 1e-10:
+        warnings.warn("gumbel_softmax: eps: deprecated; it has no effect", stacklevel=2)
+    logits.detach()  # noise of a plan would be the same at each step: this is refused while tracing
+    noise = _rng.uniform(logits.shape, np.finfo(logits.dtype).tiny, 1.0, logits.dtype)
+    soft = _r.softmax((logits - ag.wrap(np.log(-np.log(noise)))) / float(tau), dim)
+    if not hard:
+        return soft
+    values = soft.detach().numpy()
+    ones = np.zeros(values.shape, values.dtype)
+    np.put_along_axis(ones, np.expand_dims(values.argmax(dim), dim), 1, dim)
+    return ag.wrap(ones - values) + soft
+
+
+def _along(function: Any, name: str, input: Tensor, dim: int | None, dtype: Any) -> Tensor:
+    if dim is None:
+        warnings.warn(f"{name}: dim: choose it explicitly; the implicit choice is PyTorch's old one", stacklevel=3)
+        dim = 0 if len(input.shape) in (0, 1, 3) else 1
+    x = input if dtype is None else input.to(np.dtype(dtype))
+    if len(x.shape) or dim not in (0, -1):
+        return function(x, dim)
+    return function(x.reshape(1), 0).reshape(())  # a scalar counts as one element
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -114,24 +114,55 @@ class Module:
                 if not isinstance(error.obj, Module):
                     explain(type(self).__name__, self.forward, args, kwargs, error)
                 raise
-        for hook in tuple(self._pre_hooks.values()):
-            changed = hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        out = self.forward(*args, **kwargs)
-        for hook in tuple(self._hooks.values()):
-            changed = hook(self, args, out)
-            if changed is not None:
-                out = changed
+        left = [h for h in self._hooks.values() if h.always]
+        out = None
+        try:
+            for hook in tuple(self._pre_hooks.values()):
+                args, kwargs = hook.change(self, args, kwargs)
+            out = self.forward(*args, **kwargs)
+            for hook in tuple(self._hooks.values()):
+                if hook.always:
+                    left.remove(hook)
+                changed = hook(self, args, kwargs, out)
+                if changed is not None:
+                    out = changed
+        except Exception:
+            for hook in left:
+                hook(self, args, kwargs, out)
+            raise
         return out
 
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> _Handle:
-        """Call hook(module, args) before every forward; what it returns replaces the arguments."""
-        return _add_hook(self._pre_hooks, hook)
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> _Handle:
+        """Call hook(module, args) before every forward; what it returns replaces the arguments.
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> _Handle:
-        """Call hook(module, args, output) after every forward; what it returns replaces the output."""
-        return _add_hook(self._hooks, hook)
+        Parameters
+        ----------
+        hook : callable
+        prepend : bool
+            Before the hooks that are there.
+        with_kwargs : bool
+            Call hook(module, args, kwargs), which may return both.
+        """
+        return _add_hook(self._pre_hooks, _Hook(hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> _Handle:
+        """Call hook(module, args, output) after every forward; what it returns replaces the output.
+
+        Parameters
+        ----------
+        hook : callable
+        prepend : bool
+            Before the hooks that are there.
+        with_kwargs : bool
+            Call hook(module, args, kwargs, output).
+        always_call : bool
+            After a forward that raises an error, too; the output is None then.
+        """
+        return _add_hook(self._hooks, _Hook(hook, with_kwargs, always_call), prepend)
 
     # -- attributes --
 
@@ -256,9 +287,9 @@ class Module:
             if child is not None:
                 yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
-        """This module and all below it."""
-        return (m for _, m in self.named_modules())
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This module and all below it; each once, if duplicates are removed."""
+        return (m for _, m in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules right below, with their names."""
@@ -272,26 +303,30 @@ class Module:
         """The modules right below."""
         return (m for _, m in self.named_children())
 
-    def _named(self, kind: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+    def _named(self, kind: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        modules = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
+        modules = self.named_modules(prefix=prefix, remove_duplicate=once) if recurse else [(prefix, self)]
         for path, module in modules:
             for name, value in getattr(module, kind).items():
-                if value is not None and id(value) not in seen:
+                if value is not None and not (once and id(value) in seen):
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their paths, each once."""
-        return self._named("_parameters", prefix, recurse)
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their paths; each once, if duplicates are removed."""
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, each once."""
         return (p for _, p in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, ag.Tensor]]:
-        """All buffers with their paths, each once."""
-        return self._named("_buffers", prefix, recurse)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, ag.Tensor]]:
+        """All buffers with their paths; each once, if duplicates are removed."""
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[ag.Tensor]:
         """All buffers, each once."""
@@ -383,12 +418,24 @@ class Module:
 
     # -- saving --
 
-    def state_dict(self, *, prefix: str = "") -> OrderedDict[str, ag.Tensor]:
-        """All parameters and persistent buffers by path; the tensors share their memory."""
-        state: OrderedDict[str, ag.Tensor] = OrderedDict()
+    def state_dict(
+        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, ag.Tensor]:
+        """All parameters and persistent buffers by path; the tensors share their memory.
+
+        Parameters
+        ----------
+        destination : dict, optional
+            Where to put them.
+        prefix : str
+            What the paths begin with.
+        keep_vars : bool
+            The parameters themselves, rather than tensors detached from them.
+        """
+        state: dict[str, ag.Tensor] = OrderedDict() if destination is None else destination
         for path, module in self.named_modules(prefix=prefix.rstrip("."), remove_duplicate=False):
             for name, t in module._state():
-                state[f"{path}.{name}" if path else name] = t.detach()
+                state[f"{path}.{name}" if path else name] = t if keep_vars else t.detach()
         return state
 
     def _state(self) -> Iterator[tuple[str, ag.Tensor]]:
@@ -496,9 +543,37 @@ class Module:
         return f"{self._get_name()}(\n  " + "\n  ".join(lines + children) + "\n)"
 
 
-def _add_hook(hooks: dict[int, Any], hook: Any) -> _Handle:
+class _Hook:
+    """A function that is called before or after a module's forward."""
+
+    def __init__(self, function: Callable[..., Any], with_kwargs: bool, always: bool = False) -> None:
+        self.function, self.with_kwargs, self.always = function, with_kwargs, always
+
+    def change(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The arguments as the function wants them."""
+        if not self.with_kwargs:
+            changed = self.function(module, args)
+            return (args if changed is None else changed if isinstance(changed, tuple) else (changed,)), kwargs
+        changed = self.function(module, args, kwargs)
+        if changed is None:
+            return args, kwargs
+        if not (isinstance(changed, tuple) and len(changed) == 2):
+            raise RuntimeError(
+                f"register_forward_pre_hook: hook: expected None or (args, kwargs), got {short(changed)}"
+            )
+        return changed
+
+    def __call__(self, module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        return self.function(module, args, kwargs, out) if self.with_kwargs else self.function(module, args, out)
+
+
+def _add_hook(hooks: dict[int, Any], hook: Any, first: bool = False) -> _Handle:
     key = max(hooks, default=-1) + 1
+    before = dict(hooks) if first else {}
+    for k in before:
+        del hooks[k]
     hooks[key] = hook
+    hooks.update(before)
     return _Handle(hooks, key)
 
 

@@ -53,13 +53,13 @@ def load_img(
     return img.resize((width, height), methods[interpolation], box)
 
 
-def img_to_array(img: Any, data_format: str | None = None, dtype: Any = "float32") -> np.ndarray:
-    """Pillow's image as an array (h, w, c)."""
+def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> np.ndarray:
+    """Pillow's image as an array (h, w, c); float32 by default."""
     if data_format not in (None, "channels_last", "channels_first"):
         raise ValueError(
             f"img_to_array: data_format: expected 'channels_last' or 'channels_first', got {short(data_format)}"
         )
-    pixels = np.asarray(img, np.dtype(dtype))
+    pixels = np.asarray(img, np.dtype(dtype or "float32"))
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     return pixels.transpose(2, 0, 1) if data_format == "channels_first" else pixels

@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from .._custom import (
+        CustomObjectScope,
+        custom_object_scope,
+        get_custom_objects,
+        get_registered_name,
+        get_registered_object,
+        register_keras_serializable,
+    )
+    from ..preprocessing.image import array_to_img, img_to_array, load_img, save_img
     from ._balance import class_weights, sampling_weights
     from ._files import image_dataset_from_directory, text_dataset_from_directory
     from ._pipeline import AUTOTUNE, Pipeline
@@ -17,6 +26,16 @@ if TYPE_CHECKING:
 
 # Where the names are that are imported when they are first used.
 _PLACES = {
+    "CustomObjectScope": ".._custom",
+    "array_to_img": "..preprocessing.image",
+    "custom_object_scope": ".._custom",
+    "get_custom_objects": ".._custom",
+    "get_registered_name": ".._custom",
+    "get_registered_object": ".._custom",
+    "img_to_array": "..preprocessing.image",
+    "load_img": "..preprocessing.image",
+    "register_keras_serializable": ".._custom",
+    "save_img": "..preprocessing.image",
     "AUTOTUNE": "_pipeline",
     "Pipeline": "_pipeline",
     "PyDataset": "_py_dataset",
@@ -33,17 +52,28 @@ _PLACES = {
 
 __all__ = [
     "AUTOTUNE",
+    "CustomObjectScope",
     "Pipeline",
     "PyDataset",
     "Sequence",
+    "array_to_img",
     "class_weights",
+    "custom_object_scope",
     "data",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
     "image_dataset_from_directory",
+    "img_to_array",
+    "load_img",
     "model_to_dot",
+    "normalize",
     "pack_x_y_sample_weight",
     "pad_sequences",
     "plot_model",
+    "register_keras_serializable",
     "sampling_weights",
+    "save_img",
     "set_random_seed",
     "text_dataset_from_directory",
     "timeseries_dataset_from_array",
@@ -58,7 +88,9 @@ def __getattr__(name: str) -> Any:
     if name == "data":
         return import_module(f"{__name__}.data")
     if name in _PLACES:
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+        place = _PLACES[name]
+        module = import_module(place if place.startswith(".") else f".{place}", __name__)
+        value = globals()[name] = getattr(module, name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -86,6 +118,21 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     out = np.zeros((*labels.shape, count), np.float32)
     np.put_along_axis(out, labels[..., np.newaxis], 1.0, axis=-1)
     return out
+
+
+def normalize(x: Any, axis: int = -1, order: Any = 2) -> np.ndarray:
+    """An array divided by its norms along an axis; zeros stay zeros.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int
+    order : number
+        Of the norm, as in `numpy.linalg.norm`.
+    """
+    values = np.asarray(x)
+    length = np.linalg.norm(values, order, axis, keepdims=True)
+    return values / np.where(length == 0, 1, length)
 
 
 def set_random_seed(seed: int) -> None:
