@@ -33,9 +33,10 @@ def _one(framework: str, args: dict[str, Any]) -> float:
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before = _kib("VmRSS")
     form = "channels_last" if network.images else ""
-    more = {"forms": [form]} if framework == "torch" else {}
-    made = module.train(**args, rows=rows, **more)
-    run = made[form].run if more else made.run
+    if framework == "torch":
+        run = module.train(**args, rows=rows, forms=[form])[form].run
+    else:
+        run = module.fit(**args, rows=rows).run
     for _ in range(3):
         run()
     return (_kib("VmHWM") - before) / 1024

@@ -9,7 +9,7 @@ import numpy as np
 import lamella
 from lamella import _cpu, kernels, layers, losses, models, optimizers
 
-from . import arrays, networks
+from . import arrays, networks, torch_idiom
 from .measure import Form, Forms
 
 
@@ -25,7 +25,18 @@ def _model(network: networks.Network) -> Any:
     return model
 
 
-def train(network: str, batch: int, rows: int | None = None) -> Form:
+def train(network: str, batch: int, rows: int | None = None) -> Forms:
+    """In `fit`, and as a loop in PyTorch's idiom."""
+    net = networks.NETWORKS[network]
+    x, y = networks.data(net, rows)
+    tensors = lamella.from_numpy(x)
+    if net.images:
+        tensors = tensors.permute(0, 3, 1, 2).contiguous()
+    loop = torch_idiom.train(lamella, net, torch_idiom.model(lamella, net), tensors, y, batch)
+    return {"": fit(network, batch, rows), "loop": loop}
+
+
+def fit(network: str, batch: int, rows: int | None = None) -> Form:
     """Steps over shuffled batches of arrays in memory, up to 20 a call: what `fit` runs between two callbacks."""
     from lamella._data import Data
     from lamella._kernels import random

@@ -11,7 +11,7 @@ import torch._inductor.config as inductor
 import torch.nn.functional as F
 from torch import nn
 
-from . import arrays, networks
+from . import arrays, networks, torch_idiom
 from .measure import Form, Forms
 
 aten = torch.ops.aten
@@ -25,58 +25,13 @@ def setup(threads: int) -> None:
     inductor.compile_threads = 1  # no helper processes that would count as foreign load
 
 
-class _Last(nn.Module):
-    """An LSTM's last output."""
-
-    def __init__(self, lstm: nn.LSTM) -> None:
-        super().__init__()
-        self.lstm = lstm
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.lstm(x)[0][:, -1]
-
-
-_ACTIVATIONS: dict[str, list[Callable[[], nn.Module]]] = {"relu": [nn.ReLU], "sigmoid": [nn.Sigmoid], "linear": []}
-
-
-def _model(network: networks.Network) -> nn.Sequential:
-    made: list[nn.Module] = []
-    with torch.no_grad():
-        for i, (layer, parts) in enumerate(
-            zip(network.layers, networks.weights(network.name, channels_first=True), strict=True)
-        ):
-            one: list[nn.Module] = []
-            match layer:
-                case networks.Conv(c, oc, pad):
-                    one = [nn.Conv2d(c, oc, 3, padding=pad), nn.ReLU()]
-                case networks.Pool():
-                    one = [nn.MaxPool2d(2)]
-                case networks.Flatten():
-                    one = [nn.Flatten()]
-                case networks.Dense(inputs, units, activation):
-                    one = [nn.Linear(inputs, units), *(a() for a in _ACTIVATIONS[activation])]
-                    parts = [parts[0].T, parts[1]]
-                case networks.Embedding(words, width):
-                    one = [nn.Embedding(words, width)]
-                case networks.LSTM(inputs, units):
-                    one = [_Last(nn.LSTM(inputs, units, batch_first=True))]
-                    parts = [parts[0].T, parts[1].T, parts[2], np.zeros_like(parts[2])]
-            for p, w in zip(one[0].parameters(), parts, strict=True):
-                p.copy_(torch.from_numpy(w))
-                p.requires_grad_(i >= network.frozen)
-            if isinstance(one[0], _Last):
-                one[0].lstm.bias_hh_l0.requires_grad_(False)  # one bias, as the others have
-            made += one
-    return nn.Sequential(*made)
-
-
 def _forms(network: networks.Network) -> list[str]:
     # torch.compile leaves recurrent layers to eager mode.
     return ["", *["channels_last"] * network.images, *["compile"] * (not network.recurrent)]
 
 
 def _prepared(network: networks.Network, form: str, x: np.ndarray) -> tuple[nn.Module, torch.Tensor]:
-    model, inputs = _model(network), torch.from_numpy(x)
+    model, inputs = torch_idiom.model(torch, network), torch.from_numpy(x)
     if network.images:
         inputs = inputs.permute(0, 3, 1, 2)
         # Frozen graphs of images with one channel fail where they are channels last.
@@ -94,34 +49,7 @@ def train(network: str, batch: int, rows: int | None = None, forms: Sequence[str
     """One optimizer step a call, over shuffled batches of tensors in memory."""
     net = networks.NETWORKS[network]
     x, y = networks.data(net, rows)
-    return {form: _trainer(net, form, x, y, batch) for form in forms or _forms(net)}
-
-
-def _trainer(net: networks.Network, form: str, x: np.ndarray, y: np.ndarray, batch: int) -> Form:
-    model, xs = _prepared(net, form, x)
-    ys = torch.from_numpy(y)
-    loss_fn = {"classes": F.cross_entropy, "yes_no": F.binary_cross_entropy, "mse": F.mse_loss}[net.loss]
-    trained = [p for p in model.parameters() if p.requires_grad]
-    adam = net.optimizer == "adam"
-    opt = torch.optim.Adam(trained, net.rate, eps=networks.EPSILON) if adam else torch.optim.SGD(trained, net.rate)
-
-    def step(rows: torch.Tensor) -> torch.Tensor:
-        opt.zero_grad()
-        loss = loss_fn(model(xs[rows]), ys[rows])
-        loss.backward()
-        opt.step()
-        return loss
-
-    first = np.array([step(torch.arange(batch)).item() for _ in range(3)])
-    state = {"order": torch.randperm(len(xs)), "at": 0}
-
-    def run() -> None:
-        if state["at"] + batch > len(xs):
-            state["order"], state["at"] = torch.randperm(len(xs)), 0
-        step(state["order"][state["at"] : state["at"] + batch])
-        state["at"] += batch
-
-    return Form(run, first)
+    return {f: torch_idiom.train(torch, net, *_prepared(net, f, x), y, batch) for f in forms or _forms(net)}
 
 
 def infer(network: str, batch: int) -> Forms:
