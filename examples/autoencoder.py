@@ -56,7 +56,7 @@ def principal_components(images):
 def main(argv=None):
     args = _data.begin(_data.arguments(__doc__, epochs=10), argv)
     (x, y), (x_test, y_test) = _data.fashion_mnist(args.data)
-    x, x_test = x.reshape(len(x), -1), x_test.reshape(len(x_test), -1)
+    x, x_test = (part.reshape(len(part), -1) / np.float32(255) for part in (x, x_test))
     known, usual = x[y != BAG], y_test != BAG
 
     net = network(x.shape[1])

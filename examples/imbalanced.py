@@ -1,11 +1,11 @@
-"""Find the few customers who hold a policy: class weights and oversampling where 6 % are positive.
+"""Find the few customers who hold a policy: class weights, oversampling and focal loss where 6 % are positive.
 
 Data: the CoIL 2000 challenge (van der Putten & van Someren): 85 facts about 5,822 customers of an insurance company to
 train on and 4,000 to test, of whom 238 hold a caravan policy. They come with the R package kernlab (`ticdata`).
 
 Accuracy says nothing here: "nobody" is right for 94 %. Compared are the area under the ROC curve, and how many of the
 238 are among the 800 customers that score highest, as the challenge asked (by chance 48; its winner found 121). The
-two remedies change what the outputs mean rather than their order; expect them, and logistic regression, within noise
+remedies change what the outputs mean rather than their order; expect all of them, and logistic regression, within noise
 of each other: about 0.71 to 0.73.
 """
 
@@ -14,7 +14,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from lamella import layers, models, optimizers, regularizers
+from lamella import layers, losses, models, optimizers, regularizers
+from lamella.utils import class_weights, sampling_weights
 from lamella.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 TRAIN = 5822  # the challenge's own split
@@ -51,7 +52,6 @@ def main(argv=None):
     columns, labels = _data.insurance(args.data)
     x = features(columns)
     (x, x_test), (y, y_test) = np.split(x, [TRAIN]), np.split(labels, [TRAIN])
-    rarity = (1 - y.mean()) / y.mean()
 
     def scores(loss="binary_crossentropy", source=None, **options):
         model = network(x.shape[1])
@@ -60,13 +60,16 @@ def main(argv=None):
         model.fit(**data, epochs=args.epochs, verbose=0, **options)
         return model.predict(x_test, batch_size=1000)[:, 0]
 
-    sampler = WeightedRandomSampler(np.where(y, rarity, 1.0), len(y))
+    sampler = WeightedRandomSampler(sampling_weights(y), len(y))
     balanced = DataLoader(TensorDataset(x, y), batch_size=128, sampler=sampler)
+    # What the network is sure of counts little; positive samples weigh alpha, the others 1 - alpha.
+    focal = losses.BinaryFocalCrossentropy(apply_class_balancing=True, alpha=1 - y.mean(), gamma=2.0)
     linear = LogisticRegression(C=0.01, max_iter=2000).fit(x, y)
     found = {
         "network": scores(),
-        "network, class weights": scores(class_weight={0: 1.0, 1: rarity}),
+        "network, class weights": scores(class_weight=class_weights(y)),
         "network, oversampling": scores(source=balanced),
+        "network, focal loss": scores(focal),
         "logistic regression": linear.predict_proba(x_test)[:, 1],
     }
 

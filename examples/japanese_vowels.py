@@ -13,14 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lamella import layers, models, optimizers
-
-
-def pad(series, length):
-    """(n, length, channels), with zeros behind the ends: Masking keeps the recurrent layer from reading them."""
-    out = np.zeros((len(series), length, series[0].shape[1]), np.float32)
-    for row, s in zip(out, series, strict=True):
-        row[: len(s)] = s[:length]
-    return out
+from lamella.utils import pad_sequences
 
 
 def network(length, channels, speakers):
@@ -49,11 +42,15 @@ def main(argv=None):
 
     model = network(length, series[0].shape[1], int(y.max()) + 1)
     model.compile(optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(pad(series, length), y, batch_size=32, epochs=args.epochs, verbose=_data.verbosity())
+    # Zeros behind the ends: Masking keeps the recurrent layer from reading them.
+    x, x_test = (
+        pad_sequences(part, length, "float32", padding="post", truncating="post") for part in (series, test_series)
+    )
+    model.fit(x, y, batch_size=32, epochs=args.epochs, verbose=_data.verbosity())
 
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(statistics(series), y)
     return _data.report(f"accuracy on {len(y_test)} test sequences", {
-        "GRU over masked sequences": model.evaluate(pad(test_series, length), y_test, verbose=0)[1],
+        "GRU over masked sequences": model.evaluate(x_test, y_test, verbose=0)[1],
         "mean and deviation, logistic regression": linear.score(statistics(test_series), y_test),
         "always the most frequent speaker": np.bincount(y_test).max() / len(y_test),
     })  # fmt: skip

