@@ -85,8 +85,12 @@ def test_sparse_categorical_crossentropy(leading, classes, reduction, weighted, 
           reduction=reduction, from_logits=from_logits, ignore_class=ignore)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["mean_squared_error", "mean_absolute_error", "huber", "binary_crossentropy",
-                                  "categorical_crossentropy"])  # fmt: skip
+@pytest.mark.parametrize("name", [
+    "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy", "categorical_focal_crossentropy",
+    "categorical_hinge", "cosine_similarity", "dice", "hinge", "huber", "kl_divergence", "log_cosh",
+    "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error",
+    "poisson", "squared_hinge", "tversky",
+])  # fmt: skip
 @parity
 @given(leading=st.lists(st.integers(1, 4), min_size=1, max_size=2), seed=seeds)
 def test_functions(name, leading, seed):

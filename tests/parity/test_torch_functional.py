@@ -150,3 +150,81 @@ def test_dropout_drops_as_often(name, p):
     if name != "dropout":
         flat = y.reshape(100, 40, -1)
         np.testing.assert_array_equal(flat, flat[..., :1].repeat(flat.shape[-1], -1))
+
+
+PAIRS = {
+    "mse_loss": {}, "l1_loss": {}, "smooth_l1_loss": {"beta": 0.5}, "huber_loss": {"delta": 0.5},
+    "poisson_nll_loss": {}, "pairwise_distance": {"p": 3.0}, "cosine_similarity": {"dim": -1}, "prelu": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@parity
+@given(n=few, dtype=dtypes, seed=seeds)
+def test_functions_of_pairs(name, n, dtype, seed):
+    second = normal(seed + 1, 3) if name == "prelu" else normal(seed + 1, n, 3)
+    both(name, normal(seed, n, 3), second, dtype=dtype, **PAIRS[name])
+
+
+TRIPLES = {
+    "triplet_margin_loss": {"swap": True},
+    "triplet_margin_with_distance_loss": {},
+    "margin_ranking_loss": {"margin": 0.5},
+    "gaussian_nll_loss": {"full": True},
+    "cosine_embedding_loss": {"margin": 0.2},
+}
+
+
+@pytest.mark.parametrize("name", TRIPLES)
+@parity
+@given(n=few, dtype=dtypes, seed=seeds)
+def test_losses_of_triples(name, n, dtype, seed):
+    third = normal(seed + 2, n, 3)
+    if name == "gaussian_nll_loss":
+        third = third**2 + 0.1
+    if name in ("margin_ranking_loss", "cosine_embedding_loss"):  # labels have no gradient
+        signs = np.where(np.random.default_rng(seed).random((n,) if "cosine" in name else (n, 3)) < 0.5, -1, 1)
+        check_functions(
+            lambda a, b: getattr(F, name)(a, b, lamella.tensor(signs), **TRIPLES[name]),
+            lambda a, b: getattr(TF, name)(a, b, torch.tensor(signs), **TRIPLES[name]),
+            normal(seed, n, 3), normal(seed + 1, n, 3), dtype=dtype,
+        )  # fmt: skip
+        return
+    both(name, normal(seed, n, 3), normal(seed + 1, n, 3), third, dtype=dtype, **TRIPLES[name])
+
+
+POOLS = {
+    "max_pool": [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}],
+    "avg_pool": [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False}],
+    "adaptive_max_pool": [{"output_size": 3}],
+    "adaptive_avg_pool": [{"output_size": 3}],
+}
+
+
+@pytest.mark.parametrize(("name", "kwargs"), [(n, k) for n, cases in POOLS.items() for k in cases], ids=str)
+@pytest.mark.parametrize("dims", [1, 2])
+def test_pooling(name, kwargs, dims):
+    both(f"{name}{dims}d", normal(0, 2, 3, *[7] * dims), **kwargs)
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_unpooling(dims):
+    x = normal(0, 2, 3, *[8] * dims)
+
+    def there_and_back(functions):
+        def run(t):
+            y, at = getattr(functions, f"max_pool{dims}d")(t, 2, return_indices=True)
+            return getattr(functions, f"max_unpool{dims}d")(y * 2, at, 2)
+
+        return run
+
+    check_functions(there_and_back(F), there_and_back(TF), x)
+
+
+@pytest.mark.parametrize(("name", "shape", "kwargs"), [
+    ("pixel_shuffle", (2, 8, 3, 3), {"upscale_factor": 2}), ("pixel_unshuffle", (2, 2, 4, 6), {"downscale_factor": 2}),
+    ("channel_shuffle", (2, 6, 3, 3), {"groups": 3}), ("group_norm", (2, 6, 5), {"num_groups": 3}),
+    ("layer_norm", (3, 4, 5), {"normalized_shape": (4, 5)}), ("rms_norm", (3, 4, 5), {"normalized_shape": (5,)}),
+], ids=str)  # fmt: skip
+def test_shapes_and_norms(name, shape, kwargs):
+    both(name, normal(0, *shape), least=1.0, **kwargs)
