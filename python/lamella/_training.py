@@ -111,6 +111,7 @@ class _Parts:
 
     def __init__(self, model: Any) -> None:
         self.clock = structure_clock()
+        self.hooks = [h for m in model.modules() for h in (*m._pre_hooks.values(), *m._hooks.values())]
         named = list(model._named_weights())
         self.weights = [p for _, p, _ in named]
         self.trainable = [p for _, p, trainable in named if trainable]
@@ -314,7 +315,11 @@ class Engine:
     def _parts(self) -> _Parts:
         known = self._known_parts
         if known is None or known.clock != structure_clock():
-            known = self._known_parts = _Parts(self.model)
+            now = _Parts(self.model)
+            if known is not None and known.hooks != now.hooks:  # plans hold what hooks did while they were traced
+                self._steps.clear()
+                self._recent.clear()
+            known = self._known_parts = now
         return known
 
     def step_for(self, data: Data, batch: int, mode: str) -> _Step | None:

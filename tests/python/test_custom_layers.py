@@ -247,3 +247,30 @@ def test_lambda_is_told_of_mask_and_training() -> None:
 
     layers.Lambda(look)(X, training=True)
     assert seen == [(None, True)]
+
+
+def test_hooks():
+    """Those of modules, in eager calls and in training and prediction, whose values they may ask for."""
+    model = models.Sequential([layers.Input((4,)), layers.Dense(3), layers.Dense(2)])
+    x = np.ones((5, 4), np.float32)
+    first, last = model.layers
+    seen = []
+    handle = first.register_forward_hook(lambda layer, args, out: seen.append((layer.name, args[0].shape, out.shape)))
+    usual = model(x)
+    assert seen == [(first.name, (5, 4), (5, 3))]
+    doubled = first.register_forward_pre_hook(lambda layer, args: args[0] * 2.0)
+    halved = last.register_forward_hook(lambda layer, args, out: out * 0.5)
+    np.testing.assert_allclose(model(x), usual, rtol=1e-6)  # there are no biases yet
+    doubled.remove()
+    np.testing.assert_allclose(model(x), usual * 0.5, rtol=1e-6)
+    halved.remove()
+    handle.remove()
+    plain = model.predict(x, verbose=0)
+    handle = last.register_forward_hook(lambda layer, args, out: out * 0.5)  # nothing in it needs values
+    np.testing.assert_allclose(model.predict(x, verbose=0), plain * 0.5, rtol=1e-6)
+    handle.remove()
+    np.testing.assert_array_equal(model.predict(x, verbose=0), plain)
+    sums = []
+    last.register_forward_hook(lambda layer, args, out: sums.append(float(out.numpy().sum())))
+    predicted = model.predict(np.concatenate([x, 2 * x]), batch_size=5, verbose=0)
+    np.testing.assert_allclose(sums, [predicted[:5].sum(), predicted[5:].sum()], rtol=1e-5)

@@ -312,7 +312,10 @@ class Layer(Module):
                 mask = self._mask_of(args[0])
             if "mask" in options:
                 kwargs["mask"] = mask
-            out = self.call(*args, **kwargs)
+            if (self._pre_hooks or self._hooks) and not now.shapes_only:
+                out = self._run_hooked(self.call, args, kwargs)
+            else:
+                out = self.call(*args, **kwargs)
             if mask is not None or type(self).compute_mask is not Layer.compute_mask:
                 self._keep_mask(args[0], out, mask)
             if self.activity_regularizer is not None:

@@ -45,6 +45,7 @@ class _Handle:
         self._hooks, self._key = hooks, key
 
     def remove(self) -> None:
+        structure_changed()
         self._hooks.pop(self._key, None)
 
 
@@ -52,7 +53,7 @@ _changes = 0
 
 
 def structure_changed() -> None:
-    """Tell that a module gained or lost parts, or was frozen or freed."""
+    """Tell that a module gained or lost parts or hooks, or was frozen or freed."""
     global _changes
     _changes += 1
 
@@ -114,12 +115,16 @@ class Module:
                 if not isinstance(error.obj, Module):
                     explain(type(self).__name__, self.forward, args, kwargs, error)
                 raise
+        return self._run_hooked(self.forward, args, kwargs)
+
+    def _run_hooked(self, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run forward, or what stands in its place, between the hooks."""
         left = [h for h in self._hooks.values() if h.always]
         out = None
         try:
             for hook in tuple(self._pre_hooks.values()):
                 args, kwargs = hook.change(self, args, kwargs)
-            out = self.forward(*args, **kwargs)
+            out = run(*args, **kwargs)
             for hook in tuple(self._hooks.values()):
                 if hook.always:
                     left.remove(hook)
@@ -568,6 +573,7 @@ class _Hook:
 
 
 def _add_hook(hooks: dict[int, Any], hook: Any, first: bool = False) -> _Handle:
+    structure_changed()
     key = max(hooks, default=-1) + 1
     before = dict(hooks) if first else {}
     for k in before:
