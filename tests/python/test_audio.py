@@ -11,7 +11,7 @@ import pytest
 from lamella import audio, layers, models
 
 RATE = 8000
-SPEECH = "/work/shared/data/fsdd-5-speakers.tar.xz"
+SPEECH = os.path.join(os.environ.get("LAMELLA_TEST_DATA", "nowhere"), "fsdd-5-speakers.tar.xz")
 
 
 def tone(*hertz, seconds=0.5, rate=RATE):

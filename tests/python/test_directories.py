@@ -11,7 +11,7 @@ from lamella import layers, models, utils
 from lamella.preprocessing import image as old
 from lamella.utils import Pipeline, image_dataset_from_directory, text_dataset_from_directory
 
-CIFAR = "/work/shared/data/cifar10-jpeg.tar.xz"
+CIFAR = os.path.join(os.environ.get("LAMELLA_TEST_DATA", "nowhere"), "cifar10-jpeg.tar.xz")
 
 
 @pytest.fixture
