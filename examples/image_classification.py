@@ -34,7 +34,6 @@ def network(shape, classes):
         [
             layers.Input(shape),
             layers.Rescaling(1 / 255),
-            layers.RandomFlip("horizontal"),
             layers.Conv2D(32, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(2),
             layers.Conv2D(64, 3, padding="same", activation="relu"),
