@@ -23,7 +23,7 @@ __all__ = ["__version__", "get_num_threads", "get_precision", "seed", "set_num_t
 _SUBMODULES = frozenset({
     "activations", "applications", "audio", "autograd", "callbacks", "constraints", "data", "datasets", "functional",
     "initializers", "io", "keras", "kernels", "layers", "losses", "metrics", "models", "nn", "optim", "optimizers",
-    "preprocessing", "regularizers", "transforms", "utils",
+    "preprocessing", "regularizers", "saving", "transforms", "utils",
 })  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _saving
+from ._custom import get_registered_name
 from .layers._structures import flatten, map_structure
 from .layers._symbolic import KerasTensor
 from .layers.base import Layer
@@ -129,4 +130,4 @@ class Functional:
 
 
 def layer_config(name: str, layer: Layer) -> dict[str, Any]:
-    return {"class_name": type(layer).__name__, "config": {**layer.get_config(), "name": name}}
+    return {"class_name": get_registered_name(type(layer)), "config": {**layer.get_config(), "name": name}}

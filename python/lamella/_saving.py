@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from . import _cpu
-from ._custom import custom_scope
+from ._custom import custom_scope, find
 from ._errors import short
 from ._suggest import unknown_name
 from .autograd import Tensor, as_array, wrap
@@ -171,14 +171,14 @@ def _decode(item: Any, tensors: dict[str, np.ndarray]) -> Any:
 
 
 @contextmanager
-def malformed(path: Any) -> Iterator[None]:
+def malformed(path: Any, what: str = "load_model") -> Iterator[None]:
     """What a file makes go wrong is the file's fault: a ValueError that names it."""
     try:
         yield
     except (ArithmeticError, AttributeError, IndexError, KeyError, MemoryError, RecursionError, TypeError) as e:
-        raise ValueError(f"load_model: {path}: malformed configuration: {type(e).__name__}: {e}") from e
+        raise ValueError(f"{what}: {path}: malformed configuration: {type(e).__name__}: {e}") from e
     except ValueError as e:
-        raise ValueError(f"load_model: {path}: {e}") from e
+        raise ValueError(f"{what}: {path}: {e}") from e
 
 
 def rebuild(config: Any, classes: dict[str, type], custom_objects: dict[str, type] | None = None) -> Any:
@@ -186,9 +186,9 @@ def rebuild(config: Any, classes: dict[str, type], custom_objects: dict[str, typ
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise ValueError(f"expected a configuration with a class_name, got {type(config).__name__}")
     name = config["class_name"]
-    if name not in classes:
+    cls: Any = find(name, classes, custom_objects)
+    if cls is None:
         raise unknown_name("layer (pass your own classes in custom_objects)", name, classes)
-    cls: Any = classes[name]
     with custom_scope(custom_objects):
         if getattr(cls, "_holds_layers", False):
             return cls.from_config(config.get("config"), custom_objects)

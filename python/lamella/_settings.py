@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 from . import losses, metrics, optimizers
+from ._custom import custom as registered
+from ._custom import find, get_registered_name
 
 
 class CannotSave(Exception):
@@ -34,7 +36,8 @@ def encode(model: Any) -> dict[str, Any]:
 
 def decode(settings: dict[str, Any], custom_objects: dict[str, Any] | None) -> dict[str, Any]:
     """Arguments for `compile`; raises Unknown."""
-    custom = custom_objects or {}
+    custom = {**registered(), **(custom_objects or {})}
+    custom = {**{name.rpartition(">")[2]: v for name, v in custom.items()}, **custom}
     found = {**settings}
     known: Any
     for key, known in (("loss", losses), ("metrics", metrics), ("weighted_metrics", metrics)):
@@ -76,7 +79,7 @@ def _function(value: Any) -> dict[str, str]:
     name = getattr(value, "__name__", "<lambda>")
     if not name.isidentifier():
         raise CannotSave(f"{value!r} has no name")
-    return {"function": name}
+    return {"function": get_registered_name(value)}
 
 
 def _object(value: Any) -> Any:
@@ -87,9 +90,9 @@ def _object(value: Any) -> Any:
             raise CannotSave(f"{value.name} has arguments for its function")
         return _function(value.fn)
     if isinstance(value, (losses.Loss, metrics.Metric)):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
+        return {"class_name": get_registered_name(type(value)), "config": value.get_config()}
     if isinstance(value, type):
-        return {"class_name": value.__name__, "config": {}}
+        return {"class_name": get_registered_name(value), "config": {}}
     return _function(value)
 
 
@@ -105,13 +108,13 @@ def _rebuild(known: Any, custom: dict[str, Any], item: Any) -> Any:
         return item
     if "function" in item:
         name = str(item["function"])
-        if name in custom:
-            return custom[name]
+        if (own := find(name, {}, custom)) is not None:
+            return own
         if name in getattr(known, "_BY_NAME", {}):
             return name
         raise Unknown(f"the function {name!r}")
     name = str(item.get("class_name"))
-    cls = custom.get(name) or known._CLASSES.get(name)
+    cls = find(name, known._CLASSES, custom)
     if cls is None:
         raise Unknown(f"the class {name!r}")
     return cls(**(item.get("config") or {}))

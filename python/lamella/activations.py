@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import autograd as ag
-from ._custom import custom
+from ._custom import custom, find, get_registered_name
 from ._errors import short
 from ._functional import elementwise as e
 from ._kernels._call import op
@@ -190,9 +190,9 @@ def get(identifier: Any) -> Any:
     if identifier is None:
         return linear
     if isinstance(identifier, str):
-        found = _FUNCTIONS.get(identifier) or custom().get(identifier)
+        found = find(identifier, _FUNCTIONS)
         if found is None:
-            raise unknown_name("activation", identifier, _FUNCTIONS)
+            raise unknown_name("activation", identifier, {**_FUNCTIONS, **custom()})
         return found
     if callable(identifier):
         return identifier
@@ -207,9 +207,9 @@ def serialize(activation: Any) -> str:
     name = getattr(activation, "__name__", "")
     if not name.isidentifier() or name in _FUNCTIONS:
         raise TypeError(f"activation: only activations with a name can be saved, got {short(activation)}")
-    return name
+    return get_registered_name(activation)
 
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The activation of a name that `serialize` gave."""
-    return (custom_objects or {}).get(config) or get(config)
+    return find(config, {}, custom_objects) or get(config)

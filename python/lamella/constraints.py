@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ._custom import custom
+from ._custom import custom, find, get_registered_name, named
 from ._errors import short
 from ._suggest import unknown_name
 from .autograd import as_array, no_grad, wrap
@@ -145,6 +145,7 @@ _BY_NAME = {"max_norm": MaxNorm, "min_max_norm": MinMaxNorm, "non_neg": NonNeg, 
 
 def get(identifier: Any) -> Any:
     """A constraint from its name ("max_norm", ...), class, configuration or itself; None stays None."""
+    identifier = named(identifier)
     if isinstance(identifier, dict):
         return deserialize(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Constraint):
@@ -164,13 +165,13 @@ def serialize(constraint: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(constraint, Constraint):
         raise TypeError(f"constraint: only Constraint objects can be saved, got {short(constraint)}")
-    return {"class_name": type(constraint).__name__, "config": constraint.get_config()}
+    return {"class_name": get_registered_name(type(constraint)), "config": constraint.get_config()}
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """The constraint of a configuration; the user's own classes are looked up in `custom_objects`."""
     name = config.get("class_name")
-    known = {**_CLASSES, **custom(), **(custom_objects or {})}
-    if name not in known:
-        raise unknown_name("constraint", name, known)
-    return known[name](**config.get("config", {}))
+    cls = find(name, _CLASSES, custom_objects)
+    if cls is None:
+        raise unknown_name("constraint", name, {**_CLASSES, **custom(), **(custom_objects or {})})
+    return cls(**config.get("config", {}))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ._custom import custom
+from ._custom import custom, find, get_registered_name, named
 from ._errors import short
 from ._kernels import random as _random
 from ._rng import Generator
@@ -302,6 +302,7 @@ _BY_NAME.update({n: _CLASSES[n.removesuffix("Initializer")] for n in ("IdentityI
 
 def get(identifier: Any) -> Callable[..., np.ndarray]:
     """An initializer from its name, class, configuration or itself; a callable(shape, dtype) passes as it is."""
+    identifier = named(identifier)
     if identifier is None:
         return Zeros()
     if isinstance(identifier, dict):
@@ -321,13 +322,13 @@ def serialize(initializer: Any) -> dict[str, Any]:
     """The configuration from which `deserialize` rebuilds the initializer."""
     if not isinstance(initializer, Initializer):
         raise TypeError(f"initializer: only Initializer objects can be saved, got {short(initializer)}")
-    return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
+    return {"class_name": get_registered_name(type(initializer)), "config": initializer.get_config()}
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """The initializer of a configuration; the user's own classes are looked up in `custom_objects`."""
     name = config.get("class_name")
-    known = {**_CLASSES, **custom(), **(custom_objects or {})}
-    if name not in known:
-        raise unknown_name("initializer", name, known)
-    return known[name].from_config(config.get("config", {}))
+    cls = find(name, _CLASSES, custom_objects)
+    if cls is None:
+        raise unknown_name("initializer", name, {**_CLASSES, **custom(), **(custom_objects or {})})
+    return cls.from_config(config.get("config", {}))

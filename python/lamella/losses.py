@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import functional as F
+from ._custom import custom, find, get_registered_name, named
 from ._errors import short
 from ._kernels._call import op
 from ._loss_base import (
@@ -712,6 +713,7 @@ _BY_NAME |= {"kullback_leibler_divergence": KLDivergence, "logcosh": LogCosh}
 
 def get(identifier: Any) -> Loss:
     """A loss from its name, class, function, configuration, or itself."""
+    identifier = named(identifier)
     if isinstance(identifier, Loss):
         return identifier
     if isinstance(identifier, dict):
@@ -732,9 +734,10 @@ def get(identifier: Any) -> Loss:
 
 def serialize(loss: Loss) -> dict[str, Any]:
     """The configuration from which `get` rebuilds the loss."""
-    if type(loss).__name__ not in _CLASSES:
-        raise TypeError(f"loss: only Lamella's own losses can be saved, got {short(loss)}")
-    return {"class_name": type(loss).__name__, "config": loss.get_config()}
+    name = get_registered_name(type(loss))
+    if find(name, _CLASSES) is None:
+        raise TypeError(f"loss: only Lamella's own and registered losses can be saved, got {short(loss)}")
+    return {"class_name": name, "config": loss.get_config()}
 
 
 def deserialize(name: Any, custom_objects: dict[str, Any] | None = None) -> Loss:
@@ -749,7 +752,8 @@ def deserialize(name: Any, custom_objects: dict[str, Any] | None = None) -> Loss
     if not isinstance(name, dict):
         found = (custom_objects or {}).get(name)
         return get(name if found is None else found)
-    classes: dict[str, Any] = {**_CLASSES, **(custom_objects or {})}
-    if name.get("class_name") not in classes:
-        raise unknown_name("loss", name.get("class_name"), classes)
-    return classes[name["class_name"]].from_config(name.get("config") or {})
+    cls = find(name.get("class_name"), _CLASSES, custom_objects)
+    if cls is None:
+        known = {**_CLASSES, **custom(), **(custom_objects or {})}
+        raise unknown_name("loss", name.get("class_name"), known)
+    return cls.from_config(name.get("config") or {})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from . import losses
+from ._custom import custom, find, get_registered_name, named
 from ._errors import short
 from ._metrics.accuracy import (
     Accuracy,
@@ -83,8 +85,8 @@ from .losses import (
 __all__ = [
     "AUC", "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "BinaryIoU", "CategoricalAccuracy",
     "CategoricalCrossentropy", "CategoricalHinge", "ConcordanceCorrelation", "ConfusionMatrix", "CosineSimilarity",
-    "F1Score", "FBetaScore", "FalseNegatives", "FalsePositives", "Hinge", "IoU", "KLDivergence", "LogCoshError",
-    "Mean", "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanIoU", "MeanMetricWrapper", "MeanSquaredError",
+    "F1Score", "FBetaScore", "FalseNegatives", "FalsePositives", "Hinge", "IoU", "KLDivergence", "LogCoshError", "Mean",
+    "MeanAbsoluteError", "MeanAbsolutePercentageError", "MeanIoU", "MeanMetricWrapper", "MeanSquaredError",
     "MeanSquaredLogarithmicError", "Metric", "OneHotIoU", "OneHotMeanIoU", "PearsonCorrelation", "Poisson", "Precision",
     "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision", "RootMeanSquaredError", "SensitivityAtSpecificity",
     "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy", "SparseTopKCategoricalAccuracy",
@@ -125,12 +127,12 @@ _BY_NAME: dict[str, type[Metric]] = {
     **{"fbeta_score": FBetaScore, "iou": IoU, "logcosh": LogCoshError, "mean_iou": MeanIoU},
     **{"kullback_leibler_divergence": KLDivergence, "rmse": RootMeanSquaredError, "RMSE": RootMeanSquaredError},
 }
-# Those among the functions that have a kernel.
+# What the functions are the values of: given to compile, they are these, which native steps compute.
 _BY_FUNCTION: dict[Any, type[Metric]] = {
     function: _NAMED[function.__name__]
     for function in (
-        binary_accuracy, categorical_accuracy, sparse_categorical_accuracy, sparse_top_k_categorical_accuracy,
-        top_k_categorical_accuracy,
+        binary_accuracy, categorical_accuracy, concordance_correlation, pearson_correlation,
+        sparse_categorical_accuracy, sparse_top_k_categorical_accuracy, top_k_categorical_accuracy,
     )
 }  # fmt: skip
 _ACCURACIES = ("accuracy", "acc", "Accuracy")
@@ -155,6 +157,7 @@ def get(identifier: Any, y_shape: tuple[int, ...] = (), pred_shape: tuple[int, .
     "accuracy" (or "acc") and "crossentropy" (or "ce") mean what fits loss and shapes, as in Keras: binary for one
     output, sparse for class numbers, categorical for one-hot targets.
     """
+    identifier = named(identifier)
     if isinstance(identifier, Metric):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Metric):
@@ -186,7 +189,7 @@ def get(identifier: Any, y_shape: tuple[int, ...] = (), pred_shape: tuple[int, .
             ) from None
     if isinstance(identifier, losses.Loss) and type(identifier).call is not losses.Loss.call:
         return LossMetric(identifier, identifier.name, identifier.dtype)
-    if identifier in _BY_FUNCTION:
+    if inspect.isfunction(identifier) and identifier in _BY_FUNCTION:
         return _BY_FUNCTION[identifier]()
     if callable(identifier):
         return MeanMetricWrapper(identifier)
@@ -195,9 +198,10 @@ def get(identifier: Any, y_shape: tuple[int, ...] = (), pred_shape: tuple[int, .
 
 def serialize(metric: Metric) -> dict[str, Any]:
     """The configuration from which `get` rebuilds the metric."""
-    if type(metric).__name__ not in _CLASSES:
-        raise TypeError(f"metric: only Lamella's own metrics can be saved, got {short(metric)}")
-    return {"class_name": type(metric).__name__, "config": metric.get_config()}
+    name = get_registered_name(type(metric))
+    if find(name, _CLASSES) is None:
+        raise TypeError(f"metric: only Lamella's own and registered metrics can be saved, got {short(metric)}")
+    return {"class_name": name, "config": metric.get_config()}
 
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Metric:
@@ -212,7 +216,8 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Me
     if not isinstance(config, dict):
         found = (custom_objects or {}).get(config)
         return get(config if found is None else found)
-    classes: dict[str, Any] = {**_CLASSES, **(custom_objects or {})}
-    if config.get("class_name") not in classes:
-        raise unknown_name("metric", config.get("class_name"), classes)
-    return classes[config["class_name"]].from_config(config.get("config") or {})
+    cls = find(config.get("class_name"), _CLASSES, custom_objects)
+    if cls is None:
+        known = {**_CLASSES, **custom(), **(custom_objects or {})}
+        raise unknown_name("metric", config.get("class_name"), known)
+    return cls.from_config(config.get("config") or {})

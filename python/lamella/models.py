@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import _saving, _settings, layers
-from ._custom import custom
-from ._errors import refuse, short
+from ._cloning import clone_model
+from ._custom import custom, get_registered_name
+from ._errors import short
 from ._fit import Trainable
 from ._functional_model import Functional, layer_config
 from ._trace import NotTraceable, Tracer
@@ -193,25 +194,36 @@ class Model(Trainable):
         if not self.built:
             raise ValueError("save: the model has no weights yet: give its first layer an input_shape, or call it once")
         tensors = {name: p._data for name, p, _ in self._named_weights()}
-        description = {
-            "class_name": type(self).__name__,
-            "config": self.get_config(),
-            "graph": self._inference_graph(),
-        }
+        description = {**self._description("save"), "graph": self._inference_graph()}
+        if self._compiled and include_optimizer:
+            names = {id(p): name for name, p, _ in self._named_weights()}
+            for p, arrays in self.optimizer._states.values():
+                for (slot, _), a in zip(self.optimizer._native.slots, arrays, strict=True):
+                    if id(p) in names:
+                        tensors[f"optimizer/{slot}/{names[id(p)]}"] = a
+            tensors.update({f"optimizer/own/{i}": v._data for i, v in enumerate(self.optimizer._own)})
+            description["iterations"] = self.optimizer._iterations
+        _saving.write(path, tensors, description)
+
+    def _description(self, what: str) -> dict[str, Any]:
+        """The structure, and what compile was given."""
+        found = {"class_name": get_registered_name(type(self)), "config": self.get_config()}
         if self._compiled:
             try:
-                description["compile"] = _settings.encode(self)
+                found["compile"] = _settings.encode(self)
             except _settings.CannotSave as e:
-                warnings.warn(f"save: what compile was given is not saved: {e}", stacklevel=2)
-            if include_optimizer:
-                names = {id(p): name for name, p, _ in self._named_weights()}
-                for p, arrays in self.optimizer._states.values():
-                    for (slot, _), a in zip(self.optimizer._native.slots, arrays, strict=True):
-                        if id(p) in names:
-                            tensors[f"optimizer/{slot}/{names[id(p)]}"] = a
-                tensors.update({f"optimizer/own/{i}": v._data for i, v in enumerate(self.optimizer._own)})
-                description["iterations"] = self.optimizer._iterations
-        _saving.write(path, tensors, description)
+                warnings.warn(f"{what}: what compile was given is not saved: {e}", stacklevel=3)
+        return found
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The structure and the training settings as JSON, without weights; `model_from_json` reads it.
+
+        Parameters
+        ----------
+        **kwargs
+            Arguments of `json.dumps`.
+        """
+        return json.dumps({"format": _saving.FORMAT, **self._description("to_json")}, **kwargs)
 
     def _inference_graph(self) -> Any:
         """The graph as the C library runs it, traced for one sample; None where the model cannot be traced."""
@@ -240,16 +252,6 @@ class Model(Trainable):
         if any(d is None for _, s in specs for d in s[1:]):
             return None
         return [(d, (1, *s[1:])) for d, s in specs]
-
-    def to_json(self, **kwargs: Any) -> str:
-        """The structure of the model as JSON, for `model_from_json`.
-
-        Parameters
-        ----------
-        **kwargs
-            For `json.dumps`.
-        """
-        return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **kwargs)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write the weights alone.
@@ -517,73 +519,73 @@ def load_model(
         raise ValueError(f"load_model: {filepath}: the file holds weights but no model; use load_weights")
     weights = {k: v for k, v in tensors.items() if not k.startswith("optimizer/")}
     with _saving.malformed(filepath), loading(sum(a.size for a in weights.values())):
-        model = _saving.rebuild(description, _layer_classes(custom_objects), custom_objects)
-        if not isinstance(model, Model):
-            raise ValueError(f"expected a model, got {type(model).__name__}")
+        model = _rebuilt(description, custom_objects)
     model._assign(weights, str(filepath))
-    settings = description.get("compile")
-    if compile and settings:
+    if compile:
         with _saving.malformed(filepath):
-            try:
-                model.compile(**_settings.decode(settings, {**custom(), **(custom_objects or {})}))
-            except _settings.Unknown as e:
-                warnings.warn(
-                    f"load_model: {filepath}: {e} that the model was compiled with is not among custom_objects: call "
-                    "compile before training",
-                    stacklevel=2,
-                )
-                return model
-            _restore_optimizer(model, tensors, description)
+            if _compile_again(model, description, custom_objects, f"load_model: {filepath}"):
+                _restore_optimizer(model, tensors, description)
     return model
 
 
-def save_model(model: Model, filepath: Any, overwrite: bool = True) -> None:
-    """The same as `Model.save`."""
-    model.save(filepath, overwrite)
+def _rebuilt(description: dict[str, Any], custom_objects: dict[str, type] | None) -> Model:
+    model = _saving.rebuild(description, _layer_classes(custom_objects), custom_objects)
+    if not isinstance(model, Model):
+        raise ValueError(f"expected a model, got {type(model).__name__}")
+    return model
+
+
+def _compile_again(model: Model, description: dict[str, Any], custom_objects: Any, what: str) -> bool:
+    """Compile a model as it was; without what that took, warn and leave it."""
+    settings = description.get("compile")
+    if not settings:
+        return False
+    try:
+        model.compile(**_settings.decode(settings, custom_objects))
+    except _settings.Unknown as e:
+        warnings.warn(
+            f"{what}: {e} that the model was compiled with is not among custom_objects: call compile before training",
+            stacklevel=3,
+        )
+        return False
+    return True
+
+
+def save_model(model: Model, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
+    """Write a model to a file; see `Model.save`.
+
+    Parameters
+    ----------
+    model : Model
+    filepath : str or path
+    overwrite : bool
+        Whether an existing file may be replaced.
+    include_optimizer : bool
+    """
+    if not isinstance(model, Model):
+        raise TypeError(f"save_model: model: expected a Model, got {type(model).__name__}")
+    model.save(filepath, overwrite, include_optimizer)
 
 
 def model_from_json(json_string: str, custom_objects: dict[str, type] | None = None) -> Model:
-    """A model with new weights, of the structure that `Model.to_json` has written.
+    """A model with new weights from what `Model.to_json` gave, compiled as it was; no code in it is ever run.
 
     Parameters
     ----------
     json_string : str
     custom_objects : dict of str to class, optional
-        The user's own layers, by name.
+        The user's own layers, losses and metrics, by name.
     """
-    with _saving.malformed("model_from_json"):
-        model = _saving.rebuild(json.loads(json_string), _layer_classes(custom_objects), custom_objects)
-    if not isinstance(model, Model):
-        raise ValueError(f"model_from_json: json_string: expected a model, got {type(model).__name__}")
+    try:
+        description = json.loads(json_string)
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"model_from_json: json_string: expected JSON: {e}") from None
+    with _saving.malformed("json_string", "model_from_json"):
+        if isinstance(description, dict) and "module" in description:
+            raise ValueError("JSON of Keras: make the model, and read its weights by load_weights")
+        model = _rebuilt(description, custom_objects)
+        _compile_again(model, description, custom_objects, "model_from_json")
     return model
-
-
-def clone_model(
-    model: Model, input_tensors: Any = None, clone_function: Callable[[Layer], Layer] | None = None
-) -> Model:
-    """A model of the same structure with new weights.
-
-    Parameters
-    ----------
-    model : Model
-        A Sequential or functional one, or one that `get_config` describes.
-    input_tensors
-        Must be None.
-    clone_function : callable, optional
-        Makes the copy of each layer of a Sequential or functional model; by default from its configuration.
-    """
-    if not isinstance(model, Model):
-        raise TypeError(f"clone_model: model: expected a Model, got {type(model).__name__}")
-    refuse("clone_model", input_tensors=input_tensors)
-    config, classes = model.get_config(), {type(m).__name__: type(m) for m in model.modules() if isinstance(m, Layer)}
-    if clone_function is None:
-        return type(model).from_config(config, classes)
-    if not isinstance(model, Sequential):
-        raise NotImplementedError(f"clone_model: clone_function: expected a Sequential, got {type(model).__name__}")
-    copied = Sequential([clone_function(layer) for layer in model.layers], name=config.get("name"))
-    if not copied.built and config.get("input_shape") is not None:
-        copied.build(tuple(config["input_shape"]))
-    return copied
 
 
 def _restore_optimizer(model: Model, tensors: dict[str, np.ndarray], description: dict[str, Any]) -> None:

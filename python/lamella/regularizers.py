@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._custom import custom
+from ._custom import custom, find, get_registered_name, named
 from ._errors import short
 from ._suggest import unknown_name
 
@@ -104,6 +104,7 @@ _CLASSES: dict[str, type[Regularizer]] = {c.__name__: c for c in (L1, L2, L1L2, 
 
 def get(identifier: Any) -> Any:
     """A regularizer from its name ("l1", "l2", "l1_l2"), configuration or itself; None stays None."""
+    identifier = named(identifier)
     if identifier is None or (callable(identifier) and not isinstance(identifier, type)):
         return identifier
     if isinstance(identifier, dict):
@@ -122,13 +123,13 @@ def serialize(regularizer: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(regularizer, Regularizer):
         raise TypeError(f"regularizer: only Regularizer objects can be saved, got {short(regularizer)}")
-    return {"class_name": type(regularizer).__name__, "config": regularizer.get_config()}
+    return {"class_name": get_registered_name(type(regularizer)), "config": regularizer.get_config()}
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
     """The regularizer of a configuration; the user's own classes are looked up in `custom_objects`."""
     name = config.get("class_name")
-    known = {**_CLASSES, **custom(), **(custom_objects or {})}
-    if name not in known:
-        raise unknown_name("regularizer", name, known)
-    return known[name](**config.get("config", {}))
+    cls = find(name, _CLASSES, custom_objects)
+    if cls is None:
+        raise unknown_name("regularizer", name, {**_CLASSES, **custom(), **(custom_objects or {})})
+    return cls(**config.get("config", {}))

@@ -92,7 +92,7 @@ def download(
             while block := response.read(1 << 20):
                 out.write(block)
                 bar.update(len(block))
-        found = _checksum(Path(part), unpacked, algorithm)
+        found = digest_of(Path(part), unpacked, algorithm)
         if not found.startswith(checksum):
             kind = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]
             raise ValueError(f"{name}: the download has the wrong {kind} ({found}, expected {checksum})")
@@ -113,7 +113,7 @@ def _bar(name: str, response: Any) -> Any:
     return tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None)
 
 
-def _checksum(path: Path, unpacked: bool, algorithm: str) -> str:
+def digest_of(path: Path, unpacked: bool, algorithm: str) -> str:
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with gzip.open(path) if unpacked else path.open("rb") as file:
         while block := file.read(1 << 20):

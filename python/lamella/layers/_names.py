@@ -21,6 +21,11 @@ def unique_name(base: str) -> str:
     return base if n == 0 else f"{base}_{n}"
 
 
+def reset_names() -> None:
+    """Start counting again."""
+    _names.clear()
+
+
 def adopt(layer: Layer, taken: Iterable[str]) -> str:
     """Take a layer into a model; gives its name there. Names made up for it are counted per model, so that saved files
     do not depend on what else the process has built; in a second model it may have another name than in its first.

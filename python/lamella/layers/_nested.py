@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from .. import _saving
+from .._custom import get_registered_name
 
 __all__ = ["deserialize", "in_order", "rebuilt", "serialized", "shown"]
 
@@ -14,7 +15,7 @@ def serialized(layer: Any) -> dict[str, Any]:
     """The configuration of a layer inside another."""
     if not hasattr(layer, "get_config"):
         raise NotImplementedError(f"{type(layer).__name__}: get_config: must be defined for the layer to be saved")
-    return {"class_name": type(layer).__name__, "config": layer.get_config()}
+    return {"class_name": get_registered_name(type(layer)), "config": layer.get_config()}
 
 
 def rebuilt(config: Any, custom_objects: dict[str, type] | None) -> Any:

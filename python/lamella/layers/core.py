@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import activations
-from .._custom import custom
+from .._custom import custom, find, get_registered_name
 from .._errors import refuse, short
 from .._kernels._call import op
 from .._suggest import unknown_name
@@ -229,15 +229,16 @@ def _name_of(what: str, function: Any) -> dict[str, str]:
             f"Lambda: {what}: only functions with a name can be saved, found again in custom_objects when the model is "
             f"loaded; got {short(function)}"
         )
-    return {"function": name}
+    return {"function": get_registered_name(function)}
 
 
 def _named(value: Any) -> Any:
     if not isinstance(value, dict) or "function" not in value:
         return value
-    if value["function"] not in custom():
+    found = find(value["function"], {})
+    if found is None:
         raise unknown_name("function (pass your own in custom_objects)", value["function"], custom())
-    return custom()[value["function"]]
+    return found
 
 
 class Embedding(Layer):

@@ -18,34 +18,46 @@ if TYPE_CHECKING:
     from ..preprocessing.image import array_to_img, img_to_array, load_img, save_img
     from ._balance import class_weights, sampling_weights
     from ._files import image_dataset_from_directory, text_dataset_from_directory
+    from ._get_file import get_file
+    from ._numbers import normalize, standardize_dtype
     from ._pipeline import AUTOTUNE, Pipeline
     from ._plot_model import model_to_dot, plot_model
+    from ._progbar import Progbar
     from ._py_dataset import PyDataset
     from ._py_dataset import PyDataset as Sequence
     from ._sequences import pad_sequences, timeseries_dataset_from_array
+    from ._session import clear_session, is_keras_tensor
+    from ._split import split_dataset
 
 # Where the names are that are imported when they are first used.
 _PLACES = {
-    "CustomObjectScope": ".._custom",
-    "array_to_img": "..preprocessing.image",
-    "custom_object_scope": ".._custom",
-    "get_custom_objects": ".._custom",
-    "get_registered_name": ".._custom",
-    "get_registered_object": ".._custom",
-    "img_to_array": "..preprocessing.image",
-    "load_img": "..preprocessing.image",
-    "register_keras_serializable": ".._custom",
-    "save_img": "..preprocessing.image",
     "AUTOTUNE": "_pipeline",
+    "CustomObjectScope": ".._custom",
     "Pipeline": "_pipeline",
+    "Progbar": "_progbar",
     "PyDataset": "_py_dataset",
     "Sequence": "_py_dataset",
+    "array_to_img": "..preprocessing.image",
     "class_weights": "_balance",
+    "clear_session": "_session",
+    "custom_object_scope": ".._custom",
+    "get_custom_objects": ".._custom",
+    "get_file": "_get_file",
+    "get_registered_name": ".._custom",
+    "get_registered_object": ".._custom",
     "image_dataset_from_directory": "_files",
+    "img_to_array": "..preprocessing.image",
+    "is_keras_tensor": "_session",
+    "load_img": "..preprocessing.image",
     "model_to_dot": "_plot_model",
+    "normalize": "_numbers",
     "pad_sequences": "_sequences",
     "plot_model": "_plot_model",
+    "register_keras_serializable": ".._custom",
     "sampling_weights": "_balance",
+    "save_img": "..preprocessing.image",
+    "split_dataset": "_split",
+    "standardize_dtype": "_numbers",
     "text_dataset_from_directory": "_files",
     "timeseries_dataset_from_array": "_sequences",
 }
@@ -54,17 +66,21 @@ __all__ = [
     "AUTOTUNE",
     "CustomObjectScope",
     "Pipeline",
+    "Progbar",
     "PyDataset",
     "Sequence",
     "array_to_img",
     "class_weights",
+    "clear_session",
     "custom_object_scope",
     "data",
     "get_custom_objects",
+    "get_file",
     "get_registered_name",
     "get_registered_object",
     "image_dataset_from_directory",
     "img_to_array",
+    "is_keras_tensor",
     "load_img",
     "model_to_dot",
     "normalize",
@@ -75,6 +91,8 @@ __all__ = [
     "sampling_weights",
     "save_img",
     "set_random_seed",
+    "split_dataset",
+    "standardize_dtype",
     "text_dataset_from_directory",
     "timeseries_dataset_from_array",
     "to_categorical",
@@ -118,21 +136,6 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     out = np.zeros((*labels.shape, count), np.float32)
     np.put_along_axis(out, labels[..., np.newaxis], 1.0, axis=-1)
     return out
-
-
-def normalize(x: Any, axis: int = -1, order: Any = 2) -> np.ndarray:
-    """An array divided by its norms along an axis; zeros stay zeros.
-
-    Parameters
-    ----------
-    x : array_like
-    axis : int
-    order : number
-        Of the norm, as in `numpy.linalg.norm`.
-    """
-    values = np.asarray(x)
-    length = np.linalg.norm(values, order, axis, keepdims=True)
-    return values / np.where(length == 0, 1, length)
 
 
 def set_random_seed(seed: int) -> None:

@@ -20,6 +20,7 @@ MODULES = [
     ("lamella.utils.data", "torch.utils.data"),
     ("lamella.layers", "keras.layers"),
     ("lamella.models", "keras.models"),
+    ("lamella.saving", "keras.saving"),
     ("lamella.losses", "keras.losses"),
     ("lamella.metrics", "keras.metrics"),
     ("lamella.callbacks", "keras.callbacks"),
@@ -223,7 +224,7 @@ NOTES: list[tuple[str, str, str]] = [
     ("lamella.layers.*(*)", "^by keyword$", "To be given by name, as Keras' own programs do."),
     ("lamella.layers.*(*)", "^`[12]` instead of", "One number stands for all dimensions."),
     ("lamella.nn.TransformerEncoder(*)", "no effect", "Hints how to compute padded batches; they are computed whole."),
-    ("lamella.models.load_model(safe_mode)", "no effect", "No code of a file is ever run."),
+    ("lamella.*.load_model(safe_mode)", "no effect", "No code of a file is ever run."),
     ("lamella.layers.Layer.add_weight(autocast)", "no effect", "Weights are never cast."),
     (
         "lamella.models.Model(*)",
