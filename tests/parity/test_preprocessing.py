@@ -6,8 +6,12 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lamella import layers, preprocessing, utils
+
+from .compare import array, parity, seeds
 
 keras = pytest.importorskip("keras")
 torch = pytest.importorskip("torch")
@@ -156,3 +160,27 @@ def test_loaders(kwargs):
         for key in ("x", "y"):
             np.testing.assert_array_equal(a[key].numpy(), b[key].numpy())
             assert str(a[key].dtype) == str(b[key].dtype).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("mode", ["multi_hot", "one_hot", "count"])
+@parity
+@given(n=st.integers(1, 5), t=st.integers(1, 4), weighted=st.booleans(), seed=seeds)
+def test_category_encoding(mode, n, t, weighted, seed):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, 6, (n, t))
+    kwargs = {"count_weights": rng.uniform(size=(n, t)).astype(np.float32)} if weighted and mode == "count" else {}
+    wanted = array(keras.layers.CategoryEncoding(6, mode)(ids, **kwargs))
+    np.testing.assert_allclose(layers.CategoryEncoding(6, mode)(ids, **kwargs).numpy(), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["int", "one_hot"])
+@parity
+@given(n=st.integers(1, 30), bins=st.integers(1, 5), seed=seeds)
+def test_discretization(mode, n, bins, seed):
+    x = np.random.default_rng(seed).normal(size=(n, 3)).astype(np.float32)
+    ours, theirs = (m.Discretization(num_bins=bins, output_mode=mode) for m in (layers, keras.layers))
+    ours.adapt(x)
+    theirs.adapt(x)
+    np.testing.assert_allclose(ours.bin_boundaries, theirs.bin_boundaries, rtol=1e-5, atol=1e-6)
+    given_edges = [m.Discretization([-1.0, 0.0, 0.5], output_mode=mode) for m in (layers, keras.layers)]
+    np.testing.assert_array_equal(given_edges[0](x).numpy(), array(given_edges[1](x)))

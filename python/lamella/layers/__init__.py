@@ -11,6 +11,8 @@ from .audio import MelSpectrogram
 from .augmentation import *  # noqa: F403
 from .augmentation import __all__ as _augmentation
 from .base import Layer
+from .categories import *  # noqa: F403
+from .categories import __all__ as _categories
 from .convolution import *  # noqa: F403
 from .convolution import __all__ as _convolution
 from .core import *  # noqa: F403
@@ -48,6 +50,7 @@ __all__ = [
     *_activation,
     *_attention,
     *_augmentation,
+    *_categories,
     *_convolution,
     *_core,
     *_merge,
