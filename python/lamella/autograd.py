@@ -354,7 +354,7 @@ def _added(total: _Sum | None, g: np.ndarray, owned: bool) -> _Sum:
 
 @functools.cache
 def _one(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    return np.ones(shape, dtype)  # is only read: nobody else's memory is added to
+    return np.ones(shape, dtype)
 
 
 def _first_gradient(tensor: Tensor, gradient: Any) -> np.ndarray:
@@ -363,7 +363,7 @@ def _first_gradient(tensor: Tensor, gradient: Any) -> np.ndarray:
             raise RuntimeError(
                 f"backward: gradient: needed for a tensor of more than one element, got none for shape {tensor.shape}"
             )
-        return _one(tensor.shape, tensor.dtype)
+        return _one(tensor.shape, tensor.dtype).copy()  # quicker than to make one, and whoever gets it may change it
     array = as_array(gradient, tensor.dtype)
     if array.shape != tensor.shape:
         raise RuntimeError(f"backward: gradient: expected shape {tensor.shape}, got {array.shape}")

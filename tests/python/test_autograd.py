@@ -84,6 +84,15 @@ def test_gradient_given_by_the_user_is_not_shared():
     assert x.grad.tolist() == [[2, 2], [2, 2]]
 
 
+def test_first_gradient_is_not_shared():
+    for _ in range(2):
+        y = Tensor(np.float32(3), requires_grad=True)
+        z = y * 2
+        (own,) = grad(z, [z])
+        assert own.item() == 1
+        own.mul_(5)
+
+
 def test_diamond_is_walked_once():
     x = lamella.tensor([2.0], requires_grad=True)
     y = x
