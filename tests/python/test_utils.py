@@ -48,7 +48,10 @@ def test_the_default_folder_is_that_of_the_data_sets(origin, tmp_path, monkeypat
     assert utils.get_file(origin=origin.as_uri()) == str(tmp_path / "sets" / "data.txt")
 
 
-def test_get_file_unpacks(origin, tmp_path):
+@pytest.mark.parametrize("old_python", [False, True])
+def test_get_file_unpacks(origin, tmp_path, monkeypatch, old_python):
+    if old_python:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         archive.add(origin, "inside/data.txt")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
@@ -64,7 +67,10 @@ def test_get_file_unpacks(origin, tmp_path):
         utils.get_file("c.zip", (tmp_path / "a.zip").as_uri(), untar=True, cache_dir=tmp_path / "cache")
 
 
-def test_members_stay_in_the_folder(tmp_path):
+@pytest.mark.parametrize("old_python", [False, True])
+def test_members_stay_in_the_folder(tmp_path, monkeypatch, old_python):
+    if old_python:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     with tarfile.open(tmp_path / "bad.tar", "w") as archive:
         member = tarfile.TarInfo("../../outside.txt")
         member.size = 3

@@ -134,6 +134,19 @@ def _unpack(path: Path, folder: Path, formats: list[str]) -> None:
                 archive.extractall(folder)  # drops drives, roots and ".." of the names
         else:
             with tarfile.open(path) as archive:
-                archive.extractall(folder, filter="data")
+                _unpack_tar(archive, folder)
     except (tarfile.TarError, zipfile.BadZipFile) as e:
         raise ValueError(f"get_file: extract: {path}: {e}") from e
+
+
+def _unpack_tar(archive: tarfile.TarFile, folder: Path) -> None:
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, filter="data")
+        return
+    # Before Python 3.10.12 and 3.11.4 nothing is kept in the folder: files and folders alone pass, by where they go.
+    inside = folder.resolve()
+    for member in archive.getmembers():
+        target = (inside / member.name).resolve()
+        if not (member.isfile() or member.isdir()) or (target != inside and inside not in target.parents):
+            raise tarfile.TarError(f"{member.name!r} is a link or would be written outside the folder")
+    archive.extractall(folder)
