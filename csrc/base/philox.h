@@ -4,16 +4,25 @@
 
 #include <cstdint>
 
+#if defined(__CUDACC__)
+#define LAMELLA_HOST_DEVICE __host__ __device__
+#else
+#define LAMELLA_HOST_DEVICE
+#endif
+
 namespace lamella {
 
 // Where a random op stands: a stream is handed out per call, elements count inside it.
 struct PhiloxKey {
   uint64_t seed = 0;
   uint64_t stream = 0;
+  // Of a launch that is recorded once and runs at many steps: two numbers in the device's memory, which kernels add to
+  // seed and stream. nullptr: nothing.
+  const uint64_t* step = nullptr;
 };
 
 // Block `index` of four 32-bit words: counter = (index lo, index hi, stream lo, stream hi), key = (seed lo, seed hi).
-inline void philox4x32(PhiloxKey key, uint64_t index, uint32_t out[4]) {
+LAMELLA_HOST_DEVICE inline void philox4x32(PhiloxKey key, uint64_t index, uint32_t out[4]) {
   uint32_t c0 = static_cast<uint32_t>(index), c1 = static_cast<uint32_t>(index >> 32);
   uint32_t c2 = static_cast<uint32_t>(key.stream), c3 = static_cast<uint32_t>(key.stream >> 32);
   uint32_t k0 = static_cast<uint32_t>(key.seed), k1 = static_cast<uint32_t>(key.seed >> 32);

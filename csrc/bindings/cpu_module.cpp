@@ -10,6 +10,7 @@
 #include "bindings/cpu_optimizer.h"
 #include "bindings/cpu_plan.h"
 #include "bindings/cpu_profiler.h"
+#include "ops/backends.h"
 
 // By this symbol threadpoolctl tells the module from others of the same file name.
 extern "C" [[gnu::visibility("default")]] int lamella_num_threads() { return lamella::num_threads(); }
@@ -69,6 +70,12 @@ void bind_config(py::module_& m) {
   m.def(
       "rng_state", [] { return py::make_tuple(global_generator().seed_value(), global_generator().next_stream()); },
       "(seed, next stream): what `seed` takes to go on from here.");
+  m.def(
+      "load_backend", [](const std::string& path) { return load_backend(path)->name; }, py::arg("path"));
+  m.def(
+      "run_everything_on",
+      [](const std::string& path) { set_default_backend(path.empty() ? nullptr : load_backend(path)); },
+      py::arg("path"), "For tests: ops and plans run on an emulated device, which works on NumPy's arrays.");
   m.def("strict_precision", &strict_precision);
   m.def("set_strict_precision", &set_strict_precision, py::arg("strict"));
 }

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "bindings/gil.h"
+#include "ops/backends.h"
 #include "ops/profiler.h"
 
 namespace lamella::python {
@@ -216,7 +217,10 @@ class Record {
     exec.training = true;
     {
       MaybeReleaseGil release(bytes);
-      profiled_call(*op_, true, in_, grad_in.views, [&] { op_->backward(exec, args); });
+      profiled_call(*op_, true, in_, grad_in.views, [&] {
+        op_->backward(exec, args);
+        exec.check_device();
+      });
     }
     return grad_in.list();
   }
@@ -291,7 +295,10 @@ class PyOp {
     exec.training = true;
     {
       MaybeReleaseGil release(in.bytes + grad_out.bytes);
-      profiled_call(*op_, true, in.views, grad_in.views, [&] { op_->backward(exec, args); });
+      profiled_call(*op_, true, in.views, grad_in.views, [&] {
+        op_->backward(exec, args);
+        exec.check_device();
+      });
     }
     return grad_in.list();
   }
@@ -363,6 +370,7 @@ class PyOp {
     MaybeReleaseGil release(call.in.bytes + call.out.bytes);
     profiled_call(*op_, false, call.in.views, call.out.views, [&] {
       op_->forward(exec, {call.in.views, call.out.views, call.saved.views, {}});
+      exec.check_device();
     });
   }
 
@@ -374,6 +382,7 @@ class PyOp {
 
 Exec& thread_exec() {
   thread_local Exec exec(&global_generator());
+  exec.set_device(default_backend(), nullptr);
   return exec;
 }
 
@@ -411,7 +420,10 @@ py::object run_direct(const Op& op, PyObject* const* inputs, size_t n, py::handl
   exec.training = false;
   {
     MaybeReleaseGil release(bytes + sig.outputs[0].bytes());
-    profiled_call(op, false, {in, n}, {&result, 1}, [&] { op.forward(exec, {{in, n}, {&result, 1}, {}, {}}); });
+    profiled_call(op, false, {in, n}, {&result, 1}, [&] {
+      op.forward(exec, {{in, n}, {&result, 1}, {}, {}});
+      exec.check_device();
+    });
   }
   return array;
 }

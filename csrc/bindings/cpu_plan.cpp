@@ -4,6 +4,7 @@
 #include "bindings/cpu_optimizer.h"
 #include "bindings/gil.h"
 #include "graph/trainer.h"
+#include "ops/backends.h"
 
 namespace lamella::python {
 namespace {
@@ -199,7 +200,7 @@ void bind_plan(py::module_& m) {
       .def(py::init([](const Graph& graph, const py::sequence& inputs, const std::vector<int>& results, bool training) {
              std::vector<TensorSpec> specs;
              for (py::handle s : inputs) specs.push_back(to_spec(s, "plan"));
-             return std::make_shared<Plan>(graph, specs, PlanOptions{training, results});
+             return std::make_shared<Plan>(graph, specs, PlanOptions{training, results, default_backend(), nullptr});
            }),
            py::arg("graph"), py::arg("inputs"), py::arg("results") = std::vector<int>{}, py::arg("training") = false)
       .def_property_readonly(

@@ -1,11 +1,7 @@
 #include "graph/plan.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <new>
 
-#include "base/aligned_memory.h"
 #include "graph/passes.h"
 #include "ops/profiler.h"
 
@@ -25,16 +21,6 @@ struct Plan::Ref {
   int buffer = -1;
   TensorSpec spec;
 };
-
-namespace {
-
-void* allocate(int64_t bytes) {
-  void* p = aligned_memory(static_cast<size_t>(bytes));
-  if (p == nullptr) throw Error(ErrorKind::kMemory, "plan", "out of memory: " + std::to_string(bytes) + " bytes");
-  return p;
-}
-
-}  // namespace
 
 class Plan::Compiler {
  public:
@@ -87,7 +73,7 @@ class Plan::Compiler {
     for (size_t id = 0; id < graph_.values().size(); ++id) {
       const Value& v = graph_.values()[id];
       if (v.kind == ValueKind::kParam || v.kind == ValueKind::kConst) {
-        refs_[id] = {external_buffer(v.data.data), specs_[id]};
+        refs_[id] = {external_buffer(v.kind == ValueKind::kConst ? plan_.on_device(v.data) : v.data.data), specs_[id]};
         buffers_[refs_[id].buffer].trained = training_ && v.kind == ValueKind::kParam && v.trainable;
         constant_[id] = true;
         plan_.holders_.push_back(v.holder);
@@ -118,16 +104,19 @@ class Plan::Compiler {
       }
       if (is_constant(n)) {
         for (int id : n.out) {
-          void* memory = allocate(specs_[id].bytes());
-          plan_.memory_.push_back(memory);
-          refs_[id] = {external_buffer(memory), specs_[id]};
+          refs_[id] = {external_buffer(plan_.allocate(specs_[id].bytes())), specs_[id]};
           constant_[id] = true;
         }
         setup_.push_back({n.op, false, refs_of(n.in), refs_of(n.out), {}, {}, {}});
         continue;
       }
       for (int id : n.out) refs_[id] = new_ref(specs_[id]);
-      for (const TensorSpec& s : signature(n).saved) saved_[i].push_back(new_ref(s));
+      const Signature sig = signature(n);
+      for (size_t k = 0; k < sig.saved.size(); ++k) {
+        const bool on_host = (sig.saved_on_host >> k & 1) != 0;
+        saved_[i].push_back(on_host ? Ref{external_buffer(plan_.host_memory(sig.saved[k].bytes())), sig.saved[k]}
+                                    : new_ref(sig.saved[k]));
+      }
       drafts_.push_back({n.op, false, refs_of(n.in), refs_of(n.out), saved_[i], {}, {}});
       drafts_.back().label = label_of(n);
     }
@@ -173,9 +162,8 @@ class Plan::Compiler {
       total += (specs_[id].bytes() + 63) / 64 * 64;
       dtype = specs_[id].dtype;
     }
-    char* base = static_cast<char*>(allocate(total));
-    std::memset(base, 0, static_cast<size_t>(total));
-    plan_.memory_.push_back(base);
+    char* base = static_cast<char*>(plan_.allocate(total));
+    plan_.exec_.zero(base, total);
     plan_.flat_gradients_ = {base, dtype, Shape{total / dtype_size(dtype)}};
     for (int id : params) {
       grads_[id] = {external_buffer(base), specs_[id]};
@@ -199,13 +187,12 @@ class Plan::Compiler {
     written_.assign(graph_.values().size(), false);
     lay_out_gradients(params);
 
-    void* one = allocate(8);
-    plan_.memory_.push_back(one);
-    if (specs_[loss].dtype == DType::kF32) {
-      *static_cast<float*>(one) = 1.0f;
-    } else {
-      *static_cast<double*>(one) = 1.0;
-    }
+    void* one = plan_.allocate(8);
+    const float one_f32 = 1.0f;
+    const double one_f64 = 1.0;
+    const bool narrow = specs_[loss].dtype == DType::kF32;
+    plan_.exec_.copy(one, narrow ? static_cast<const void*>(&one_f32) : &one_f64, specs_[loss].bytes(),
+                     CopyKind::kToDevice);
     grads_[loss] = {external_buffer(one), specs_[loss]};
     written_[loss] = true;
 
@@ -361,8 +348,7 @@ class Plan::Compiler {
       lives.push_back(b.in_arena() ? b.life : BufferLife{});
     }
     plan_.arena_bytes_ = plan_memory(lives);
-    char* arena = static_cast<char*>(allocate(plan_.arena_bytes_));
-    plan_.memory_.push_back(arena);
+    char* arena = static_cast<char*>(plan_.allocate(plan_.arena_bytes_));
 
     const auto view = [&](const Ref& r) {
       TensorView v{nullptr, r.spec.dtype, r.spec.shape};
@@ -430,11 +416,10 @@ class Plan::Compiler {
       if (buffers_[d.in[k].buffer].external == nullptr || buffers_[d.in[k].buffer].trained) return;
       s.prepared_from |= 1u << k;
     }
-    const TensorSpec spec = d.op->prepared_spec(in);
+    const TensorSpec spec = d.op->prepared_spec(plan_.exec_, in);
     if (training_ && spec.bytes() > kMostPreparedInTraining) return;
     if (spec.bytes() == 0) return;
-    s.prepared = {allocate(spec.bytes()), spec.dtype, spec.shape};
-    plan_.memory_.push_back(s.prepared.data);
+    s.prepared = {plan_.allocate(spec.bytes()), spec.dtype, spec.shape};
     plan_.prepared_bytes_ += spec.bytes();
   }
 
@@ -454,7 +439,7 @@ class Plan::Compiler {
 };
 
 Plan::Plan(const Graph& graph, std::span<const TensorSpec> inputs, const PlanOptions& options)
-    : input_specs_(inputs.begin(), inputs.end()), exec_(&global_generator()) {
+    : input_specs_(inputs.begin(), inputs.end()), exec_(&global_generator(), options.backend, options.stream) {
   PlanOptions wanted = options;
   if (wanted.results.empty()) wanted.results = graph.outputs();
   if (wanted.results.empty()) fail_value("plan", "results", "at least one value", "none");
@@ -466,13 +451,32 @@ Plan::Plan(const Graph& graph, std::span<const TensorSpec> inputs, const PlanOpt
 }
 
 Plan::~Plan() {
-  for (void* p : memory_) std::free(p);
-  for (void* p : input_memory_) std::free(p);
+  for (void* p : memory_) exec_.release(p);
+  for (void* p : input_memory_) exec_.release(p);
+}
+
+// Constants of a graph lie on the host.
+void* Plan::on_device(const TensorView& constant) {
+  if (exec_.backend() == nullptr || exec_.backend()->host_memory) return constant.data;
+  void* p = allocate(constant.spec().bytes());
+  exec_.copy(p, constant.data, constant.spec().bytes(), CopyKind::kToDevice);
+  return p;
+}
+
+void* Plan::host_memory(int64_t bytes) {
+  host_memory_.emplace_back(new char[static_cast<size_t>(bytes)]);
+  return host_memory_.back().get();
+}
+
+void* Plan::allocate(int64_t bytes) {
+  void* p = exec_.allocate(bytes, "plan");
+  memory_.push_back(p);
+  return p;
 }
 
 TensorView Plan::input_buffer(int i) {
   const TensorSpec& s = input_specs_[i];
-  if (input_memory_[i] == nullptr) input_memory_[i] = allocate(s.bytes());
+  if (input_memory_[i] == nullptr) input_memory_[i] = exec_.allocate(s.bytes(), "plan");
   return {input_memory_[i], s.dtype, s.shape};
 }
 

@@ -17,6 +17,8 @@ struct PlanOptions {
   bool training = false;
   // Value ids whose results are wanted; default: the graph's outputs. In training, results[0] is the scalar loss.
   std::vector<int> results;
+  const Backend* backend = nullptr;  // where it runs, with all arrays that it is given; nullptr: the CPU
+  void* stream = nullptr;
 };
 
 class Plan {
@@ -79,6 +81,9 @@ class Plan {
   class Compiler;
 
   void run_step(const Step& s);
+  void* allocate(int64_t bytes);  // on the device, freed with the plan
+  void* host_memory(int64_t bytes);
+  void* on_device(const TensorView& constant);
   void run_profiled();
 
   std::vector<TensorSpec> input_specs_;
@@ -96,8 +101,9 @@ class Plan {
     TensorView* view;
   };
   std::vector<Patch> patches_;
-  std::vector<void*> memory_;  // 64-byte aligned blocks: arena, gradients, prepared weights
+  std::vector<void*> memory_;  // aligned blocks on the device: arena, gradients, prepared weights
   std::vector<void*> input_memory_;
+  std::vector<std::unique_ptr<char[]>> host_memory_;
   std::vector<std::shared_ptr<const void>> holders_;
   int64_t arena_bytes_ = 0, prepared_bytes_ = 0;
   Exec exec_;

@@ -21,7 +21,8 @@ struct Context {
   void* pool = nullptr;                  // first argument of parallel_for
   void* workspace = nullptr;             // 64-byte aligned; at least what the kernel's *_workspace function asked for
   size_t workspace_bytes = 0;
-  bool strict = false;  // set_precision("strict"): no Winograd, no reassociation beyond blocked sums
+  bool strict = false;     // set_precision("strict"): no Winograd, no reassociation beyond blocked sums
+  void* stream = nullptr;  // of a device: where kernels are launched
 };
 
 }  // namespace lamella

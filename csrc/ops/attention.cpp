@@ -87,7 +87,10 @@ class AttentionOp final : public Op {
     if (weights_ != "none") sig.outputs.push_back({dtype, {q[0], heads, l, s}});
     if (training) {
       sig.saved.push_back({dtype, {q[0], heads, l, 2}});
-      if (dropout_ > 0) sig.saved.push_back({DType::kU64, Shape{2}});
+      if (dropout_ > 0) {
+        sig.saved.push_back(saved_key_spec());
+        sig.saved_on_host = 0b10;
+      }
     }
     return sig;
   }
@@ -100,10 +103,7 @@ class AttentionOp final : public Op {
       if (!args.saved.empty()) p.stats = args.saved[0].as<T>();
       if (exec.training && dropout_ > 0) {
         const PhiloxKey key = key_.take(exec);
-        if (!args.saved.empty()) {
-          args.saved[1].as<uint64_t>()[0] = key.seed;
-          args.saved[1].as<uint64_t>()[1] = key.stream;
-        }
+        if (!args.saved.empty()) save_key(key, args.saved[1]);
         set_dropout(p, key);
       }
       const auto& k = exec.kernels<T>().attention;
@@ -117,10 +117,7 @@ class AttentionOp final : public Op {
       AttentionBackwardParams<T> b;
       b.f = params<T>(args.in);
       b.f.stats = args.saved[0].as<T>();
-      if (dropout_ > 0) {
-        const uint64_t* key = args.saved[1].as<const uint64_t>();
-        set_dropout(b.f, {key[0], key[1]});
-      }
+      if (dropout_ > 0) set_dropout(b.f, saved_key(args.saved[1]));
       const int rank = args.in[0].shape.rank();
       if (args.grad_out[0]) b.dout = layout<const T>(args.grad_out[0], rank);
       if (weights_ != "none") b.dweights = args.grad_out[1].as<const T>();

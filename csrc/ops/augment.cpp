@@ -182,25 +182,21 @@ class RandomImages : public Op {
     check_images(op, in[0]);
     Signature sig;
     sig.outputs = {{in[0].dtype, output_shape(in[0].shape)}};
-    if (training) sig.saved = {{DType::kU64, Shape{2}}};
+    if (training) {
+      sig.saved = {saved_key_spec()};
+      sig.saved_on_host = 1;
+    }
     return sig;
   }
   void forward(Exec& exec, const ForwardArgs& args) const override {
     if (!exec.training) return rest(exec, args.in[0], args.out[0]);
     const PhiloxKey key = key_.take(exec);
-    if (!args.saved.empty()) {
-      args.saved[0].as<uint64_t>()[0] = key.seed;
-      args.saved[0].as<uint64_t>()[1] = key.stream;
-    }
+    if (!args.saved.empty()) save_key(key, args.saved[0]);
     apply(exec, key, args.in[0], args.out[0]);
   }
   BackwardUses backward_uses() const override { return {0, 0}; }
 
  protected:
-  static PhiloxKey saved_key(const BackwardArgs& args) {
-    const uint64_t* key = args.saved[0].as<const uint64_t>();
-    return {key[0], key[1]};
-  }
   virtual Shape output_shape(const Shape& x) const { return x; }
   virtual void apply(Exec& exec, PhiloxKey key, const TensorView& x, const TensorView& y) const = 0;
   virtual void rest(Exec& exec, const TensorView& x, const TensorView& y) const { copy_tensor(exec, x, y); }
@@ -257,7 +253,7 @@ class RandomAffine final : public RandomImages {
     if (!dy) return zero_tensor(exec, dx);
     if (args.saved.empty())
       return crop_.empty() ? copy_tensor(exec, dy, dx) : run(exec, nullptr, dx.shape, dy, dx, true);
-    const PhiloxKey key = saved_key(args);
+    const PhiloxKey key = saved_key(args.saved[0]);
     run(exec, &key, dx.shape, dy, dx, true);
   }
 
@@ -353,7 +349,7 @@ class RandomColor final : public RandomImages {
     if (!dx) return;
     if (!dy) return zero_tensor(exec, dx);
     if (args.saved.empty()) return copy_tensor(exec, dy, dx);
-    run(exec, saved_key(args), dy, &args.out[0], dx);
+    run(exec, saved_key(args.saved[0]), dy, &args.out[0], dx);
   }
 
  protected:
@@ -447,7 +443,7 @@ class RandomErasing final : public RandomImages {
     if (!dx) return;
     if (!dy) return zero_tensor(exec, dx);
     if (args.saved.empty()) return copy_tensor(exec, dy, dx);
-    run(exec, saved_key(args), dy, dx, true);
+    run(exec, saved_key(args.saved[0]), dy, dx, true);
   }
 
  protected:

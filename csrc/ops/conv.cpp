@@ -18,6 +18,7 @@
 #include <mutex>
 #include <set>
 
+#include "ops/memory.h"
 #include "ops/op.h"
 #include "ops/registry.h"
 
@@ -214,10 +215,10 @@ class ConvOp final : public Op {
     return {0b011u, output ? 1u : 0u};
   }
 
-  TensorSpec prepared_spec(std::span<const TensorSpec> in) const override {
+  TensorSpec prepared_spec(Exec& exec, std::span<const TensorSpec> in) const override {
     const ConvShape s = shape(in[0].shape, in[1].shape);
     return dispatch_float(in[0].dtype, name_, "x", [&]<class T>() -> TensorSpec {
-      const ConvKernels<T>& k = cpu_kernels<T>().conv;
+      const ConvKernels<T>& k = exec.kernels<T>().conv;
       const size_t bytes = k.prepared_bytes(s, forward_pass(), choose<T>(k, s, forward_pass(), false));
       return {DType::kU8, Shape{bytes == 0 ? 0 : kPreparedHeader + static_cast<int64_t>(bytes)}};
     });
@@ -548,7 +549,7 @@ class ConvOp final : public Op {
     const TensorView& dy = args.grad_out[0];
     if (!dy || dy.size() == 0) {
       for (const TensorView& g : args.grad_in) {
-        if (g) std::fill_n(g.as<T>(), g.size(), T(0));
+        zero_tensor(exec, g);
       }
       return;
     }

@@ -2,20 +2,18 @@
 // where.
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <utility>
 
 #include "base/thread_pool.h"
 #include "ops/broadcast.h"
+#include "ops/memory.h"
 #include "ops/named_ops.h"
 #include "ops/op.h"
 #include "ops/registry.h"
 
 namespace lamella {
 namespace {
-
-void set_zero(const TensorView& v) { std::memset(v.data, 0, static_cast<size_t>(v.spec().bytes())); }
 
 // y = act(x). Attributes: activation (name), alpha (leaky_relu and elu only).
 class ActivationOp final : public Op {
@@ -56,7 +54,7 @@ class ActivationOp final : public Op {
   }
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0]) return;
-    if (!args.grad_out[0]) return set_zero(args.grad_in[0]);
+    if (!args.grad_out[0]) return zero_tensor(exec, args.grad_in[0]);
     dispatch_float(args.grad_in[0].dtype, "activation", "x", [&]<class T>() {
       ActivationBackwardParams<T> p;
       p.n = args.grad_in[0].size();
@@ -122,7 +120,7 @@ class UnaryOp final : public Op {
   }
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0]) return;
-    if (!args.grad_out[0]) return set_zero(args.grad_in[0]);
+    if (!args.grad_out[0]) return zero_tensor(exec, args.grad_in[0]);
     dispatch_float(args.grad_in[0].dtype, name_, "x", [&]<class T>() {
       UnaryBackwardParams<T> p;
       p.n = args.grad_in[0].size();
@@ -177,7 +175,7 @@ class ClipOp final : public Op {
   }
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0]) return;
-    if (!args.grad_out[0]) return set_zero(args.grad_in[0]);
+    if (!args.grad_out[0]) return zero_tensor(exec, args.grad_in[0]);
     dispatch_float(args.grad_in[0].dtype, "clip", "x", [&]<class T>() {
       ClipParams<T> p = params<T>(args.in[0], args.grad_in[0]);
       p.dy = args.grad_out[0].as<T>();
@@ -242,7 +240,7 @@ class BinaryOp final : public Op {
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_out[0]) {
       for (const TensorView& g : args.grad_in)
-        if (g) set_zero(g);
+        if (g) zero_tensor(exec, g);
       return;
     }
     dispatch_float(args.grad_out[0].dtype, name_, "a", [&]<class T>() {
@@ -341,7 +339,7 @@ class WhereOp final : public Op {
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_out[0]) {
       for (const TensorView& g : args.grad_in)
-        if (g) set_zero(g);
+        if (g) zero_tensor(exec, g);
       return;
     }
     dispatch_float(args.grad_out[0].dtype, "where", "a", [&]<class T>() {

@@ -82,12 +82,12 @@ class EmbeddingOp final : public Op {
 
  private:
   static void check_range(Exec& exec, const TensorView& indices, int64_t rows) {
-    int64_t bad = -1;
     IndexCheckParams p;
     p.index = index_list(indices);
     p.limit = rows;
-    p.first_bad = &bad;
-    exec.kernels<float>().embedding.check_indices(exec.context(), p);
+    p.op = kOp;
+    p.argument = "indices";
+    const int64_t bad = first_bad_index(exec, p, exec.kernels<float>().embedding.check_indices);
     if (bad < 0) return;
     fail_value(kOp, "indices", "row numbers in [0, " + std::to_string(rows) + ")",
                "index " + std::to_string(index_at(p.index, bad)) + " at position " + std::to_string(bad) +

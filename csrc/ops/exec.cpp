@@ -1,8 +1,11 @@
 #include "ops/exec.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <random>
+#include <utility>
 
 #include "base/aligned_memory.h"
 #include "base/thread_pool.h"
@@ -22,27 +25,115 @@ std::atomic<bool> g_strict{false};
 
 }  // namespace
 
-Exec::Exec(Generator* generator) : generator_(generator) {}
+Exec::Exec(Generator* generator, const Backend* backend, void* stream)
+    : generator_(generator), backend_(backend), stream_(stream) {}
 
-Exec::~Exec() { std::free(workspace_); }
+Exec::~Exec() { drop_workspace(); }
+
+void Exec::drop_workspace() {
+  release(workspace_);
+  workspace_ = nullptr;
+  workspace_bytes_ = 0;
+}
+
+void Exec::set_device(const Backend* backend, void* stream) {
+  if (backend == backend_ && stream == stream_) return;
+  drop_workspace();
+  backend_ = backend;
+  stream_ = stream;
+}
 
 Context Exec::context(size_t bytes) {
   if (bytes > workspace_bytes_) {
     // The contents need not survive, so the old buffer goes first: the peak is the larger of the two, not their sum.
-    std::free(workspace_);
-    workspace_ = nullptr;
-    workspace_bytes_ = 0;
+    drop_workspace();
     const size_t rounded = bytes <= SIZE_MAX - kPage ? (bytes + kPage - 1) / kPage * kPage : bytes;
-    workspace_ = aligned_memory(rounded);
-    if (workspace_ == nullptr)
-      throw Error(ErrorKind::kMemory, "workspace", "cannot allocate " + std::to_string(bytes) + " bytes");
+    workspace_ = allocate(static_cast<int64_t>(std::min<size_t>(rounded, INT64_MAX)), "workspace");
     workspace_bytes_ = rounded;
   }
-  Context ctx = make_context();
+  Context ctx;
+  if (backend_ == nullptr) ctx = make_context();
+  ctx.stream = stream_;
   ctx.workspace = workspace_;
   ctx.workspace_bytes = workspace_bytes_;
   ctx.strict = strict_precision();
   return ctx;
+}
+
+void* Exec::allocate(int64_t bytes, const char* what) {
+  const size_t n = static_cast<size_t>(bytes);
+  void* p = backend_ == nullptr ? aligned_memory(n) : backend_->allocate(n, stream_);
+  if (p == nullptr) throw Error(ErrorKind::kMemory, what, "cannot allocate " + std::to_string(bytes) + " bytes");
+  return p;
+}
+
+void Exec::release(void* memory) {
+  if (backend_ == nullptr) {
+    std::free(memory);
+  } else if (memory != nullptr) {
+    backend_->release(memory, stream_);
+  }
+}
+
+void Exec::check(const char* error) {
+  if (error != nullptr) throw Error(ErrorKind::kInternal, backend_->name, error);
+}
+
+void Exec::copy(void* to, const void* from, int64_t bytes, CopyKind kind) {
+  if (bytes <= 0 || to == from) return;
+  if (backend_ == nullptr) {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+  } else {
+    check(backend_->copy(to, from, static_cast<size_t>(bytes), kind, stream_));
+  }
+}
+
+void Exec::zero(void* to, int64_t bytes) {
+  if (bytes <= 0) return;
+  if (backend_ == nullptr) {
+    std::memset(to, 0, static_cast<size_t>(bytes));
+  } else {
+    check(backend_->zero(to, static_cast<size_t>(bytes), stream_));
+  }
+}
+
+void Exec::synchronize() {
+  if (backend_ == nullptr) return;
+  check(backend_->synchronize(stream_));
+  raise_device_errors();
+}
+
+void Exec::raise_device_errors() {
+  check(backend_->last_error());
+  IndexError& e = *backend_->index_error();
+  const std::atomic_ref<const char*> op(e.op);
+  const char* name = op.load(std::memory_order_acquire);
+  if (name == nullptr) return;
+  const std::string argument = e.argument, got = std::to_string(e.value) + " at position " + std::to_string(e.position);
+  const std::string expected = "values in [0, " + std::to_string(e.limit) + ")";
+  op.store(nullptr, std::memory_order_release);
+  fail_value(name, argument, expected, got);
+}
+
+PhiloxKey Exec::next_key() {
+  return step_key_ == nullptr ? generator_->next() : PhiloxKey{0, recorded_keys_++, step_key_};
+}
+
+PhiloxKey Exec::next_key(uint64_t seed) {
+  if (step_key_ == nullptr) return {seed, generator_->next().stream};
+  return {seed, recorded_keys_++, step_key_ + 2};
+}
+
+uint64_t Exec::record_keys(const uint64_t* step) {
+  step_key_ = step;
+  return std::exchange(recorded_keys_, 0);
+}
+
+int64_t first_bad_index(Exec& exec, IndexCheckParams p, IndexCheckFn check) {
+  int64_t bad = -1;
+  p.first_bad = &bad;
+  check(exec.context(), p);
+  return bad;
 }
 
 Generator& global_generator() {

@@ -6,7 +6,7 @@
 
 #include "base/philox.h"
 #include "base/tensor.h"
-#include "kernels/kernels.h"
+#include "kernels/backend.h"
 
 namespace lamella {
 
@@ -28,27 +28,67 @@ class Generator {
 
 class Exec {
  public:
-  explicit Exec(Generator* generator);
+  // backend: nullptr for the CPU; `stream` as in Context.
+  explicit Exec(Generator* generator, const Backend* backend = nullptr, void* stream = nullptr);
   ~Exec();
   Exec(const Exec&) = delete;
   Exec& operator=(const Exec&) = delete;
 
   template <class T>
   const KernelTable<T>& kernels() const {
-    return cpu_kernels<T>();
+    if (backend_ == nullptr) return cpu_kernels<T>();
+    if constexpr (sizeof(T) == 4) {
+      return *backend_->f32;
+    } else {
+      return *backend_->f64;
+    }
   }
+  const Backend* backend() const { return backend_; }
+  void* stream() const { return stream_; }
+  // Another device or stream from here on.
+  void set_device(const Backend* backend, void* stream);
   // A kernel context whose workspace holds at least `bytes` (64-byte aligned, contents undefined). The buffer only
   // grows, so a plan's second step finds it large enough and allocates nothing.
   Context context(size_t bytes = 0);
+
+  // Memory of the device, filled and copied in the order of its stream.
+  void* allocate(int64_t bytes, const char* what);  // throws where there is none
+  void release(void* memory);
+  void copy(void* to, const void* from, int64_t bytes, CopyKind kind);
+  void zero(void* to, int64_t bytes);
+  void synchronize();  // and raises what went wrong on the device
+  // Raises what is known to have gone wrong on the device, without waiting for it. Nothing on the CPU.
+  void check_device() {
+    if (backend_ != nullptr) raise_device_errors();
+  }
+
+  // Where the next random op draws: the generator's next stream, or that stream of another seed.
+  PhiloxKey next_key();
+  PhiloxKey next_key(uint64_t seed);
+  // While launches are recorded, streams count from 0 and kernels find the rest on the device: `step` points to the
+  // generator's {seed, stream} and then {0, stream}, as they will be when the recording runs. nullptr ends it; returns
+  // how many streams have been taken since it began.
+  uint64_t record_keys(const uint64_t* step);
 
   bool training = false;  // dropout and batch norm behave accordingly
   Generator& generator() { return *generator_; }
 
  private:
+  void raise_device_errors();
+  void check(const char* error);
+  void drop_workspace();
+
   Generator* generator_;
+  const Backend* backend_;
+  void* stream_;
+  const uint64_t* step_key_ = nullptr;
+  uint64_t recorded_keys_ = 0;
   void* workspace_ = nullptr;
   size_t workspace_bytes_ = 0;
 };
+
+// The position of the first index that `check` finds out of range, or -1. On a device, -1: see IndexCheckParams.
+int64_t first_bad_index(Exec& exec, IndexCheckParams p, IndexCheckFn check);
 
 Generator& global_generator();  // lamella.seed(n) sets it
 bool strict_precision();        // lamella.set_precision("strict")

@@ -49,14 +49,14 @@ int64_t weight_group(const char* op, const char* argument, const TensorSpec& wei
 }
 
 void check_labels(Exec& exec, const char* op, const TensorView& labels, const LabelRule& rule) {
-  int64_t bad = -1;
   IndexCheckParams p;
   p.index = index_list(labels);
   p.limit = rule.classes;
   p.has_allowed = rule.has_ignore;
   p.allowed = rule.ignore_index;
-  p.first_bad = &bad;
-  exec.kernels<float>().loss.check_labels(exec.context(), p);
+  p.op = op;
+  p.argument = "labels";
+  const int64_t bad = first_bad_index(exec, p, exec.kernels<float>().loss.check_labels);
   if (bad < 0) return;
   const int64_t label = index_at(p.index, bad);
   fail_value(op, "labels",

@@ -356,14 +356,12 @@ class GemmOp final : public Op {
     products.measuring = false;
     const T* const dz = through ? a.dz : dy.as<T>();
     if (dy && dc) {
-      const T beta = static_cast<T>(beta_);
-      BinaryParams<T> p;
-      p.dims = collapse(dc.shape, std::array{dc.shape, Shape{}});
-      p.a = dz;
-      p.b = &beta;
+      ExpandParams<T> p;
+      p.dims = collapse(dc.shape, std::array{dc.shape});
+      p.x = dz;
       p.y = dc.as<T>();
-      p.fn = Binary::kMul;
-      exec.kernels<T>().elementwise.binary(exec.context(), p);
+      p.scale = static_cast<T>(beta_);
+      exec.kernels<T>().elementwise.expand(exec.context(), p);
     }
     gradients(products, dz);
   }

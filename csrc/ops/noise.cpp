@@ -21,17 +21,17 @@ class NoiseOp : public Op {
     check(in[0]);
     Signature sig;
     sig.outputs = {in[0]};
-    if (training) sig.saved = {{DType::kU64, Shape{2}}};
+    if (training) {
+      sig.saved = {saved_key_spec()};
+      sig.saved_on_host = 1;
+    }
     return sig;
   }
 
   void forward(Exec& exec, const ForwardArgs& args) const override {
     if (!exec.training || !active()) return copy_tensor(exec, args.in[0], args.out[0]);
     const PhiloxKey key = key_.take(exec);
-    if (!args.saved.empty()) {
-      args.saved[0].as<uint64_t>()[0] = key.seed;
-      args.saved[0].as<uint64_t>()[1] = key.stream;
-    }
+    if (!args.saved.empty()) save_key(key, args.saved[0]);
     apply(exec, key, args.in[0], args.out[0]);
   }
 
@@ -40,8 +40,7 @@ class NoiseOp : public Op {
     if (!grad_in) return;
     if (!args.grad_out[0]) return zero_tensor(exec, grad_in);
     if (args.saved.empty() || !active()) return copy_tensor(exec, args.grad_out[0], grad_in);
-    const uint64_t* key = args.saved[0].as<const uint64_t>();
-    apply_gradient(exec, {key[0], key[1]}, args.grad_out[0], grad_in);
+    apply_gradient(exec, saved_key(args.saved[0]), args.grad_out[0], grad_in);
   }
 
   BackwardUses backward_uses() const override { return {0, 0}; }

@@ -20,10 +20,22 @@ struct KeyAttr {
   void write(Json& a) const;
   PhiloxKey take(Exec& exec) const {
     if (given) return key;
-    const PhiloxKey next = exec.generator().next();
-    return seeded ? PhiloxKey{seed, next.stream} : next;
+    return seeded ? exec.next_key(seed) : exec.next_key();
   }
 };
+
+// A key among the saved tensors, on the host: its specification, writing it, reading it.
+inline TensorSpec saved_key_spec() { return {DType::kU64, Shape{3}}; }
+inline void save_key(const PhiloxKey& key, const TensorView& saved) {
+  uint64_t* to = saved.as<uint64_t>();
+  to[0] = key.seed;
+  to[1] = key.stream;
+  to[2] = reinterpret_cast<uintptr_t>(key.step);
+}
+inline PhiloxKey saved_key(const TensorView& saved) {
+  const uint64_t* from = saved.as<const uint64_t>();
+  return {from[0], from[1], reinterpret_cast<const uint64_t*>(static_cast<uintptr_t>(from[2]))};
+}
 
 // The threshold below which a random word falls with probability p; true where that is 2^32: all of them do.
 bool probability_threshold(double p, uint32_t& threshold);

@@ -19,6 +19,7 @@ namespace lamella {
 struct Signature {
   std::vector<TensorSpec> outputs;
   std::vector<TensorSpec> saved;  // empty when !training
+  uint32_t saved_on_host = 0;     // bit i: saved tensor i is written and read by the op itself, not by kernels
 };
 
 struct ForwardArgs {
@@ -68,8 +69,8 @@ class Op {
 
   // Inference plans call prepare once per change of the weights and hand the result to forward (packed or transformed
   // weights). bytes 0: nothing to prepare.
-  virtual TensorSpec prepared_spec(std::span<const TensorSpec> in) const {
-    (void)in;
+  virtual TensorSpec prepared_spec(Exec& exec, std::span<const TensorSpec> in) const {
+    (void)exec, (void)in;
     return {DType::kU8, Shape{0}};
   }
   virtual void prepare(Exec& exec, std::span<const TensorView> in, const TensorView& prepared) const {

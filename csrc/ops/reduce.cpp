@@ -1,10 +1,10 @@
 // Ops: sum, mean, max, min, prod, sum_squares, norm (the L2 norm), var, std over any set of axes; argmax, argmin.
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "base/thread_pool.h"
 #include "ops/broadcast.h"
+#include "ops/memory.h"
 #include "ops/named_ops.h"
 #include "ops/op.h"
 #include "ops/registry.h"
@@ -33,8 +33,6 @@ struct Axes {
   Shape shape(const char* op, const Shape& in) const { return reduced_shape(in, reduced(op, in), keepdims); }
   ReduceDims dims(const char* op, const Shape& in) const { return collapse(in, reduced(op, in)); }
 };
-
-void set_zero(const TensorView& v) { std::memset(v.data, 0, static_cast<size_t>(v.spec().bytes())); }
 
 struct ReduceName {
   Reduce fn;
@@ -77,7 +75,7 @@ class ReduceOp final : public Op {
   }
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0]) return;
-    if (!args.grad_out[0]) return set_zero(args.grad_in[0]);
+    if (!args.grad_out[0]) return zero_tensor(exec, args.grad_in[0]);
     dispatch_float(args.grad_in[0].dtype, name_, "x", [&]<class T>() {
       ReduceBackwardParams<T> p;
       p.dims = axes_.dims(name_, args.grad_in[0].shape);
@@ -143,7 +141,7 @@ class VarOp final : public Op {
   }
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0]) return;
-    if (!args.grad_out[0]) return set_zero(args.grad_in[0]);
+    if (!args.grad_out[0]) return zero_tensor(exec, args.grad_in[0]);
     dispatch_float(args.grad_in[0].dtype, name_, "x", [&]<class T>() {
       VarParams<T> p = params<T>(args.grad_in[0].shape);
       p.x = args.in[0].as<T>();

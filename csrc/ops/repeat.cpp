@@ -338,12 +338,12 @@ class GatherOp final : public Op {
  private:
   static constexpr const char* kName = "gather";
   static void check_range(Exec& exec, const TensorView& indices, int64_t limit) {
-    int64_t bad = -1;
     IndexCheckParams p;
     p.index = index_list(indices);
     p.limit = limit;
-    p.first_bad = &bad;
-    exec.kernels<float>().embedding.check_indices(exec.context(), p);
+    p.op = kName;
+    p.argument = "indices";
+    const int64_t bad = first_bad_index(exec, p, exec.kernels<float>().embedding.check_indices);
     if (bad < 0) return;
     fail_value(kName, "indices", "values in [0, " + std::to_string(limit) + ")",
                std::to_string(index_at(p.index, bad)) + " at position " + std::to_string(bad));

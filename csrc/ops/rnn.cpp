@@ -150,10 +150,10 @@ class RnnOp final : public Op {
     return uses;
   }
 
-  TensorSpec prepared_spec(std::span<const TensorSpec> in) const override {
+  TensorSpec prepared_spec(Exec& exec, std::span<const TensorSpec> in) const override {
     return dispatch_float(in[0].dtype, name_, "x", [&]<class T>() {
       const int64_t elements =
-          directions() * cpu_kernels<T>().rnn.rnn_packed_size(shape_params<T>(sizes(in), in[0].shape[-1]));
+          directions() * exec.kernels<T>().rnn.rnn_packed_size(shape_params<T>(sizes(in), in[0].shape[-1]));
       return TensorSpec{DType::kU8, {elements * static_cast<int64_t>(sizeof(T))}};
     });
   }

@@ -1,0 +1,58 @@
+# The CUDA backend: a shared object of its own, loaded when somebody asks for the device. LAMELLA_CUDA=AUTO builds it
+# where nvcc and a GPU are found, ON insists (a compiler is enough), OFF leaves it out.
+set(LAMELLA_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO, ON or OFF")
+set_property(CACHE LAMELLA_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(LAMELLA_CUDA_ARCHITECTURES "80;86;89;90a;100" CACHE STRING
+    "Compute capabilities to compile for; PTX of the last is added, for GPUs to come")
+
+function(lamella_find_cuda result)
+  set(${result} OFF PARENT_SCOPE)
+  if(LAMELLA_CUDA STREQUAL "OFF")
+    return()
+  endif()
+  if(NOT LAMELLA_CUDA MATCHES "^(AUTO|ON)$")
+    message(FATAL_ERROR "LAMELLA_CUDA: expected AUTO, ON or OFF, got '${LAMELLA_CUDA}'")
+  endif()
+  if(LAMELLA_CUDA STREQUAL "AUTO")
+    find_program(LAMELLA_NVIDIA_SMI nvidia-smi)
+    if(NOT LAMELLA_NVIDIA_SMI)
+      return()
+    endif()
+    execute_process(COMMAND ${LAMELLA_NVIDIA_SMI} -L RESULT_VARIABLE failed OUTPUT_VARIABLE gpus ERROR_QUIET)
+    if(failed OR NOT gpus MATCHES "GPU 0")
+      return()
+    endif()
+  endif()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(NOT CMAKE_CUDA_COMPILER)
+    if(LAMELLA_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "LAMELLA_CUDA=ON: no nvcc is found; set CUDACXX or CMAKE_CUDA_COMPILER to it")
+    endif()
+    return()
+  endif()
+  set(${result} ON PARENT_SCOPE)
+endfunction()
+
+# Options for every target that holds CUDA sources.
+function(lamella_cuda_options target)
+  set(architectures "")
+  foreach(a IN LISTS LAMELLA_CUDA_ARCHITECTURES)
+    list(APPEND architectures ${a}-real)
+  endforeach()
+  list(GET LAMELLA_CUDA_ARCHITECTURES -1 newest)
+  list(APPEND architectures ${newest}-virtual)
+  set_target_properties(${target} PROPERTIES CUDA_ARCHITECTURES "${architectures}" CUDA_STANDARD 20
+                        CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden
+                        POSITION_INDEPENDENT_CODE ON)
+  set(warnings -Wall,-Wextra)
+  if(LAMELLA_WERROR)
+    string(APPEND warnings ,-Werror)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings>)
+  endif()
+  # nvcc knows no -Wall; what it passes on is compiled by the host compiler, whose view of generated code has no say.
+  target_compile_options(
+    ${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --extended-lambda -lineinfo -Xfatbin=-compress-all
+                      --threads=1 -Xcompiler=${warnings},-Wno-unused-parameter>)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc)
+endfunction()

@@ -1,0 +1,74 @@
+// A backend: the kernel tables of a device, and what the floors above need to know of its memory. The CPU's is built
+// in; others are shared objects that are loaded when somebody asks for their device (see base of `load_backend`).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+
+#include "kernels/kernels.h"
+
+namespace lamella {
+
+enum class CopyKind : int32_t { kToDevice, kToHost, kOnDevice };
+
+// The first index that a kernel found out of range, in memory that host and device both see. Kernels on a device cannot
+// throw, and nobody waits for them; the error is raised by whoever looks next.
+struct IndexError {
+  const char* op = nullptr;  // set last; nullptr: none
+  const char* argument = nullptr;
+  int64_t position = 0, value = 0, limit = 0;
+};
+
+// A sequence of launches that was recorded once and runs as one.
+struct RecordedGraph;
+
+// Functions that can fail return nullptr or an error text, which lives until the next call on the same thread. `stream`
+// is what Context::stream is.
+struct Backend {
+  // Sizes and order of everything in these headers, for objects that are loaded: see backend_abi().
+  uint64_t abi = 0;
+  const char* name = nullptr;  // "cuda"
+  const KernelTable<float>* f32 = nullptr;
+  const KernelTable<double>* f64 = nullptr;
+  bool host_memory = false;  // whether the host may read and write the device's arrays directly (the emulated device)
+
+  const char* (*open)(int device) = nullptr;  // makes a device the calling thread's; says why it cannot
+  int (*device_count)() = nullptr;
+  const char* (*describe)(int device) = nullptr;  // "NVIDIA H100 80GB HBM3, compute capability 9.0"
+
+  void* (*allocate)(size_t bytes, void* stream) = nullptr;  // at least 256-byte aligned
+  void (*release)(void* memory, void* stream) = nullptr;
+  const char* (*copy)(void* to, const void* from, size_t bytes, CopyKind kind, void* stream) = nullptr;
+  const char* (*zero)(void* to, size_t bytes, void* stream) = nullptr;
+  const char* (*synchronize)(void* stream) = nullptr;
+  const char* (*last_error)() = nullptr;  // of the launches since the last call, as far as is known
+  IndexError* (*index_error)() = nullptr;
+
+  const char* (*begin_recording)(void* stream) = nullptr;
+  const char* (*end_recording)(void* stream, RecordedGraph** graph) = nullptr;
+  const char* (*launch)(RecordedGraph* graph, void* stream) = nullptr;
+  void (*release_graph)(RecordedGraph* graph) = nullptr;
+};
+
+// A number that differs where the headers of two builds differ in what they lay out.
+constexpr uint64_t backend_abi() {
+  constexpr uint64_t kVersion = 1;  // to be counted up where a meaning changes and no size does
+  uint64_t h = kVersion;
+  for (uint64_t size :
+       {sizeof(Backend), sizeof(Context), sizeof(KernelTable<float>), sizeof(GemmParams<float>),
+        sizeof(ConvParams<float>), sizeof(ConvWeightParams<float>), sizeof(MaxPoolParams<float>),
+        sizeof(ChannelNormParams<float>), sizeof(RnnBackwardParams<float>), sizeof(OptimizerParams<float>),
+        sizeof(AttentionBackwardParams<float>), sizeof(BinaryBackwardParams<float>), sizeof(ReduceParams<float>),
+        sizeof(PhiloxKey), sizeof(IndexCheckParams)}) {
+    h = (h ^ size) * 0x100000001B3u;
+  }
+  return h;
+}
+
+}  // namespace lamella
+
+// What a loaded object exports.
+extern "C" {
+using LamellaBackendFunction = const lamella::Backend* (*)();
+}

@@ -1,0 +1,67 @@
+// The emulated device: CUDA's kernels on the CPU (see emulator.h), with host memory for the device's.
+#include "kernels/backend.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/tables.h"
+
+namespace lamella::cuda {
+
+const DeviceLimits& device_limits() {
+  static const DeviceLimits limits = {4, 100 << 10, 80, 1 << 20};
+  return limits;
+}
+
+namespace {
+
+// Fresh memory is full of NaNs, so that what nobody writes is seen.
+void* allocate(size_t bytes, void*) {
+  const size_t rounded = (bytes + 255) / 256 * 256;
+  void* p = std::aligned_alloc(256, rounded == 0 ? 256 : rounded);
+  if (p != nullptr) std::memset(p, 0xFF, rounded);
+  return p;
+}
+void release(void* p, void*) { std::free(p); }
+const char* copy(void* to, const void* from, size_t bytes, CopyKind, void*) {
+  std::memmove(to, from, bytes);
+  return nullptr;
+}
+const char* zero(void* to, size_t bytes, void*) {
+  std::memset(to, 0, bytes);
+  return nullptr;
+}
+IndexError* index_error() {
+  thread_local IndexError error;
+  return &error;
+}
+
+const Backend backend = [] {
+  Backend b;
+  b.abi = backend_abi();
+  b.name = "cuda";
+  b.f32 = &table_f32();
+  b.f64 = &table_f64();
+  b.host_memory = true;
+  b.open = [](int) -> const char* { return nullptr; };
+  b.device_count = [] { return 1; };
+  b.describe = [](int) { return "emulated on the CPU"; };
+  b.allocate = allocate;
+  b.release = release;
+  b.copy = copy;
+  b.zero = zero;
+  b.synchronize = [](void*) -> const char* { return nullptr; };
+  b.last_error = []() -> const char* { return nullptr; };
+  b.index_error = index_error;
+  return b;
+}();
+
+}  // namespace
+
+IndexError* index_error_record() { return index_error(); }
+
+}  // namespace lamella::cuda
+
+extern "C" [[gnu::visibility("default")]] const lamella::Backend* lamella_backend() { return &lamella::cuda::backend; }
