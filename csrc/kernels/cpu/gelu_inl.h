@@ -66,7 +66,7 @@ LAMELLA_INLINE Vec<float> vgelu_slope(Vec<float> x) {
   return select(lt(x, V::zero()), below, V(1.0f) - below);
 }
 
-#if defined(LAMELLA_ISA_PORTABLE)
+#if defined(LAMELLA_ISA_PORTABLE) || defined(LAMELLA_DEVICE_VEC)
 LAMELLA_INLINE Vec<double> normal_cdf(Vec<double> x) {
   Vec<double> y;
   for (int i = 0; i < Vec<double>::W; ++i) y.v[i] = 0.5 * __builtin_erfc(-kSqrtHalf * x.v[i]);

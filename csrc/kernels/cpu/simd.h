@@ -2,7 +2,7 @@
 // same width) beside it. Kernels are templates over these; intrinsics stand here and nowhere else unless they pay.
 //
 //   portable  GCC/Clang vector extensions, 16 bytes (SSE2 or NEON underneath); float and double
-//   avx2      __m256, float          avx512   __m512, float
+//   avx2      __m256, float          avx512   __m512, float         device   one number: kernels/cuda/scalar_vec.h
 //
 // Semantics that hold on all three:
 //   min(a, b) = a < b ? a : b and max(a, b) = a > b ? a : b, so an unordered pair gives b: write max(V(0), x) to keep
@@ -232,7 +232,7 @@ LAMELLA_INLINE float sum(VF_ a) {
   return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
 }
 
-#else  // portable: float and double
+#elif !defined(LAMELLA_DEVICE_VEC)  // portable: float and double
 
 // Spelled out per type: GCC drops vector_size from a typedef of a dependent type.
 template <class T>
@@ -438,7 +438,7 @@ LAMELLA_INLINE Vec<float> fused(Vec<float> a, Vec<float> b, Vec<float> c) {
   return fma(a, b, c);
 #endif
 }
-#if defined(LAMELLA_ISA_PORTABLE)
+#if defined(LAMELLA_ISA_PORTABLE) || defined(LAMELLA_DEVICE_VEC)
 LAMELLA_INLINE Vec<double> fused(Vec<double> a, Vec<double> b, Vec<double> c) {
   for (int i = 0; i < Vec<double>::W; ++i) c.v[i] = __builtin_fma(a.v[i], b.v[i], c.v[i]);
   return c;

@@ -69,7 +69,7 @@ LAMELLA_INLINE Vec<float> expm1_tail(Vec<float> r) {
   constexpr float c[] = {0.5f, 0.16666667f, 0.041666325f, 0.00833322f, 0.0013943212f, 0.00019962325f};
   return polynomial(r, c);
 }
-#if defined(LAMELLA_ISA_PORTABLE)
+#if defined(LAMELLA_ISA_PORTABLE) || defined(LAMELLA_DEVICE_VEC)
 LAMELLA_INLINE Vec<double> expm1_tail(Vec<double> r) {
   constexpr double c[] = {0.5,
                           0.16666666666666666,
@@ -95,7 +95,7 @@ LAMELLA_INLINE Vec<float> log1p_tail(Vec<float> f) {
   const Vec<float> f2 = f * f;
   return fnma(Vec<float>(0.5f), f2, f2 * f * polynomial(f, c));
 }
-#if defined(LAMELLA_ISA_PORTABLE)
+#if defined(LAMELLA_ISA_PORTABLE) || defined(LAMELLA_DEVICE_VEC)
 // log(1 + f) = 2 atanh(s) with s = f / (2 + f).
 LAMELLA_INLINE Vec<double> log1p_tail(Vec<double> f) {
   constexpr double c[] = {0.6666666666666734,  0.39999999999414854, 0.28571428742389093, 0.22222198569058105,
@@ -295,7 +295,7 @@ LAMELLA_INLINE Vec<float> verf(Vec<float> x) {
   const V far = V(1.0f) - fma(s, p, s);
   return select(lt(a, V(0.93f)), near, copysign(far, x));
 }
-#if defined(LAMELLA_ISA_PORTABLE)
+#if defined(LAMELLA_ISA_PORTABLE) || defined(LAMELLA_DEVICE_VEC)
 LAMELLA_INLINE Vec<double> verf(Vec<double> x) {
   Vec<double> y;
   for (int i = 0; i < Vec<double>::W; ++i) y.v[i] = __builtin_erf(x.v[i]);
@@ -348,7 +348,7 @@ LAMELLA_INLINE Vec<float> vcos(Vec<float> x) {
   if (!lt(abs(x), Vec<float>(kTrigMax)).all()) return by_lane(x, [](float v) { return __builtin_cosf(v); });
   return sin_quarters(x, 1);
 }
-#if defined(LAMELLA_ISA_PORTABLE)
+#if defined(LAMELLA_ISA_PORTABLE) || defined(LAMELLA_DEVICE_VEC)
 LAMELLA_INLINE Vec<double> vsin(Vec<double> x) {
   for (int i = 0; i < Vec<double>::W; ++i) x.v[i] = __builtin_sin(x.v[i]);
   return x;
