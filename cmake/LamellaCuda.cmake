@@ -34,6 +34,22 @@ function(lamella_find_cuda result)
   set(${result} ON PARENT_SCOPE)
 endfunction()
 
+# lamella_add_cuda_module(<target> <kernel target>): the Python module _cuda over the given kernels.
+function(lamella_add_cuda_module target kernels)
+  execute_process(COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir OUTPUT_STRIP_TRAILING_WHITESPACE
+                  OUTPUT_VARIABLE nanobind_ROOT RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "The CUDA module needs nanobind in ${Python_EXECUTABLE}: pip install nanobind")
+  endif()
+  find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module OPTIONAL_COMPONENTS Development.SABIModule)
+  find_package(nanobind CONFIG REQUIRED PATHS ${nanobind_ROOT})
+  nanobind_add_module(${target} STABLE_ABI NB_STATIC ${PROJECT_SOURCE_DIR}/csrc/bindings/cuda_module.cpp)
+  target_link_libraries(${target} PRIVATE ${kernels})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc)
+  target_compile_definitions(${target} PRIVATE LAMELLA_VERSION="${PROJECT_VERSION}")
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME _cuda)
+endfunction()
+
 # Options for every target that holds CUDA sources.
 function(lamella_cuda_options target)
   set(architectures "")

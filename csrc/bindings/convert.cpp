@@ -147,7 +147,58 @@ bool quick_view(py::handle value, TensorView& view) {
   return true;
 }
 
+namespace {
+const DeviceArrays* attached = nullptr;  // under the GIL
+}  // namespace
+
+void attach_device(const DeviceArrays* device) { attached = device; }
+const DeviceArrays* attached_device() { return attached; }
+
+bool device_view(py::object& value, TensorView& view) {
+  if (attached == nullptr) return false;
+  switch (attached->view(value.ptr(), &view)) {
+    case DeviceArrays::Found::kNone:
+      return false;
+    case DeviceArrays::Found::kDense:
+      return true;
+    case DeviceArrays::Found::kStrided: {
+      PyObject* copy = attached->dense(value.ptr());
+      if (copy == nullptr) throw py::error_already_set();
+      value = py::reinterpret_steal<py::object>(copy);
+      if (attached->view(value.ptr(), &view) == DeviceArrays::Found::kDense) return true;
+      break;
+    }
+    case DeviceArrays::Found::kError:
+      break;
+  }
+  throw py::error_already_set();
+}
+
+py::object empty_on_device(const TensorSpec& spec) {
+  PyObject* array = attached->empty(spec);
+  if (array == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(array);
+}
+
+void* device_stream() {
+  void* stream = nullptr;
+  if (!attached->stream(&stream)) throw py::error_already_set();
+  return stream;
+}
+
 TensorView writable_view(py::handle value, const char* op, const char* argument) {
+  if (TensorView view; attached != nullptr) {
+    switch (attached->view(value.ptr(), &view)) {
+      case DeviceArrays::Found::kDense:
+        return view;
+      case DeviceArrays::Found::kStrided:
+        fail_value(op, argument, "a C-contiguous array", "a strided one");
+      case DeviceArrays::Found::kError:
+        throw py::error_already_set();
+      case DeviceArrays::Found::kNone:
+        break;
+    }
+  }
   const py::array a = as_array(value, op, argument);
   if (!a.writeable()) fail_value(op, argument, "a writable array", "a read-only one");
   if ((a.flags() & py::array::c_style) == 0) fail_value(op, argument, "a C-contiguous array", "a strided one");

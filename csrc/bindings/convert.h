@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/tensor.h"
+#include "bindings/device_arrays.h"
 
 namespace lamella::python {
 
@@ -30,6 +31,14 @@ TensorView writable_view(py::handle value, const char* op, const char* argument)
 // view_of for what needs no conversion, or false: then `dense` converts it or names what is wrong with it.
 bool quick_view(py::handle value, TensorView& view);
 py::array empty_array(const TensorSpec& spec);
+
+// Arrays of a device, once its module has been attached.
+void attach_device(const DeviceArrays* device);
+const DeviceArrays* attached_device();  // or nullptr
+// Whether `value` is an array of the device. A strided one is copied, and `value` becomes the copy.
+bool device_view(py::object& value, TensorView& view);
+py::object empty_on_device(const TensorSpec& spec);
+void* device_stream();
 
 py::tuple shape_tuple(const Shape& s);
 Shape to_shape(py::handle sequence, const char* op, const char* argument);

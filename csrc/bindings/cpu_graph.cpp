@@ -7,16 +7,16 @@
 namespace lamella::python {
 namespace {
 
-// Keeps a NumPy array alive from C++; the last owner may let go without the GIL.
-std::shared_ptr<const void> hold(py::array array) {
-  auto* owned = new py::array(std::move(array));
-  return {owned->data(), [owned](const void*) {
+// Keeps an array alive from C++; the last owner may let go without the GIL.
+std::shared_ptr<const void> hold(py::object array) {
+  auto* owned = new py::object(std::move(array));
+  return {owned, [owned](const void*) {
             py::gil_scoped_acquire gil;
             delete owned;
           }};
 }
 
-int add_param(Graph& g, const std::string& name, py::array array, bool trainable) {
+int add_param(Graph& g, const std::string& name, py::object array, bool trainable) {
   const TensorView v = writable_view(array, "graph", name.c_str());
   return g.add_param(name, v, hold(std::move(array)), trainable);
 }

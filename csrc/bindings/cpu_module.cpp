@@ -71,7 +71,15 @@ void bind_config(py::module_& m) {
       "rng_state", [] { return py::make_tuple(global_generator().seed_value(), global_generator().next_stream()); },
       "(seed, next stream): what `seed` takes to go on from here.");
   m.def(
-      "load_backend", [](const std::string& path) { return load_backend(path)->name; }, py::arg("path"));
+      "attach_device",
+      [](const py::capsule& capsule) {
+        const auto* device = capsule.get_pointer<const DeviceArrays>();
+        if (std::string(capsule.name()) != kDeviceArraysCapsule || device->abi != backend_abi()) {
+          throw Error(ErrorKind::kUnsupported, "device", "its module is of another build of Lamella");
+        }
+        attach_device(device);
+      },
+      py::arg("arrays"), "Run ops on a device's arrays too; called by its module when it is loaded.");
   m.def(
       "run_everything_on",
       [](const std::string& path) { set_default_backend(path.empty() ? nullptr : load_backend(path)); },

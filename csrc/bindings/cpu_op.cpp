@@ -24,11 +24,16 @@ class MaybeReleaseGil {
   std::optional<ReleaseGil> release_;
 };
 
-// NumPy arrays and the views that the op sees; keeps the arrays alive during the call.
+// Arrays and the views that the op sees; keeps the arrays alive during the call. They are NumPy's, or all of them lie
+// on the attached device.
 struct Arrays {
   std::vector<py::object> keep;
   std::vector<TensorView> views;
   int64_t bytes = 0;
+  bool on_device = false;  // where new ones are made
+
+  Arrays() = default;
+  explicit Arrays(bool on_device_) : on_device(on_device_) {}
 
   void reserve(size_t n) {
     keep.reserve(n);
@@ -42,12 +47,22 @@ struct Arrays {
     if (h.is_none()) return add_absent();
     TensorView view;
     if (quick_view(h, view)) return add(view, std::move(h));
+    if (device_view(h, view)) {
+      on_device = true;
+      return add(view, std::move(h));
+    }
     const std::string argument = std::string(what) + " " + std::to_string(i);
     py::array a = dense(h, op, argument.c_str());
     view = view_of(a, op, argument.c_str());  // before `a` is moved from
     add(view, std::move(a));
   }
-  void add_new(const TensorSpec& spec) {
+  void add_new(const TensorSpec& spec, bool on_host = false) {
+    if (on_device && !on_host) {
+      py::object a = empty_on_device(spec);
+      TensorView view;
+      device_view(a, view);
+      return add(view, std::move(a));
+    }
     py::array a = empty_array(spec);
     const TensorView view{a.mutable_data(), spec.dtype, spec.shape};
     add(view, std::move(a));
@@ -70,12 +85,37 @@ struct Arrays {
   }
 };
 
-Arrays inputs_of(const char* op, const py::sequence& inputs, const char* what) {
-  Arrays a;
+// Where arrays of the device are, single numbers of the host come along.
+void bring_along(const char* op, Arrays& a, const char* what) {
+  for (size_t i = 0; i < a.views.size(); ++i) {
+    const TensorView on_host = a.views[i];
+    if (!on_host || !py::isinstance<py::array>(a.keep[i])) continue;
+    if (on_host.size() != 1) {
+      fail_type(op, std::string(what) + " " + std::to_string(i), "an array on the device of the others (see Tensor.to)",
+                "one on the CPU, " + on_host.spec().str());
+    }
+    py::object copy = empty_on_device(on_host.spec());
+    device_view(copy, a.views[i]);
+    device_exec().copy(a.views[i].data, on_host.data, on_host.spec().bytes(), CopyKind::kToDevice);
+    a.keep[i] = std::move(copy);
+  }
+}
+
+Arrays inputs_of(const char* op, const py::sequence& inputs, const char* what, bool on_device = false) {
+  Arrays a(on_device);
   const size_t n = inputs.size();
   a.reserve(n);
   for (size_t i = 0; i < n; ++i) a.add_input(op, inputs[i], what, i);
+  if (a.on_device) bring_along(op, a, what);
   return a;
+}
+
+Exec& exec_for(bool on_device) { return on_device ? device_exec() : thread_exec(); }
+
+void check_place(const char* op, const char* argument, py::handle array, bool on_device) {
+  if (py::isinstance<py::array>(array) != on_device) return;
+  fail_type(op, argument, on_device ? "an array on the inputs' device" : "an array on the CPU, as the inputs are",
+            on_device ? "one on the CPU" : "one on another device");
 }
 
 bool overlap(const TensorView& a, const TensorView& b) {
@@ -89,8 +129,8 @@ std::string numbered(const char* what, size_t i) { return std::string(what) + " 
   fail_value(op, argument, "memory apart from the other arrays'", "an array that overlaps " + other);
 }
 
-Arrays outputs_for(const char* op, const std::vector<TensorSpec>& specs, const py::object& out) {
-  Arrays a;
+Arrays outputs_for(const char* op, const std::vector<TensorSpec>& specs, const py::object& out, bool on_device) {
+  Arrays a(on_device);
   a.reserve(specs.size());
   if (out.is_none()) {
     for (const TensorSpec& s : specs) a.add_new(s);
@@ -107,6 +147,7 @@ Arrays outputs_for(const char* op, const std::vector<TensorSpec>& specs, const p
       continue;
     }
     const TensorView v = writable_view(array, op, "out");
+    check_place(op, "out", array, on_device);
     if (!(v.spec() == specs[i])) fail_value(op, "out", specs[i].str(), v.spec().str());
     for (size_t k = 0; k < i; ++k)
       if (overlap(v, a.views[k])) fail_overlap(op, "out", numbered("output", k));
@@ -118,7 +159,7 @@ Arrays outputs_for(const char* op, const std::vector<TensorSpec>& specs, const p
 // Where backward puts its gradients: those of `wanted` inputs that have one. `out` is None, for new arrays, or holds an
 // array or None (for a new one) per input.
 Arrays gradients_for(const char* name, const Op& op, const std::vector<TensorView>& in, const py::sequence& wanted,
-                     const py::object& out) {
+                     const py::object& out, bool on_device) {
   const size_t n = in.size();
   if (wanted.size() != n) {
     fail_value(name, "wanted", std::to_string(n) + " flags", std::to_string(wanted.size()));
@@ -127,7 +168,7 @@ Arrays gradients_for(const char* name, const Op& op, const std::vector<TensorVie
   if (given && py::len(out) != n) {
     fail_value(name, "out", std::to_string(n) + " arrays, one per input", std::to_string(py::len(out)));
   }
-  Arrays grads;
+  Arrays grads(on_device);
   grads.reserve(n);
   for (size_t i = 0; i < n; ++i) {
     const TensorSpec spec = in[i].spec();
@@ -140,6 +181,7 @@ Arrays gradients_for(const char* name, const Op& op, const std::vector<TensorVie
     const std::string argument = numbered("out for input", i);
     if (!has_gradient) fail_value(name, argument, "None, as no gradient is wanted or there is none", "an array");
     const TensorView v = writable_view(array, name, argument.c_str());
+    check_place(name, argument.c_str(), array, on_device);
     if (!(v.spec() == spec)) fail_value(name, argument, spec.str(), v.spec().str());
     grads.add(v, array);
   }
@@ -190,7 +232,8 @@ void check_specs(const char* op, const char* what, const Arrays& given, const st
 // One recorded forward call: what its backward reads, and nothing more. The rest of the arrays survive as specs.
 class Record {
  public:
-  Record(OpPtr op, const Arrays& in, const Arrays& out, Arrays saved) : op_(std::move(op)), saved_(std::move(saved)) {
+  Record(OpPtr op, const Arrays& in, const Arrays& out, Arrays saved)
+      : op_(std::move(op)), saved_(std::move(saved)), on_device_(in.on_device) {
     const BackwardUses uses = op_->backward_uses();
     keep(in, uses.inputs, in_);
     keep(out, uses.outputs, out_);
@@ -199,7 +242,7 @@ class Record {
   py::list backward(const py::sequence& grad_outputs, const py::sequence& wanted, const py::object& out) const {
     const std::string name(op_->name());
     const char* op = name.c_str();
-    const Arrays grad_out = inputs_of(op, grad_outputs, "output gradient");
+    const Arrays grad_out = inputs_of(op, grad_outputs, "output gradient", on_device_);
     if (grad_out.views.size() != out_.size()) {
       fail_value(op, "output gradients", std::to_string(out_.size()), std::to_string(grad_out.views.size()));
     }
@@ -208,12 +251,12 @@ class Record {
         fail_value(op, numbered("output gradient", i), out_[i].spec().str(), grad_out.views[i].spec().str());
       }
     }
-    const Arrays grad_in = gradients_for(op, *op_, in_, wanted, out);
+    const Arrays grad_in = gradients_for(op, *op_, in_, wanted, out, on_device_);
     const BackwardArgs args{in_, out_, saved_.views, grad_out.views, grad_in.views};
     if (!out.is_none()) check_apart(op, grad_in, args);
     int64_t bytes = grad_out.bytes;
     for (const TensorView& v : in_) bytes += v.spec().bytes();
-    Exec& exec = thread_exec();
+    Exec& exec = exec_for(on_device_);
     exec.training = true;
     {
       MaybeReleaseGil release(bytes);
@@ -236,8 +279,27 @@ class Record {
   OpPtr op_;
   std::vector<TensorView> in_, out_;
   Arrays saved_;
+  bool on_device_;
   std::vector<py::object> keep_;
 };
+
+void add_saved(Arrays& saved, const Signature& sig, bool on_device) {
+  saved.on_device = on_device;
+  for (size_t i = 0; i < sig.saved.size(); ++i) saved.add_new(sig.saved[i], (sig.saved_on_host >> i & 1) != 0);
+}
+
+// Saved tensors that the caller gives: those of the device, and those that stay on the host.
+Arrays saved_of(const char* op, const py::sequence& saved, const Signature& sig, bool on_device) {
+  Arrays a(on_device);
+  for (size_t i = 0; i < saved.size(); ++i) {
+    const py::object array = saved[i];
+    a.add_input(op, array, "saved array", i);
+    if (array.is_none()) continue;
+    const bool on_host = !on_device || (sig.saved_on_host >> std::min<size_t>(i, 31) & 1) != 0;
+    check_place(op, "saved array", array, !on_host);
+  }
+  return a;
+}
 
 class PyOp {
  public:
@@ -266,16 +328,17 @@ class PyOp {
                     const py::sequence& grad_outputs, const py::sequence& wanted, const py::object& grads) const {
     const char* op = name_.c_str();
     Arrays in = inputs_of(op, inputs, "input");
-    const Arrays grad_out = inputs_of(op, grad_outputs, "output gradient");
+    const bool on_device = in.on_device;
+    const Arrays grad_out = inputs_of(op, grad_outputs, "output gradient", on_device);
     const Signature sig = infer_checked(*op_, in.specs(), true);
     check_specs(op, "output gradient", grad_out, sig.outputs, true);
     Arrays out, kept;
     if (!outputs.is_none()) {
-      out = inputs_of(op, outputs, "output");
+      out = inputs_of(op, outputs, "output", on_device);
       check_specs(op, "output", out, sig.outputs, true);
     }
     if (!saved.is_none()) {
-      kept = inputs_of(op, saved, "saved array");
+      kept = saved_of(op, saved, sig, on_device);
       check_specs(op, "saved array", kept, sig.saved, false);
     }
     const BackwardUses uses = op_->backward_uses();
@@ -288,10 +351,10 @@ class PyOp {
       for (const TensorSpec& s : sig.outputs) out.views.push_back({nullptr, s.dtype, s.shape});
     drop_unread(in.views, uses.inputs);
     drop_unread(out.views, uses.outputs);
-    const Arrays grad_in = gradients_for(op, *op_, in.views, wanted, grads);
+    const Arrays grad_in = gradients_for(op, *op_, in.views, wanted, grads, on_device);
     const BackwardArgs args{in.views, out.views, kept.views, grad_out.views, grad_in.views};
     if (!grads.is_none()) check_apart(op, grad_in, args);
-    Exec& exec = thread_exec();
+    Exec& exec = exec_for(on_device);
     exec.training = true;
     {
       MaybeReleaseGil release(in.bytes + grad_out.bytes);
@@ -341,8 +404,8 @@ class PyOp {
     const char* op = name_.c_str();
     Call call{inputs_of(op, inputs, "input"), {}, {}};
     const Signature sig = infer_checked(*op_, call.in.specs(), training);
-    call.out = outputs_for(op, sig.outputs, out);
-    for (const TensorSpec& s : sig.saved) call.saved.add_new(s);
+    call.out = outputs_for(op, sig.outputs, out, call.in.on_device);
+    add_saved(call.saved, sig, call.in.on_device);
     if (!out.is_none()) check_no_overlap(call.in, call.out);
     check_mutated(inputs, training);
     run_forward(call, training);
@@ -354,18 +417,18 @@ class PyOp {
     Call call{in, {}, {}};
     for (size_t i = 0; i < in.views.size(); ++i) {
       if (!has_bit(op_->mutates(), i) || in.keep[i].is_none()) continue;
-      py::array copy = in.keep[i].attr("copy")();
-      call.in.views[i].data = copy.mutable_data();
+      py::object copy = in.keep[i].attr("copy")();
+      call.in.views[i] = writable_view(copy, name_.c_str(), "input");
       call.in.keep[i] = std::move(copy);
     }
-    for (const TensorSpec& s : sig.outputs) call.out.add_new(s);
-    for (const TensorSpec& s : sig.saved) call.saved.add_new(s);
+    call.out = outputs_for(name_.c_str(), sig.outputs, py::none(), in.on_device);
+    add_saved(call.saved, sig, in.on_device);
     run_forward(call, true);
     return call;
   }
 
   void run_forward(const Call& call, bool training) const {
-    Exec& exec = thread_exec();
+    Exec& exec = exec_for(call.in.on_device);
     exec.training = training;
     MaybeReleaseGil release(call.in.bytes + call.out.bytes);
     profiled_call(*op_, false, call.in.views, call.out.views, [&] {
@@ -383,6 +446,12 @@ class PyOp {
 Exec& thread_exec() {
   thread_local Exec exec(&global_generator());
   exec.set_device(default_backend(), nullptr);
+  return exec;
+}
+
+Exec& device_exec() {
+  thread_local Exec exec(&global_generator());
+  exec.set_device(attached_device()->backend, device_stream());
   return exec;
 }
 

@@ -6,6 +6,7 @@
 namespace lamella::python {
 
 Exec& thread_exec();        // one per calling thread: workspace and flags are not shared
+Exec& device_exec();        // likewise, of the attached device and the caller's stream
 OpPtr op_of(py::handle h);  // the op inside a Python Op object
 // The output of an op that has one, for arrays that need no conversion; None where anything is out of the ordinary:
 // `Op.forward` then does it or says what is wrong. inputs: at most 8, arrays or None; out: likewise.

@@ -54,16 +54,28 @@ std::vector<ParamSlot> to_slots(const Optimizer& optimizer, const py::sequence& 
 }
 
 double global_norm(const py::sequence& arrays) {
-  std::vector<py::array> keep;
+  std::vector<py::object> keep;
   std::vector<SumSquaresArray> f32, f64;
+  size_t on_device = 0;
   for (size_t i = 0; i < arrays.size(); ++i) {
     const std::string argument = "array " + std::to_string(i);
-    keep.push_back(dense(arrays[i], "global_norm", argument.c_str()));
-    const TensorView v = view_of(keep.back(), "global_norm", argument.c_str());
+    TensorView v;
+    py::object array = arrays[i];
+    if (device_view(array, v)) {
+      ++on_device;
+    } else {
+      array = dense(array, "global_norm", argument.c_str());
+      v = view_of(py::reinterpret_borrow<py::array>(array), "global_norm", argument.c_str());
+    }
+    keep.push_back(std::move(array));
     check_float("global_norm", argument.c_str(), v.spec());
     (v.dtype == DType::kF32 ? f32 : f64).push_back({v.data, v.size()});
   }
-  Exec& exec = thread_exec();
+  if (on_device != 0 && on_device != keep.size()) {
+    fail_type("global_norm", "arrays", "all on one device",
+              std::to_string(on_device) + " of " + std::to_string(keep.size()) + " on another than the CPU");
+  }
+  Exec& exec = on_device != 0 ? device_exec() : thread_exec();
   ReleaseGil release;
   return std::sqrt(sum_squares<float>(exec, f32) + sum_squares<double>(exec, f64));
 }
@@ -105,7 +117,8 @@ void bind_optimizer(py::module_& m) {
             if (step < 1) fail_value("optimizer", "step", "a step number >= 1", std::to_string(step));
             const std::vector<ParamSlot> slots = to_slots(o, params, grads, states, lr_scales, weight_decays);
             if (!lr.is_none()) o.set_learning_rate(lr.cast<double>());
-            Exec& exec = thread_exec();
+            const bool on_device = params.size() > 0 && !py::isinstance<py::array>(params[0]);
+            Exec& exec = on_device ? device_exec() : thread_exec();
             ReleaseGil release;
             o.step(exec, slots, step, grad_scale);
           },

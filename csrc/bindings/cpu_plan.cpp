@@ -14,10 +14,14 @@ struct SampleArrays {
   std::vector<py::object> keep;
   Samples samples;
 
-  const TensorView& add(py::handle h, const char* argument) {
+  const TensorView& add(py::handle h, const char* argument, bool on_device) {
     TensorView view;
-    if (quick_view(h, view)) {
-      keep.push_back(py::reinterpret_borrow<py::object>(h));
+    py::object object = py::reinterpret_borrow<py::object>(h);
+    if (on_device) {
+      if (!device_view(object, view)) fail_type("plan", argument, "an array on the plan's device", "one on the CPU");
+      keep.push_back(std::move(object));
+    } else if (quick_view(h, view)) {
+      keep.push_back(std::move(object));
     } else {
       const py::array a = dense(h, "plan", argument);
       view = view_of(a, "plan", argument);
@@ -27,19 +31,26 @@ struct SampleArrays {
   }
 };
 
+// Whether a plan works on the arrays of the attached device, and not on NumPy's.
+bool on_attached_device(const Plan& plan) {
+  const Backend* backend = plan.exec().backend();
+  return backend != nullptr && attached_device() != nullptr && backend == attached_device()->backend;
+}
+
 SampleArrays samples_of(const Plan& plan, const py::sequence& data, const py::object& order, int64_t begin,
                         int64_t steps) {
   SampleArrays s;
+  const bool on_device = on_attached_device(plan);
   s.keep.reserve(4);
   s.samples.arrays.reserve(4);
   if (!order.is_none()) {
-    const TensorView v = s.add(order, "order");
+    const TensorView v = s.add(order, "order", false);
     if (v.dtype != DType::kI64 || v.shape.rank() != 1) fail_type("plan", "order", "a vector of int64", v.spec().str());
     s.samples.order = v.as<int64_t>();
     s.samples.rows = v.shape[0];
     s.samples.arrays.clear();
   }
-  for (py::handle h : data) s.add(h, "data");
+  for (py::handle h : data) s.add(h, "data", on_device);
   if (order.is_none() && !s.samples.arrays.empty() && s.samples.arrays[0].shape.rank() > 0) {
     s.samples.rows = s.samples.arrays[0].shape[0];
   }
@@ -95,13 +106,27 @@ py::tuple totals_tuple(const Plan& plan, const StepTotals& t) {
   return py::make_tuple(sums, t.samples, t.first_nan_step);
 }
 
-py::list run(Plan& plan, const py::sequence& inputs) {
-  std::vector<py::array> keep;
-  std::vector<TensorView> views;
-  for (py::handle h : inputs) {
-    keep.push_back(dense(h, "plan", "input"));
-    views.push_back(view_of(keep.back(), "plan", "input"));
+// A new array with the values of a plan's memory, on the plan's device.
+py::object copy_of(Plan& plan, const TensorView& from) {
+  TensorView to;
+  py::object a;
+  if (on_attached_device(plan)) {
+    a = empty_on_device(from.spec());
+    device_view(a, to);
+  } else {
+    py::array host = empty_array(from.spec());
+    to.data = host.mutable_data();
+    a = std::move(host);
   }
+  plan.exec().copy(to.data, from.data, from.spec().bytes(), CopyKind::kOnDevice);
+  return a;
+}
+
+py::list run(Plan& plan, const py::sequence& inputs) {
+  const bool on_device = on_attached_device(plan);
+  SampleArrays given;
+  for (py::handle h : inputs) given.add(h, "input", on_device);
+  const std::vector<TensorView>& views = given.samples.arrays;
   py::list outputs;
   {
     std::unique_lock<std::mutex> lock;
@@ -110,12 +135,9 @@ py::list run(Plan& plan, const py::sequence& inputs) {
       lock = plan.lock();
       plan.refresh_prepared();
       plan.run(views);
+      plan.exec().check_device();
     }
-    for (const TensorView& r : plan.results()) {
-      py::array a = empty_array(r.spec());
-      std::memcpy(a.mutable_data(), r.data, static_cast<size_t>(r.spec().bytes()));
-      outputs.append(std::move(a));
-    }
+    for (const TensorView& r : plan.results()) outputs.append(copy_of(plan, r));
   }
   return outputs;
 }
@@ -197,12 +219,20 @@ class Trainer {
 
 void bind_plan(py::module_& m) {
   py::class_<Plan, std::shared_ptr<Plan>>(m, "Plan", "A graph compiled for given input shapes.")
-      .def(py::init([](const Graph& graph, const py::sequence& inputs, const std::vector<int>& results, bool training) {
+      .def(py::init([](const Graph& graph, const py::sequence& inputs, const std::vector<int>& results, bool training,
+                       bool on_device) {
              std::vector<TensorSpec> specs;
              for (py::handle s : inputs) specs.push_back(to_spec(s, "plan"));
-             return std::make_shared<Plan>(graph, specs, PlanOptions{training, results, default_backend(), nullptr});
+             PlanOptions options{training, results, default_backend(), nullptr};
+             if (on_device) {
+               if (attached_device() == nullptr) fail_value("plan", "on_device", "a device that is open", "none");
+               options.backend = attached_device()->backend;
+               options.stream = device_stream();
+             }
+             return std::make_shared<Plan>(graph, specs, options);
            }),
-           py::arg("graph"), py::arg("inputs"), py::arg("results") = std::vector<int>{}, py::arg("training") = false)
+           py::arg("graph"), py::arg("inputs"), py::arg("results") = std::vector<int>{}, py::arg("training") = false,
+           py::arg("on_device") = false)
       .def_property_readonly(
           "parameters",
           [](const Plan& p) {
@@ -235,13 +265,9 @@ void bind_plan(py::module_& m) {
       .def("run", &run, py::arg("inputs"), "Run once; returns the results as new arrays.")
       .def(
           "gradients",
-          [](const Plan& p) {
+          [](Plan& p) {
             py::list l;
-            for (const auto& g : p.gradients()) {
-              py::array a = empty_array(g.grad.spec());
-              std::memcpy(a.mutable_data(), g.grad.data, static_cast<size_t>(g.grad.spec().bytes()));
-              l.append(std::move(a));
-            }
+            for (const auto& g : p.gradients()) l.append(copy_of(p, g.grad));
             return l;
           },
           "Copies of the gradients that the last run left, one per entry of `parameters`.")
@@ -266,7 +292,12 @@ void bind_plan(py::module_& m) {
           [](Plan& plan, const py::sequence& data, int64_t begin, int64_t steps, const py::sequence& outputs) {
             const SampleArrays s = samples_of(plan, data, py::none(), begin, steps);
             std::vector<TensorView> out;
-            for (py::handle h : outputs) out.push_back(writable_view(h, "plan", "outputs"));
+            const bool on_device = on_attached_device(plan);
+            bool to_host = false;
+            for (py::handle h : outputs) {
+              out.push_back(writable_view(h, "plan", "outputs"));
+              to_host = on_device && py::isinstance<py::array>(h);
+            }
             if (out.size() != plan.results().size()) {
               fail_value("plan", "outputs", std::to_string(plan.results().size()) + " arrays",
                          std::to_string(out.size()));
@@ -283,7 +314,7 @@ void bind_plan(py::module_& m) {
             }
             ReleaseGil release;
             const auto lock = plan.lock();
-            predict_steps(plan, s.samples, begin, steps, out);
+            predict_steps(plan, s.samples, begin, steps, out, to_host);
           },
           py::arg("data"), py::arg("begin"), py::arg("steps"), py::arg("outputs"),
           "Write the results for rows [begin, begin + steps * batch) into `outputs`, arrays for all rows.");

@@ -1,6 +1,7 @@
 #include "graph/plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "graph/passes.h"
 #include "ops/profiler.h"
@@ -447,12 +448,19 @@ Plan::Plan(const Graph& graph, std::span<const TensorSpec> inputs, const PlanOpt
   const Graph optimized = optimize(graph, wanted.results, options.training);
   Compiler(*this, optimized, inputs, wanted).compile();
   exec_.training = options.training;
+  if (exec_.backend() != nullptr && exec_.backend()->begin_recording != nullptr) {
+    recordable_ = true;
+    for (const Step& s : steps_) recordable_ = recordable_ && !s.op->synchronizes();
+    step_key_ = static_cast<uint64_t*>(allocate(4 * sizeof(uint64_t)));
+  }
   input_memory_.resize(inputs.size(), nullptr);
 }
 
 Plan::~Plan() {
+  if (recording_ != nullptr) exec_.backend()->release_graph(recording_);
   for (void* p : memory_) exec_.release(p);
   for (void* p : input_memory_) exec_.release(p);
+  exec_.release(scratch_);
 }
 
 // Constants of a graph lie on the host.
@@ -478,6 +486,16 @@ TensorView Plan::input_buffer(int i) {
   const TensorSpec& s = input_specs_[i];
   if (input_memory_[i] == nullptr) input_memory_[i] = exec_.allocate(s.bytes(), "plan");
   return {input_memory_[i], s.dtype, s.shape};
+}
+
+void* Plan::scratch(int64_t bytes) {
+  if (bytes > scratch_bytes_) {
+    exec_.release(std::exchange(scratch_, nullptr));
+    scratch_bytes_ = 0;
+    scratch_ = exec_.allocate(bytes, "plan");
+    scratch_bytes_ = bytes;
+  }
+  return scratch_;
 }
 
 void Plan::refresh_prepared() {
@@ -518,7 +536,48 @@ void Plan::run(std::span<const TensorView> inputs) {
   for (const Patch& p : patches_) p.view->data = inputs[p.input].data;
   if (Profiler::on()) [[unlikely]]
     return run_profiled();
+  if (!recordable_ || !run_recorded(inputs)) run_steps();
+}
+
+void Plan::run_steps() {
   for (const Step& s : steps_) run_step(s);
+}
+
+bool Plan::run_recorded(std::span<const TensorView> inputs) {
+  const Backend& device = *exec_.backend();
+  const auto same = [](const TensorView& v, const void* data) { return v.data == data; };
+  if (!std::equal(inputs.begin(), inputs.end(), recorded_inputs_.begin(), recorded_inputs_.end(), same)) {
+    device.release_graph(std::exchange(recording_, nullptr));
+    recorded_inputs_.clear();
+    for (const TensorView& v : inputs) recorded_inputs_.push_back(v.data);
+    runs_ = 0;
+  }
+  if (++runs_ <= 2) return false;
+  if (recording_ == nullptr) {
+    void* stream = nullptr;
+    const char* error = device.begin_recording(&stream);
+    if (error == nullptr) {
+      void* const own = exec_.use_stream(stream);
+      exec_.record_keys(step_key_);
+      run_steps();
+      keys_per_run_ = exec_.record_keys(nullptr);
+      exec_.use_stream(own);
+      error = device.end_recording(stream, &recording_);
+    }
+    if (error != nullptr) {
+      recordable_ = false;
+      return false;
+    }
+  }
+  if (keys_per_run_ > 0) {
+    Generator& generator = exec_.generator();
+    const uint64_t stream = generator.take(keys_per_run_);
+    const uint64_t key[] = {generator.seed_value(), stream, 0, stream};
+    exec_.copy(step_key_, key, sizeof key, CopyKind::kToDevice);
+  }
+  const char* error = device.launch(recording_, exec_.stream());
+  if (error != nullptr) throw Error(ErrorKind::kInternal, device.name, error);
+  return true;
 }
 
 inline void Plan::run_step(const Step& s) {

@@ -46,6 +46,8 @@ class Plan {
   const std::vector<TensorSpec>& input_specs() const { return input_specs_; }
   // A buffer of the plan's own for input i: where batches are gathered.
   TensorView input_buffer(int i);
+  // Memory of the device for runs of steps, which stays until more is asked for.
+  void* scratch(int64_t bytes);
 
   // Makes what is derived from parameters alone (folded batch norms, Winograd transforms, packed panels), where they
   // have changed, which anybody may do to their memory at any time. To be called before any number of runs.
@@ -53,6 +55,7 @@ class Plan {
 
   std::unique_lock<std::mutex> lock() { return std::unique_lock<std::mutex>(mutex_); }
   Exec& exec() { return exec_; }
+  const Exec& exec() const { return exec_; }
   int64_t arena_bytes() const { return arena_bytes_; }
   int64_t prepared_bytes() const { return prepared_bytes_; }
   size_t step_count() const { return steps_.size(); }
@@ -81,6 +84,9 @@ class Plan {
   class Compiler;
 
   void run_step(const Step& s);
+  void run_steps();
+  // Devices: runs the steps from a recording where they can be recorded; false: they have not been run.
+  bool run_recorded(std::span<const TensorView> inputs);
   void* allocate(int64_t bytes);  // on the device, freed with the plan
   void* host_memory(int64_t bytes);
   void* on_device(const TensorView& constant);
@@ -103,11 +109,21 @@ class Plan {
   std::vector<Patch> patches_;
   std::vector<void*> memory_;  // aligned blocks on the device: arena, gradients, prepared weights
   std::vector<void*> input_memory_;
+  void* scratch_ = nullptr;
+  int64_t scratch_bytes_ = 0;
   std::vector<std::unique_ptr<char[]>> host_memory_;
   std::vector<std::shared_ptr<const void>> holders_;
   int64_t arena_bytes_ = 0, prepared_bytes_ = 0;
   Exec exec_;
   std::mutex mutex_;
+
+  // Of the steps, with the inputs that it was made with: it holds their addresses.
+  RecordedGraph* recording_ = nullptr;
+  std::vector<void*> recorded_inputs_;
+  int runs_ = 0;  // with those inputs; the first ones make the workspace as large as it has to be
+  bool recordable_ = false;
+  uint64_t* step_key_ = nullptr;  // on the device, see Exec::record_keys
+  uint64_t keys_per_run_ = 0;
   uint64_t profile_generation_ = 0;  // that the steps' sites belong to
 };
 

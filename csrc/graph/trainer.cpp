@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "ops/profiler.h"
 
@@ -12,10 +11,75 @@ namespace {
 
 int64_t batch_of(const Plan& plan) { return plan.input_specs()[0].shape[0]; }
 
+constexpr int64_t kAlign = 256;
+int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+int64_t result_elements(const Plan& plan) {
+  int64_t count = 0;
+  for (const TensorView& r : plan.results()) count += r.size();
+  return count;
+}
+
+// What a run of steps needs on a device, besides the plan: the order of the samples, and the results of each step,
+// which the host reads at the end, so that no step waits for it. On the CPU both lie where they are.
+class StepMemory {
+ public:
+  StepMemory(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, bool sums) : plan_(plan) {
+    order_ = samples.order == nullptr ? nullptr : samples.order + begin;
+    if (plan.exec().backend() == nullptr) return;
+    const int64_t rows = order_ == nullptr ? 0 : steps * batch_of(plan);
+    const int64_t order_bytes = aligned(rows * dtype_size(DType::kI64));
+    if (sums) {
+      for (const TensorView& r : plan.results()) step_bytes_ += aligned(r.spec().bytes());
+    }
+    char* memory = static_cast<char*>(plan.scratch(std::max<int64_t>(order_bytes + steps * step_bytes_, 1)));
+    if (rows > 0) {
+      plan.exec().copy(memory, order_, rows * dtype_size(DType::kI64), CopyKind::kToDevice);
+      order_ = reinterpret_cast<int64_t*>(memory);
+    }
+    results_ = memory + order_bytes;
+  }
+
+  // Row numbers of the steps, where kernels read them; nullptr: in order.
+  const int64_t* order() const { return order_; }
+
+  void keep_results(int64_t step) {
+    char* to = results_ + step * step_bytes_;
+    for (const TensorView& r : plan_.results()) {
+      plan_.exec().copy(to, r.data, r.spec().bytes(), CopyKind::kOnDevice);
+      to += aligned(r.spec().bytes());
+    }
+  }
+
+  // The results that were kept, brought to the host.
+  void fetch(int64_t steps) {
+    fetched_.resize(static_cast<size_t>(steps * step_bytes_));
+    plan_.exec().copy(fetched_.data(), results_, steps * step_bytes_, CopyKind::kToHost);
+    plan_.exec().synchronize();
+  }
+  std::vector<TensorView> results_of(int64_t step) {
+    std::vector<TensorView> views;
+    char* from = fetched_.data() + step * step_bytes_;
+    for (const TensorView& r : plan_.results()) {
+      views.push_back({from, r.dtype, r.shape});
+      from += aligned(r.spec().bytes());
+    }
+    return views;
+  }
+
+ private:
+  Plan& plan_;
+  const int64_t* order_ = nullptr;
+  char* results_ = nullptr;
+  int64_t step_bytes_ = 0;
+  std::vector<char> fetched_;
+};
+
 // Feeds the plan one batch at a time; in-order samples of the right dtype are read where they lie.
 class Feeder {
  public:
-  Feeder(Plan& plan, const Samples& samples) : plan_(plan), samples_(samples), batch_(samples.arrays.size()) {}
+  Feeder(Plan& plan, const Samples& samples, const StepMemory& memory, int64_t first)
+      : plan_(plan), samples_(samples), memory_(memory), first_(first), batch_(samples.arrays.size()) {}
 
   void run(int64_t begin) {
     const int64_t rows = batch_of(plan_);
@@ -23,7 +87,9 @@ class Feeder {
       const TensorView& data = samples_.arrays[i];
       const TensorSpec& want = plan_.input_specs()[i];
       const int64_t row_bytes = data.size() / std::max<int64_t>(data.shape[0], 1) * dtype_size(data.dtype);
-      if (samples_.order == nullptr && data.dtype == want.dtype) {
+      // A recorded step reads its inputs at one place.
+      const bool in_place = plan_.exec().backend() == nullptr || samples_.rows == rows;
+      if (samples_.order == nullptr && data.dtype == want.dtype && in_place) {
         batch_[i] = {static_cast<char*>(data.data) + begin * row_bytes, want.dtype, want.shape};
         continue;
       }
@@ -31,8 +97,8 @@ class Feeder {
       GatherRowsParams p;
       p.src = data.data;
       p.dst = batch_[i].data;
-      p.indices = samples_.order == nullptr ? nullptr : samples_.order + begin;
-      p.first = samples_.order == nullptr ? begin : 0;
+      p.indices = memory_.order() == nullptr ? nullptr : memory_.order() + (begin - first_);
+      p.first = memory_.order() == nullptr ? begin : 0;
       p.rows = rows;
       p.row_bytes = row_bytes;
       p.u8_to_float = data.dtype == DType::kU8 && want.dtype == DType::kF32;
@@ -45,6 +111,8 @@ class Feeder {
  private:
   Plan& plan_;
   const Samples& samples_;
+  const StepMemory& memory_;
+  int64_t first_;  // row of the first step
   std::vector<TensorView> batch_;
 };
 
@@ -53,13 +121,8 @@ double element(const TensorView& v, int64_t i) {
 }
 
 // Adds the step's results; the loss is a mean over the batch, so it counts once per sample.
-void add_results(const Plan& plan, int64_t step, StepTotals& totals) {
-  const auto results = plan.results();
-  if (totals.results.empty()) {
-    int64_t count = 0;
-    for (const TensorView& r : results) count += r.size();
-    totals.results.resize(static_cast<size_t>(count), 0.0);
-  }
+void add_results(const Plan& plan, std::span<const TensorView> results, int64_t step, StepTotals& totals) {
+  if (totals.results.empty()) totals.results.resize(static_cast<size_t>(result_elements(plan)), 0.0);
   const double loss = element(results[0], 0);
   totals.results[0] += loss * static_cast<double>(batch_of(plan));
   if (!std::isfinite(loss) && totals.first_nan_step < 0) totals.first_nan_step = step;
@@ -72,7 +135,28 @@ void add_results(const Plan& plan, int64_t step, StepTotals& totals) {
 
 void constrain(const Constraint& c) {
   c.plan->run({&c.value, 1});
-  std::memmove(c.value.data, c.plan->results()[0].data, static_cast<size_t>(c.value.spec().bytes()));
+  c.plan->exec().copy(c.value.data, c.plan->results()[0].data, c.value.spec().bytes(), CopyKind::kOnDevice);
+}
+
+// The results of each step into the totals: as the steps are made where the host reads them, else all at the end.
+template <class Step>
+void run_and_add(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals,
+                 const Step& after) {
+  StepMemory memory(plan, samples, begin, steps, true);
+  Feeder feeder(plan, samples, memory, begin);
+  const bool on_device = plan.exec().backend() != nullptr;
+  for (int64_t s = 0; s < steps; ++s) {
+    feeder.run(begin + s * batch_of(plan));
+    if (on_device) {
+      memory.keep_results(s);
+    } else {
+      add_results(plan, plan.results(), s, totals);
+    }
+    after(s);
+  }
+  if (!on_device) return;
+  memory.fetch(steps);
+  for (int64_t s = 0; s < steps; ++s) add_results(plan, memory.results_of(s), s, totals);
 }
 
 }  // namespace
@@ -117,39 +201,35 @@ void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t step
                  StepTotals& totals, std::span<const Constraint> constraints) {
   plan.refresh_prepared();
   for (const Constraint& c : constraints) c.plan->refresh_prepared();
-  Feeder feeder(plan, samples);
-  for (int64_t s = 0; s < steps; ++s) {
-    feeder.run(begin + s * batch_of(plan));
-    add_results(plan, s, totals);
+  run_and_add(plan, samples, begin, steps, totals, [&](int64_t s) {
     optimizer.set_learning_rate(learning_rates[learning_rates.size() == 1 ? 0 : static_cast<size_t>(s)]);
     profiled_part("optimizer", "update", plan.flat_gradients().spec().bytes(),
                   [&] { optimizer.step(plan.exec(), slots, first_step + s); });
     for (const Constraint& c : constraints) constrain(c);
-  }
+  });
 }
 
 void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals) {
   plan.refresh_prepared();
-  Feeder feeder(plan, samples);
-  for (int64_t s = 0; s < steps; ++s) {
-    feeder.run(begin + s * batch_of(plan));
-    add_results(plan, s, totals);
-  }
+  run_and_add(plan, samples, begin, steps, totals, [](int64_t) {});
 }
 
 void predict_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps,
-                   std::span<const TensorView> outputs) {
+                   std::span<const TensorView> outputs, bool to_host) {
   plan.refresh_prepared();
-  Feeder feeder(plan, samples);
+  const StepMemory memory(plan, samples, begin, steps, false);
+  Feeder feeder(plan, samples, memory, begin);
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t row = begin + s * batch_of(plan);
     feeder.run(row);
     for (size_t i = 0; i < outputs.size(); ++i) {
       const TensorView r = plan.results()[i];
       const int64_t bytes = r.spec().bytes();
-      std::memcpy(outputs[i].as<char>() + row * (bytes / batch_of(plan)), r.data, static_cast<size_t>(bytes));
+      plan.exec().copy(outputs[i].as<char>() + row * (bytes / batch_of(plan)), r.data, bytes,
+                       to_host ? CopyKind::kToHost : CopyKind::kOnDevice);
     }
   }
+  plan.exec().check_device();
 }
 
 }  // namespace lamella

@@ -10,7 +10,8 @@
 
 namespace lamella {
 
-// The samples: one array per plan input, all with the same number of rows, and the order in which to visit them.
+// The samples: one array per plan input, on the plan's device, all with the same number of rows, and the order in which
+// to visit them, on the host.
 struct Samples {
   std::vector<TensorView> arrays;
   const int64_t* order = nullptr;  // nullptr: as they lie
@@ -46,8 +47,9 @@ void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t step
 // Sums the plan's results, as in training without the update.
 void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals);
 
-// Writes the plan's results for the rows into `outputs` (whole arrays; rows from `begin`).
+// Writes the plan's results for the rows into `outputs` (whole arrays; rows from `begin`), on the plan's device or on
+// the host.
 void predict_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps,
-                   std::span<const TensorView> outputs);
+                   std::span<const TensorView> outputs, bool to_host = false);
 
 }  // namespace lamella

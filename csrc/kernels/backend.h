@@ -45,7 +45,9 @@ struct Backend {
   const char* (*last_error)() = nullptr;  // of the launches since the last call, as far as is known
   IndexError* (*index_error)() = nullptr;
 
-  const char* (*begin_recording)(void* stream) = nullptr;
+  // Launches, copies on the device and fills between the two are recorded and not run; they go to the stream that
+  // begin_recording gives.
+  const char* (*begin_recording)(void** stream) = nullptr;
   const char* (*end_recording)(void* stream, RecordedGraph** graph) = nullptr;
   const char* (*launch)(RecordedGraph* graph, void* stream) = nullptr;
   void (*release_graph)(RecordedGraph* graph) = nullptr;

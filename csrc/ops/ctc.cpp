@@ -68,6 +68,8 @@ class CtcOp final : public Op {
     return sig;
   }
 
+  bool synchronizes() const override { return true; }  // the lengths decide how much memory is needed
+
   void forward(Exec& exec, const ForwardArgs& args) const override {
     const TensorView& x = args.in[kX];
     dispatch_float(x.dtype, kOp, "x", [&]<class T>() {

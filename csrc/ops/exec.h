@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <utility>
 
 #include "base/philox.h"
 #include "base/tensor.h"
@@ -18,7 +19,8 @@ class Generator {
     seed_ = seed;
     next_stream_ = next_stream;
   }
-  PhiloxKey next() { return {seed_, next_stream_.fetch_add(1, std::memory_order_relaxed)}; }
+  PhiloxKey next() { return {seed_, take(1)}; }
+  uint64_t take(uint64_t streams) { return next_stream_.fetch_add(streams, std::memory_order_relaxed); }
   uint64_t seed_value() const { return seed_; }
   uint64_t next_stream() const { return next_stream_; }
 
@@ -65,6 +67,8 @@ class Exec {
   // Where the next random op draws: the generator's next stream, or that stream of another seed.
   PhiloxKey next_key();
   PhiloxKey next_key(uint64_t seed);
+  // Another stream of the same device for a while: where launches are recorded.
+  void* use_stream(void* stream) { return std::exchange(stream_, stream); }
   // While launches are recorded, streams count from 0 and kernels find the rest on the device: `step` points to the
   // generator's {seed, stream} and then {0, stream}, as they will be when the recording runs. nullptr ends it; returns
   // how many streams have been taken since it began.

@@ -60,6 +60,8 @@ class Op {
 
   virtual bool differentiable(int input) const { return input >= 0; }  // false for indices, targets, running statistics
   virtual BackwardUses backward_uses() const { return {}; }
+  // Whether forward waits for the device, to look at data: it cannot be recorded then.
+  virtual bool synchronizes() const { return false; }
   // Output 0 may share input 0's memory when nobody else reads it (elementwise ops).
   virtual bool can_run_in_place() const { return false; }
   // Output 0 is input 0's memory with another shape (reshape, flatten): plans alias it, eager returns a view.

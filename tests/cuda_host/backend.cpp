@@ -4,9 +4,19 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <vector>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/tables.h"
+
+namespace lamella {
+
+struct RecordedGraph {
+  std::vector<std::function<void()>> work;
+};
+
+}  // namespace lamella
 
 namespace lamella::cuda {
 
@@ -26,11 +36,11 @@ void* allocate(size_t bytes, void*) {
 }
 void release(void* p, void*) { std::free(p); }
 const char* copy(void* to, const void* from, size_t bytes, CopyKind, void*) {
-  std::memmove(to, from, bytes);
+  cuda_host::perform([=] { std::memmove(to, from, bytes); });
   return nullptr;
 }
 const char* zero(void* to, size_t bytes, void*) {
-  std::memset(to, 0, bytes);
+  cuda_host::perform([=] { std::memset(to, 0, bytes); });
   return nullptr;
 }
 IndexError* index_error() {
@@ -55,6 +65,20 @@ const Backend backend = [] {
   b.synchronize = [](void*) -> const char* { return nullptr; };
   b.last_error = []() -> const char* { return nullptr; };
   b.index_error = index_error;
+  b.begin_recording = [](void** stream) -> const char* {
+    *stream = nullptr;
+    cuda_host::begin_recording();
+    return nullptr;
+  };
+  b.end_recording = [](void*, RecordedGraph** graph) -> const char* {
+    *graph = new RecordedGraph{cuda_host::end_recording()};
+    return nullptr;
+  };
+  b.launch = [](RecordedGraph* graph, void*) -> const char* {
+    for (const auto& work : graph->work) work();
+    return nullptr;
+  };
+  b.release_graph = [](RecordedGraph* graph) { delete graph; };
   return b;
 }();
 

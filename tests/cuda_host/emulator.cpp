@@ -9,6 +9,7 @@
 #include <mutex>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #if !defined(__x86_64__)
@@ -323,7 +324,40 @@ void fail(const char* what) {
 
 const Current& current() { return machine.running == nullptr ? outside : machine.running->sees; }
 
-void launch(const LaunchShape& s, const std::function<void()>& kernel) {
+namespace {
+
+thread_local bool recording = false;
+thread_local std::vector<std::function<void()>> recorded;
+
+void run(const LaunchShape& s, const std::function<void()>& kernel);
+
+}  // namespace
+
+void begin_recording() {
+  if (recording) fail("recording inside a recording");
+  recording = true;
+}
+
+std::vector<std::function<void()>> end_recording() {
+  recording = false;
+  return std::exchange(recorded, {});
+}
+
+void perform(std::function<void()> work) {
+  if (recording) {
+    recorded.push_back(std::move(work));
+  } else {
+    work();
+  }
+}
+
+void launch(const LaunchShape& s, std::function<void()> kernel) {
+  perform([s, kernel = std::move(kernel)] { run(s, kernel); });
+}
+
+namespace {
+
+void run(const LaunchShape& s, const std::function<void()>& kernel) {
   const int64_t blocks = int64_t{s.grid.x} * s.grid.y * s.grid.z;
   const int64_t threads = int64_t{s.block.x} * s.block.y * s.block.z;
   if (blocks == 0) return;
@@ -345,6 +379,8 @@ void launch(const LaunchShape& s, const std::function<void()>& kernel) {
     run_to_the_end();
   }
 }
+
+}  // namespace
 
 void* dynamic_shared_memory() { return machine.blocks[static_cast<size_t>(machine.running->block)].shared.data(); }
 

@@ -114,8 +114,15 @@ IndexError* index_error() {
   return error;
 }
 
-const char* begin_recording(void* stream) {
-  return text_of(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
+// The default stream cannot be recorded, so a stream of its own is; what it holds may be launched anywhere.
+const char* begin_recording(void** stream) {
+  thread_local cudaStream_t recorded = nullptr;
+  if (recorded == nullptr) {
+    const cudaError_t e = cudaStreamCreateWithFlags(&recorded, cudaStreamNonBlocking);
+    if (e != cudaSuccess) return text_of(e);
+  }
+  *stream = recorded;
+  return text_of(cudaStreamBeginCapture(recorded, cudaStreamCaptureModeThreadLocal));
 }
 
 const char* end_recording(void* stream, RecordedGraph** graph) {

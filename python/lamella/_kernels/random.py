@@ -107,7 +107,7 @@ def _noise(name: str, attrs: dict[str, Any], x: Any, key: Key | None) -> Call:
     words = [0, 0] if key is None else _signed(key)
     if key is not None:
         attrs["key"] = words
-    saved = [np.array(words, np.int64).view(np.uint64)]
+    saved = [np.array([*words, 0], np.int64).view(np.uint64)]
     return Call(name, attrs, {"x": x}, training=True, saved=saved, once=key is None)
 
 

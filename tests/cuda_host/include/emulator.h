@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <vector>
 
 namespace lamella::cuda_host {
 
@@ -28,7 +29,13 @@ struct LaunchShape {
   size_t shared_bytes = 0;
   bool cooperative = false;  // blocks wait for each other: all of them run in turn
 };
-void launch(const LaunchShape& shape, const std::function<void()>& kernel);
+void launch(const LaunchShape& shape, std::function<void()> kernel);
+
+// Between the two, launches (and what is given to `perform`) are kept instead of run; the recording runs them, any
+// number of times.
+void begin_recording();
+std::vector<std::function<void()>> end_recording();
+void perform(std::function<void()> work);
 
 void* dynamic_shared_memory();
 
