@@ -1,0 +1,27 @@
+// Division by numbers that are known before a launch: a product, an addition and a shift.
+#pragma once
+
+#include "kernels/cuda/launch.h"
+
+namespace lamella::cuda {
+
+// n / divisor for 0 <= n < 2^31 and 1 <= divisor < 2^31. With 2^(s - 1) < divisor <= 2^s, 2^(32 + s) / divisor is
+// 2^32 + magic, rounded up.
+struct FastDiv {
+  uint32_t divisor = 1, magic = 1, shift = 0;
+
+  FastDiv() = default;
+  explicit FastDiv(int64_t d) : divisor(static_cast<uint32_t>(d)) {
+    while ((uint64_t{1} << shift) < divisor) ++shift;
+    magic = static_cast<uint32_t>((((uint64_t{1} << shift) - divisor) << 32) / divisor + 1);
+  }
+  __device__ uint32_t div(uint32_t n) const { return (__umulhi(n, magic) + n) >> shift; }
+  // n becomes the quotient; gives the remainder.
+  __device__ uint32_t split(uint32_t& n) const {
+    const uint32_t q = div(n), r = n - q * divisor;
+    n = q;
+    return r;
+  }
+};
+
+}  // namespace lamella::cuda
