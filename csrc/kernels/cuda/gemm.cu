@@ -1,8 +1,210 @@
+// Products of matrices: how each is run, by its shape alone, and the sums of what is cut along k.
+#include "kernels/cuda/gemm_epilogue.h"
+#include "kernels/cuda/gemm_problem.h"
 #include "kernels/cuda/tables.h"
 
 namespace lamella::cuda {
+namespace {
 
-void fill(GemmKernels<float>&) {}
-void fill(GemmKernels<double>&) {}
+// Shapes are chosen for this device, whichever runs them: results do not depend on it.
+constexpr int64_t kMultiprocessors = 132;
+constexpr int64_t kAlign = 256;
+
+template <class T>
+constexpr int64_t kPack = Pack<T>::kSize;
+
+int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+int64_t magnitude(int64_t v) { return v < 0 ? -v : v; }
+
+template <class T>
+bool empty(const GemmParams<T>& p) {
+  return p.m <= 0 || p.n <= 0 || p.batch <= 0;
+}
+
+// A batch whose members share B and lie one after the other is one taller product.
+template <class T>
+GemmParams<T> canonical(GemmParams<T> p) {
+  if (p.batch > 1 && p.batch_stride_b == 0 && p.batch_stride_a == p.m * p.rs_a && p.batch_stride_c == p.m * p.ldc) {
+    p.m *= p.batch;
+    p.batch = 1;
+  }
+  if (p.batch == 1) p.batch_stride_a = p.batch_stride_b = p.batch_stride_c = 0;
+  if (p.k < 0) p.k = 0;
+  return p;
+}
+
+// ---- the choice of tiles --------------------------------------------------------------------------------------------
+
+struct Shape {
+  SimtShape name;
+  int64_t m, n, threads, resident;  // blocks that a multiprocessor holds
+  double efficiency;                // of what the units could do, where there are enough blocks
+};
+constexpr Shape kShapes[] = {
+    {SimtShape::k128x128, 128, 128, 256, 2, 0.90}, {SimtShape::k128x64, 128, 64, 128, 3, 0.82},
+    {SimtShape::k64x64, 64, 64, 128, 4, 0.70},     {SimtShape::k32x32, 32, 32, 64, 8, 0.42},
+    {SimtShape::k16x32, 16, 32, 32, 16, 0.30},
+};
+constexpr int64_t kBlockK = 16;
+
+template <class T>
+bool offered(SimtShape s, bool odd) {
+  if (s == SimtShape::k16x32 || s == SimtShape::k64x64) return true;
+  return sizeof(T) == 4 && !odd;
+}
+
+struct TileChoice {
+  Shape shape = kShapes[0];
+  int64_t splits = 1, split_length = 0;
+};
+
+// The least cycles, roughly: tiles in turn on each multiprocessor, whose units are idle where it has few warps; and,
+// where k is cut, another launch that reads all sums.
+template <class T>
+TileChoice choose_tiles(const GemmParams<T>& p, bool odd) {
+  constexpr double kLaunch = 4000, kBytesPerCycle = 1000, kStart = 1000;
+  constexpr int64_t kMostPartial = int64_t{64} << 20, kLeastLength = 128;
+  TileChoice best;
+  best.split_length = round_up(larger(p.k, 1), kBlockK);
+  double least = -1;
+  for (const Shape& s : kShapes) {
+    if (!offered<T>(s.name, odd)) continue;
+    const double tiles = static_cast<double>(ceil_div(p.m, s.m)) * static_cast<double>(ceil_div(p.n, s.n)) *
+                         static_cast<double>(p.batch);
+    for (int64_t splits = 1; splits <= 128; splits *= 2) {
+      if (splits > 1 && (p.k < splits * kLeastLength || static_cast<double>(p.m) * static_cast<double>(p.n) *
+                                                                static_cast<double>(p.batch * splits) * sizeof(T) >
+                                                            kMostPartial))
+        break;
+      const double blocks = tiles * static_cast<double>(splits);
+      const double each = blocks <= kMultiprocessors ? 1 : blocks / kMultiprocessors;  // blocks per multiprocessor
+      const double together = each < static_cast<double>(s.resident) ? each : static_cast<double>(s.resident);
+      const double warps = together * static_cast<double>(s.threads) / 32;
+      const double busy = warps < 8 ? warps / 8 : 1;
+      const double rounds = each < 8 ? static_cast<double>(static_cast<int64_t>(each + 0.999)) : each;
+      const int64_t length = round_up(ceil_div(larger(p.k, 1), splits), kBlockK);
+      double cycles = kStart + rounds * static_cast<double>(length * s.m * s.n) / (128 * s.efficiency * busy);
+      if (splits > 1)
+        cycles += kLaunch + static_cast<double>(p.m) * static_cast<double>(p.n) *
+                                static_cast<double>(p.batch * (2 * splits + 1)) * sizeof(T) / kBytesPerCycle;
+      if (least >= 0 && cycles >= least) continue;
+      least = cycles;
+      best = {s, ceil_div(larger(p.k, 1), length), length};
+    }
+  }
+  return best;
+}
+
+// ---- layouts --------------------------------------------------------------------------------------------------------
+
+// Of an operand with `rows` x k elements: whether memory runs along k, and whether packs can be loaded.
+struct Layout {
+  bool along_k, packed;
+};
+template <class T>
+Layout layout_of(const T* base, int64_t row_stride, int64_t k_stride, int64_t rows, int64_t k, int64_t batch_stride) {
+  Layout l;
+  l.along_k = rows == 1 || (k > 1 && magnitude(k_stride) <= magnitude(row_stride));
+  if (rows == 1 && k_stride != 1) l.along_k = false;
+  const int64_t along = l.along_k ? k_stride : row_stride, across = l.along_k ? row_stride : k_stride;
+  const int64_t length = l.along_k ? k : rows, lines = l.along_k ? rows : k;
+  l.packed = along == 1 && length % kPack<T> == 0 && (lines == 1 || across % kPack<T> == 0) &&
+             batch_stride % kPack<T> == 0 && aligned16(base);
+  return l;
+}
+
+template <class T>
+GemmProblem<T> problem_of(const GemmParams<T>& p) {
+  GemmProblem<T> g;
+  g.p = p;
+  const Layout a = layout_of(p.a, p.rs_a, p.cs_a, p.m, p.k, p.batch_stride_a);
+  const Layout b = layout_of(p.b, p.cs_b, p.rs_b, p.n, p.k, p.batch_stride_b);
+  g.along_k_a = a.along_k;
+  g.along_k_b = b.along_k;
+  g.packed_a = a.packed;
+  g.packed_b = b.packed;
+  g.packed_c = aligned16(p.c) && (p.m == 1 || p.ldc % kPack<T> == 0) && p.batch_stride_c % kPack<T> == 0;
+  return g;
+}
+
+// ---- sums of parts --------------------------------------------------------------------------------------------------
+
+// A pack of C per thread; the parts of a sum are added in order. Reads splits + 1 numbers for each that it writes.
+template <class T>
+__global__ void __launch_bounds__(256) add_parts(const __grid_constant__ GemmProblem<T> g) {
+  const unsigned packs = static_cast<unsigned>(g.partial_ld / kPack<T>), rows = static_cast<unsigned>(g.p.m);
+  const unsigned jobs = packs * rows * static_cast<unsigned>(g.p.batch);
+  const int64_t step = g.p.m * g.partial_ld;
+  for (unsigned job = static_cast<unsigned>(thread_number()); job < jobs; job += gridDim.x * blockDim.x) {
+    const unsigned column = job % packs * kPack<T>, line = job / packs;
+    const unsigned row = line % rows, batch = line / rows;
+    const T* from = g.partial + int64_t{batch} * g.splits * step + row * g.partial_ld + column;
+    Pack<T> sum = load_pack(from);
+#pragma unroll 4
+    for (unsigned i = 1; i < g.splits; ++i) {
+      const Pack<T> more = load_pack(from + i * step);
+#pragma unroll
+      for (int j = 0; j < kPack<T>; ++j) sum.v[j] += more.v[j];
+    }
+    const GemmEpilogue<T> epilogue{
+        g.p.c + batch * g.p.batch_stride_c, g.p.ldc, g.p.alpha, g.p.beta, g.p.bias, g.p.act, g.packed_c};
+    const int64_t left = g.p.n - column;
+    epilogue(row, column, sum, left < kPack<T> ? static_cast<int>(left) : static_cast<int>(kPack<T>));
+  }
+}
+
+template <class T>
+size_t partial_bytes(const GemmParams<T>& p, int64_t splits) {
+  if (splits == 1) return 0;
+  return sizeof(T) * static_cast<size_t>(splits * p.batch * p.m * round_up(p.n, kPack<T>));
+}
+
+template <class T>
+void set_parts(GemmProblem<T>& g, const Context& ctx, int64_t splits, int64_t split_length) {
+  g.splits = static_cast<unsigned>(splits);
+  g.split_length = split_length;
+  g.partial = static_cast<T*>(ctx.workspace);
+  g.partial_ld = round_up(g.p.n, kPack<T>);
+}
+
+template <class T>
+void run_parts(const Context& ctx, const GemmProblem<T>& g) {
+  if (g.splits > 1) launch(ctx, add_parts<T>, flat(g.p.batch * g.p.m * (g.partial_ld / kPack<T>)), g);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+size_t gemm_workspace(const GemmParams<T>& params, int) {
+  if (empty(params)) return 0;
+  const GemmParams<T> p = canonical(params);
+  const GemmProblem<T> g = problem_of(p);
+  return partial_bytes(p, choose_tiles(p, !g.along_k_a && g.along_k_b).splits);
+}
+
+template <class T>
+void gemm(const Context& ctx, const GemmParams<T>& params) {
+  if (empty(params)) return;
+  const GemmParams<T> p = canonical(params);
+  GemmProblem<T> g = problem_of(p);
+  const TileChoice choice = choose_tiles(p, !g.along_k_a && g.along_k_b);
+  g.tiles_m = static_cast<unsigned>(ceil_div(p.m, choice.shape.m));
+  g.tiles_n = static_cast<unsigned>(ceil_div(p.n, choice.shape.n));
+  set_parts(g, ctx, choice.splits, choice.split_length);
+  launch_simt(ctx, choice.shape.name, g);
+  run_parts(ctx, g);
+}
+
+template <class T>
+void fill_all(GemmKernels<T>& k) {
+  k.gemm_workspace = gemm_workspace<T>;
+  k.gemm = gemm<T>;
+}
+
+}  // namespace
+
+void fill(GemmKernels<float>& k) { fill_all(k); }
+void fill(GemmKernels<double>& k) { fill_all(k); }
 
 }  // namespace lamella::cuda
