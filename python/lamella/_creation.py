@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _rng
 from . import autograd as ag
-from ._device import check_device
+from ._device import check_device, place
 from ._methods import _ints
 
 __all__ = [
@@ -40,8 +40,7 @@ Tensor = ag.Tensor
 
 
 def _new(array: np.ndarray, requires_grad: bool = False, device: Any = None) -> Tensor:
-    check_device(device)
-    t = ag.wrap(array)
+    t = ag.wrap(place(array, check_device(device)))
     if requires_grad:
         t.requires_grad = True
     return t
@@ -75,15 +74,15 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     """
     if isinstance(data, (list, tuple)) and any(isinstance(d, Tensor) for d in data):
         data = [d.tolist() if isinstance(d, Tensor) else d for d in data]
-    return _new(np.array(_numbers("tensor", data, dtype), order="C"), requires_grad, device)
+    return _new(_numbers("tensor", data, dtype).copy(order="C"), requires_grad, device)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor over the data's own memory where that is possible."""
-    check_device(device)
+    where = check_device(device)
     if isinstance(data, Tensor) and (dtype is None or np.dtype(dtype) == data.dtype):
-        return data
-    return ag.wrap(_numbers("as_tensor", data, dtype))
+        return data if where is None else data.to(where)
+    return ag.wrap(place(_numbers("as_tensor", data, dtype), where))
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -142,22 +141,22 @@ def linspace(
 
 def zeros_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros in the input's shape and dtype."""
-    return _new(np.zeros(input.shape, _dtype(dtype, input.dtype)), requires_grad)
+    return _new(np.zeros(input.shape, _dtype(dtype, input.dtype)), requires_grad, input.device)
 
 
 def ones_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones in the input's shape and dtype."""
-    return _new(np.ones(input.shape, _dtype(dtype, input.dtype)), requires_grad)
+    return _new(np.ones(input.shape, _dtype(dtype, input.dtype)), requires_grad, input.device)
 
 
 def empty_like(input: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Memory in the input's shape and dtype that holds anything."""
-    return _new(np.empty(input.shape, _dtype(dtype, input.dtype)), requires_grad)
+    return _new(np.empty(input.shape, _dtype(dtype, input.dtype)), requires_grad, input.device)
 
 
 def full_like(input: Tensor, fill_value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in the input's shape and dtype."""
-    return _new(np.full(input.shape, fill_value, _dtype(dtype, input.dtype)), requires_grad)
+    return _new(np.full(input.shape, fill_value, _dtype(dtype, input.dtype)), requires_grad, input.device)
 
 
 # --- random ------------------------------------------------------------------------------------------------------

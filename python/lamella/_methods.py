@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ._device import device_of, on_device, to_host
+
 if TYPE_CHECKING:
     from . import functional as F
     from .autograd import Tensor
@@ -77,10 +79,8 @@ class TensorMethods:
 
     @property
     def device(self) -> Any:
-        """Where the memory is: `device(type='cpu')`."""
-        from ._device import CPU
-
-        return CPU
+        """Where the memory is: `device(type='cpu')`, or a GPU."""
+        return device_of(self._data)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -142,7 +142,7 @@ class TensorMethods:
 
         if self._edge is not None:
             raise RuntimeError("pickle: only leaf tensors can be pickled; detach() it first")
-        return tensor, (np.asarray(self._data, order="C"), self.dtype, None, self._rg)
+        return tensor, (np.asarray(to_host(self._data), order="C"), self.dtype, None, self._rg)
 
     # -- out to Python and NumPy --
 
@@ -157,13 +157,20 @@ class TensorMethods:
         return self._data.tolist()
 
     def numpy(self) -> np.ndarray:
-        """The memory as a NumPy array; nothing is copied, and gradients do not flow through it."""
-        return self._data
+        """The memory as a NumPy array; gradients do not flow through it. Nothing is copied but from a GPU."""
+        return to_host(self._data)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        array = to_host(self._data)
         if copy:
-            return np.array(self._data, dtype=dtype)
-        return self._data if dtype is None else self._data.astype(dtype, copy=False)
+            return np.array(array, dtype=dtype)
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if not on_device(self._data):
+            raise AttributeError("__cuda_array_interface__: the tensor is on the CPU")
+        return self._data.__cuda_array_interface__  # type: ignore[attr-defined, no-any-return]
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self._data.__dlpack__(**kwargs)
@@ -174,7 +181,7 @@ class TensorMethods:
     # -- dtypes and devices --
 
     def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False) -> Tensor:
-        """This tensor with another dtype or on another device (only "cpu" is there).
+        """This tensor with another dtype or on another device; gradients find their way back.
 
         Parameters
         ----------
@@ -188,11 +195,13 @@ class TensorMethods:
             Copy even if nothing changes.
         """
         from ._device import parse_to
+        from ._functional.shape import to_device
 
-        wanted = parse_to(args, dtype, device)
+        wanted, where = parse_to(args, dtype, device)
+        t = cast("Tensor", self) if where is None else to_device(cast("Tensor", self), where)
         if wanted is not None and wanted != self.dtype:
-            return F.cast(self, wanted)
-        return self.clone() if copy else cast("Tensor", self)
+            return F.cast(t, wanted)
+        return self.clone() if copy and t is self else t
 
     def type(self, dtype: Any) -> Tensor:
         """This tensor with another dtype."""
@@ -223,11 +232,11 @@ class TensorMethods:
         return self.to(np.dtype(np.bool_))
 
     def cpu(self) -> Tensor:
-        """This tensor: its memory is the host's."""
-        return cast("Tensor", self)
+        """This tensor in the host's memory; itself where it is there."""
+        return self.to(device="cpu")
 
     def cuda(self, device: Any = None) -> Tensor:
-        """Refused: there is no CUDA module here."""
+        """This tensor on a GPU."""
         return self.to(device="cuda" if device is None else device)
 
     def contiguous(self) -> Tensor:

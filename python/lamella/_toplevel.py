@@ -14,7 +14,7 @@ from . import _cpu, autograd
 from ._compile import compile
 from ._creation import *  # noqa: F403
 from ._creation import __all__ as _creation
-from ._device import check_device, device
+from ._device import check_device, cuda_device_count, device, is_available
 from ._explain import explain_all
 from ._functional.elementwise import (
     abs,
@@ -193,22 +193,33 @@ class _Cuda:
 
     @staticmethod
     def is_available() -> builtins.bool:
-        """False: the CUDA module is not built."""
-        return False
+        """Whether a GPU can be used: the CUDA module, CuPy, a driver and a GPU are all there."""
+        return is_available()
 
     @staticmethod
     def device_count() -> builtins.int:
-        """0: the CUDA module is not built."""
-        return 0
+        """The number of GPUs."""
+        return cuda_device_count()
 
     @staticmethod
     def manual_seed_all(seed: builtins.int) -> None:
-        """There are no devices to seed."""
+        """Seed all random numbers: devices draw from the same streams as the CPU."""
+        manual_seed(seed)
 
 
 cuda = _Cuda()
 
-_NOT_OFFERED = ("annotations", "autograd", "builtins", "check_device", "explain_all", "np", "Any")
+_NOT_OFFERED = (
+    "annotations",
+    "autograd",
+    "builtins",
+    "check_device",
+    "cuda_device_count",
+    "is_available",
+    "explain_all",
+    "np",
+    "Any",
+)
 __all__ = [
     *_creation,
     *(name for name in list(globals()) if not name.startswith("_") and name not in _NOT_OFFERED),

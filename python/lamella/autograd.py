@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _cpu, _methods
+from . import _cpu, _device, _methods
 from ._grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ._grad_mode import state as _mode
 
@@ -201,14 +201,17 @@ def _is_float(dtype: np.dtype) -> bool:
 
 
 def _float32_unless_array(data: Any) -> Any:
-    return None if isinstance(data, (np.ndarray, np.generic, Tensor)) else np.float32
+    return None if isinstance(data, (np.ndarray, np.generic, Tensor)) or _device.on_device(data) else np.float32
 
 
 def as_array(data: Any, dtype: Any = None) -> np.ndarray:
     """The array behind `data`, converted only if a dtype is given that it does not have."""
     if isinstance(data, Tensor):
         data = data._data
-    elif not isinstance(data, np.ndarray) and hasattr(data, "__dlpack__") and not isinstance(data, np.generic):
+    if _device.on_device(data):
+        array = _device.foreign(data)
+        return array if dtype is None else array.astype(dtype, copy=False)
+    if not isinstance(data, np.ndarray) and hasattr(data, "__dlpack__") and not isinstance(data, np.generic):
         data = np.from_dlpack(data)
     array = np.asarray(data)
     if dtype is not None:
@@ -216,6 +219,16 @@ def as_array(data: Any, dtype: Any = None) -> np.ndarray:
     if not isinstance(data, (np.ndarray, np.generic)) and array.dtype == np.float64:
         return array.astype(np.float32)
     return array
+
+
+def is_writable(array: np.ndarray) -> bool:
+    """Whether an array may be written to; those on a GPU always may."""
+    return getattr(array.flags, "writeable", True)
+
+
+def as_result(value: Any) -> np.ndarray:
+    """An array of what a NumPy function has given, which may be a scalar."""
+    return value if _device.on_device(value) else np.asarray(value)  # type: ignore[no-any-return]
 
 
 _new_tensor = object.__new__
@@ -353,8 +366,8 @@ def _added(total: _Sum | None, g: np.ndarray, owned: bool) -> _Sum:
 
 
 @functools.cache
-def _one(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    return np.ones(shape, dtype)
+def _one(shape: tuple[int, ...], dtype: np.dtype, where: Any) -> np.ndarray:
+    return where.ones(shape, dtype)  # type: ignore[no-any-return]
 
 
 def _first_gradient(tensor: Tensor, gradient: Any) -> np.ndarray:
@@ -363,7 +376,8 @@ def _first_gradient(tensor: Tensor, gradient: Any) -> np.ndarray:
             raise RuntimeError(
                 f"backward: gradient: needed for a tensor of more than one element, got none for shape {tensor.shape}"
             )
-        return _one(tensor.shape, tensor.dtype).copy()  # quicker than to make one, and whoever gets it may change it
+        # A copy is quicker than to make one, and whoever gets it may change it.
+        return _one(tensor.shape, tensor.dtype, _device.namespace(tensor._data)).copy()
     array = as_array(gradient, tensor.dtype)
     if array.shape != tensor.shape:
         raise RuntimeError(f"backward: gradient: expected shape {tensor.shape}, got {array.shape}")
@@ -373,14 +387,14 @@ def _first_gradient(tensor: Tensor, gradient: Any) -> np.ndarray:
 def _accumulate_leaf(leaf: Tensor, g: np.ndarray, fresh: bool) -> None:
     if leaf._grad is not None:
         # In place, so that whoever holds `grad` sees it grow.
-        if leaf._grad.flags.c_contiguous and leaf._grad.flags.writeable:
+        if leaf._grad.flags.c_contiguous and is_writable(leaf._grad):
             _add().forward([leaf._grad, g], False, [leaf._grad])
         else:
             leaf._grad = _add().forward([leaf._grad, g])[0][0]
     elif fresh:
         leaf._grad = g
     else:
-        leaf._grad = np.array(g, order="C")
+        leaf._grad = g.copy(order="C")
 
 
 def _run(

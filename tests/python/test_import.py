@@ -61,7 +61,7 @@ def test_devices():
     assert str(lamella.ones(1).device) == "cpu" and lamella.device("cuda:1").index == 1
     assert not lamella.cuda.is_available()
     for make in (lambda: lamella.zeros(1, device="cuda"), lambda: lamella.ones(1).cuda()):
-        with pytest.raises(RuntimeError, match="CUDA module is not built"):
+        with pytest.raises(RuntimeError, match="no CUDA module"):
             make()
     assert lamella.ones(1).to(lamella.device("cpu"), lamella.float64).dtype == lamella.float64
     with pytest.raises(RuntimeError, match="expected 'cpu' or 'cuda'"):

@@ -133,7 +133,7 @@ def _binary(name: str, of_integers: Any, doc: str) -> Any:
     def function(a: Any, b: Any) -> Tensor:
         a, b = _operands(a, b)
         if a.dtype.kind != "f":
-            return ag.wrap(np.asarray(of_integers(_known(name, a), _known(name, b))))
+            return ag.wrap(ag.as_result(of_integers(_known(name, a), _known(name, b))))
         if a._phys is None and b._phys is None:
             return ag.apply(named_op(name), a, b)
         return _run(named_op(name), a, b)
@@ -183,7 +183,7 @@ def floor_divide(a: Any, b: Any) -> Tensor:
     """The largest whole number not above a / b."""
     a, b = _operands(a, b)
     if a.dtype.kind != "f":
-        return ag.wrap(np.asarray(_known("floor_divide", a) // _known("floor_divide", b)))
+        return ag.wrap(ag.as_result(_known("floor_divide", a) // _known("floor_divide", b)))
     return floor(_div(a, b))
 
 
@@ -191,7 +191,7 @@ def remainder(a: Any, b: Any) -> Tensor:
     """a - floor(a / b) * b."""
     a, b = _operands(a, b)
     if a.dtype.kind != "f":
-        return ag.wrap(np.asarray(_known("remainder", a) % _known("remainder", b)))
+        return ag.wrap(ag.as_result(_known("remainder", a) % _known("remainder", b)))
     return sub(a, mul(floor(_div(a, b)), b))
 
 
@@ -202,18 +202,18 @@ def compare(name: str, a: Tensor, b: Any) -> Tensor:
     a, b = _operands(a, b)
     if (a._data is None or b._data is None) and a.dtype.kind == "f":
         return ag.apply(named_op(name), a, b)
-    return ag.wrap(np.asarray(getattr(np, name)(_known(name, a), _known(name, b))))
+    return ag.wrap(ag.as_result(getattr(np, name)(_known(name, a), _known(name, b))))
 
 
 def bitwise(name: str, a: Tensor, b: Any) -> Tensor:
     """Bits of integers, or logic of bools: "and", "or", "xor"."""
     a, b = _operands(a, b)
-    return ag.wrap(np.asarray(getattr(np, f"bitwise_{name}")(_known(name, a), _known(name, b))))
+    return ag.wrap(ag.as_result(getattr(np, f"bitwise_{name}")(_known(name, a), _known(name, b))))
 
 
 def logical_not(x: Tensor) -> Tensor:
     """The bits inverted; not x for bools."""
-    return ag.wrap(np.asarray(np.invert(_known("logical_not", x))))
+    return ag.wrap(ag.as_result(np.invert(_known("logical_not", x))))
 
 
 def where(condition: Tensor, a: Any, b: Any) -> Tensor:
@@ -239,7 +239,7 @@ def _unary(name: str, doc: str, of_integers: Any = None) -> Any:
     def function(x: Tensor) -> Tensor:
         if not isinstance(x, ag.Tensor) or x.dtype.kind != "f":
             if of_integers is not None and isinstance(x, ag.Tensor):
-                return ag.wrap(np.asarray(of_integers(_known(name, x))))
+                return ag.wrap(ag.as_result(of_integers(_known(name, x))))
             x = _float(x)
         if x._phys is not None:
             return on_memory(function, x)

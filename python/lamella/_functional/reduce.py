@@ -78,7 +78,7 @@ def _reduce(name: str, x: Tensor, dim: Dim, keepdim: bool, extra: tuple[Any, ...
 
 
 def _numpy_reduce(fn: Any, name: str, x: Tensor, dim: Dim, keepdim: bool) -> Tensor:
-    return ag.wrap(np.asarray(fn(_known(name, x), axis=_axes(name, x, dim), keepdims=keepdim)))
+    return ag.wrap(ag.as_result(fn(_known(name, x), axis=_axes(name, x, dim), keepdims=keepdim)))
 
 
 def sum(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -173,7 +173,7 @@ def _arg_op(name: str, axis: int, keepdims: bool) -> Any:
 
 def _arg(name: str, fn: Any, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     if x.dtype.kind != "f":
-        return ag.wrap(np.asarray(fn(_known(name, x), axis=dim, keepdims=keepdim)))
+        return ag.wrap(ag.as_result(fn(_known(name, x), axis=dim, keepdims=keepdim)))
     if dim is None:
         flat = ag.apply(_arg_op(name, 0, False), x.detach().reshape(-1) if x._data is not None else x.reshape(-1))
         return flat.reshape((1,) * len(x.shape)) if keepdim else flat
@@ -196,7 +196,7 @@ def argmin(x: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
 
 def test(name: str, x: Tensor) -> Tensor:
     """A scalar bool: whether "any" or "all" elements are not zero."""
-    return ag.wrap(np.asarray(getattr(np, name)(_known(name, x))))
+    return ag.wrap(ag.as_result(getattr(np, name)(_known(name, x))))
 
 
 def any(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._device import place
 from .._errors import short
 from .._kernels._call import op as make_op
 
@@ -129,7 +130,25 @@ def contiguous(x: Tensor) -> Tensor:
         return ag.apply(transpose_op(x._phys[1]), x._phys[0])
     if x._data is None or x._data.flags.c_contiguous:
         return x
-    return _copied(x, np.asarray(x._data, order="C"), _SameBackward())
+    return _copied(x, x._data.copy(order="C"), _SameBackward())
+
+
+class _MoveBackward:
+    def __init__(self, home: Any) -> None:
+        self.home = home
+
+    def backward(self, grads: list[Any], wanted: list[bool]) -> list[Any]:
+        return [place(grads[0], self.home)]
+
+
+def to_device(x: Tensor, where: Any) -> Tensor:
+    """x on a device; itself where it lies there."""
+    if x._data is None or x.device.type == where.type:
+        return x
+    if x._phys is not None:  # the dense memory moves, and the view stays one
+        source, perm = x._phys
+        return permute(to_device(source, where), perm)
+    return _copied(x, place(x._data, where), _MoveBackward(x.device))
 
 
 def _copied(x: Tensor, data: np.ndarray, fn: Any) -> Tensor:

@@ -20,13 +20,13 @@ __all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
 
 def new_parameter(shape: Sequence[int], device: Any, dtype: Any, perm: tuple[int, ...] | None = None) -> Parameter:
     """A parameter of zeros; `perm` as in `Parameter`."""
-    from .._device import check_device
+    from .._device import check_device, place
 
-    check_device(device)
+    where = check_device(device)
     kind = np.dtype(np.float32 if dtype is None else dtype)
     if kind.kind != "f":
         raise TypeError(f"parameter: dtype: expected float32 or float64, got {kind}")
-    return Parameter(np.zeros(tuple(shape), kind), perm=perm)
+    return Parameter(place(np.zeros(tuple(shape), kind), where), perm=perm)
 
 
 def positive(owner: str, **sizes: Any) -> None:

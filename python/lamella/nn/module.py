@@ -386,15 +386,27 @@ class Module:
             clear_grad(p, set_to_none)
 
     def to(self: _M, *args: Any, dtype: Any = None, device: Any = None) -> _M:
-        """Convert float parameters and buffers to a dtype; devices other than "cpu" are refused."""
+        """Convert float parameters and buffers to a dtype, and bring all of them to a device, in place."""
         from .._device import parse_to
 
-        wanted = parse_to(args, dtype, device)
+        wanted, where = parse_to(args, dtype, device)
         if wanted is not None:
             if wanted.kind != "f":
                 raise TypeError(f"to: dtype: expected a float dtype, got {wanted}")
             self._convert(wanted)
+        if where is not None:
+            self._move(where)
         return self
+
+    def _move(self, where: Any) -> None:
+        from .._device import place
+
+        for p in self.parameters():
+            p.move(where)
+        for m in self.modules():
+            for name, b in m._buffers.items():
+                if b is not None and b.device.type != where.type:
+                    m._buffers[name] = ag.wrap(place(b._data, where))
 
     def float(self: _M) -> _M:
         """Convert to float32."""
@@ -405,11 +417,11 @@ class Module:
         return self.to(np.dtype(np.float64))
 
     def cpu(self: _M) -> _M:
-        """This module: its memory is the host's."""
-        return self
+        """Bring all parameters and buffers to the host's memory."""
+        return self.to("cpu")
 
     def cuda(self: _M, device: Any = None) -> _M:
-        """Refused: there is no CUDA module here."""
+        """Bring all parameters and buffers to a GPU."""
         return self.to("cuda" if device is None else device)
 
     def _convert(self, dtype: np.dtype) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._device import place, to_host
 from .._functional.shape import PermuteBackward, inverse
 from .._grad_mode import state as _mode
 
@@ -54,14 +55,14 @@ class Parameter(ag.Tensor):
 
     def _set_array(self, array: np.ndarray, perm: tuple[int, ...] | None) -> None:
         if perm is None:
-            if not (array.flags.c_contiguous and array.flags.writeable):
-                array = np.array(array, order="C")
+            if not (array.flags.c_contiguous and ag.is_writable(array)):
+                array = array.copy(order="C")
             self._data = array
             self._leaf = None
             return
-        dense = np.asarray(array.transpose(inverse(perm)), order="C")
-        if not dense.flags.writeable:
-            dense = dense.copy()
+        dense = array.transpose(inverse(perm))
+        if not (dense.flags.c_contiguous and ag.is_writable(dense)):
+            dense = dense.copy(order="C")
         leaf = self._leaf = ag.wrap(dense)
         leaf._version = self._version
         self._data = dense.transpose(perm)
@@ -120,7 +121,7 @@ class Parameter(ag.Tensor):
             raise RuntimeError(f"grad: expected {self.dtype} {self.shape}, got {array.dtype} {array.shape}")
         if self._phys is not None:
             array = array.transpose(inverse(self._phys[1]))
-        self.physical._grad = np.asarray(array, order="C")
+        self.physical._grad = array if array.flags.c_contiguous else array.copy(order="C")
 
     @property
     def data(self) -> ag.Tensor:
@@ -142,14 +143,14 @@ class Parameter(ag.Tensor):
     def assign(self, array: np.ndarray) -> None:
         """Take other values: in place where shape and dtype stay."""
         if array.shape == self.shape and array.dtype == self.dtype:
-            self._data[...] = array
+            self._data[...] = place(array, self.device)
             ag.written(self)
             return
         wants = self._rg
         perm = None if self._phys is None else self._phys[1]
         self._version = [0]
         self.physical._grad = None
-        self._set_array(np.array(array), perm)
+        self._set_array(place(array, self.device).copy(), perm)
         self.requires_grad = wants
 
     def replace(self, array: np.ndarray) -> None:
@@ -159,6 +160,14 @@ class Parameter(ag.Tensor):
         self.physical._grad = None
         self._set_array(array, perm)
         self.requires_grad = wants
+
+    def move(self, where: Any) -> None:
+        """Bring values and gradient to a device."""
+        if self.device.type == where.type:
+            return
+        g = self.physical._grad
+        self.replace(place(self.physical._data, where).transpose(self._phys[1] if self._phys else range(self.ndim)))
+        self.physical._grad = None if g is None else place(g, where)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         perm = None if self._phys is None else self._phys[1]
@@ -172,7 +181,7 @@ class Parameter(ag.Tensor):
     def __reduce__(self) -> Any:
         perm = None if self._phys is None else self._phys[1]
         state = None, {"name": self.name, "constraint": self.constraint}
-        return type(self), (np.asarray(self._data, order="C"), self._rg, perm), state
+        return type(self), (np.asarray(to_host(self._data), order="C"), self._rg, perm), state
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

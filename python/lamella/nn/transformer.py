@@ -299,11 +299,11 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Any:
         """The mask (sz, sz) of -inf above the diagonal and 0 elsewhere."""
-        from .._device import check_device
+        from .._device import check_device, place
 
-        check_device(device)
+        where = check_device(device)
         dtype = np.dtype(np.float32 if dtype is None else dtype)
-        return ag.wrap(np.triu(np.full((sz, sz), -np.inf, dtype), 1))
+        return ag.wrap(place(np.triu(np.full((sz, sz), -np.inf, dtype), 1), where))
 
     def forward(
         self,
