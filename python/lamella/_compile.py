@@ -8,6 +8,7 @@ import numpy as np
 
 from . import _cpu
 from . import autograd as ag
+from ._device import on_device
 from ._trace import trace
 from .nn.module import Module
 
@@ -28,8 +29,8 @@ class Compiled:
         self._plans: dict[Any, tuple[_cpu.Plan, Any]] = {}
 
     def __call__(self, *inputs: Any) -> Any:
-        arrays = [t._data if isinstance(t, ag.Tensor) else np.asarray(t) for t in inputs]
-        key = tuple([(a.dtype.char, a.shape) for a in arrays])
+        arrays = [ag.as_result(t._data if isinstance(t, ag.Tensor) else t) for t in inputs]
+        key = tuple([(a.dtype.char, a.shape, on_device(a)) for a in arrays])
         found = self._plans.get(key)
         if found is None:
             found = self._plans[key] = self._plan(arrays)
@@ -39,7 +40,9 @@ class Compiled:
     def _plan(self, arrays: list[np.ndarray]) -> tuple[_cpu.Plan, Any]:
         specs = [(a.dtype, a.shape) for a in arrays]
         traced = trace(self.module, specs, training=False)
-        plan = _cpu.Plan(traced.graph, [(d.name, s) for d, s in specs], traced.outputs, False)
+        plan = _cpu.Plan(
+            traced.graph, [(d.name, s) for d, s in specs], traced.outputs, False, any(map(on_device, arrays))
+        )
         return plan, traced.structure
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import losses
+from ._device import dense, device_of, on_device, place
 from ._errors import short
 from ._snapshot import FitState, random_state, set_random_state
 from .autograd import as_array, wrap
@@ -77,6 +78,7 @@ class Data:
         """Multiply the weights of the samples by those of their classes."""
         self._arrays: list[np.ndarray] | None = None
         self._signature: tuple[Any, ...] | None = None
+        self._placed: Data | None = None
         if class_weight is None:
             return
         if len(self.y) != 1:
@@ -105,6 +107,29 @@ class Data:
             self._arrays = [*self.x, *self.y, *self.weights]
         return self._arrays
 
+    def on(self, where: Any) -> Data:
+        """The same data on a device: itself where they lie there. What was copied once is kept."""
+        if all([device_of(a).type == where.type for a in self.arrays]):
+            return self
+        if where.type == "cpu":
+            raise ValueError(f"{self.caller}: expected arrays on the CPU, as the model is there, got some on a GPU")
+        if self._placed is None:
+            part = self._like()
+            part.x, part.y = [place(a, where) for a in self.x], [place(a, where) for a in self.y]
+            if isinstance(self.weight, list):
+                part.weight = [None if w is None else place(w, where) for w in self.weight]
+            else:
+                part.weight = None if self.weight is None else place(self.weight, where)
+            part._signature = self._signature
+            self._placed = part
+        return self._placed
+
+    def _like(self) -> Data:
+        part = object.__new__(Data)
+        part._sparse, part.caller, part._form, part.rows = self._sparse, self.caller, self._form, self.rows
+        part._arrays = part._signature = part._placed = None
+        return part
+
     def by_output(self, given: list[Any]) -> Any:
         """What stands for `weights`, as `weight` is: for all outputs, a list by output, or None."""
         if not isinstance(self.weight, list):
@@ -124,14 +149,14 @@ class Data:
 
     def take(self, rows: Any) -> Data:
         """Some of the rows."""
-        part = object.__new__(Data)
+        if not isinstance(rows, slice) and on_device(self.x[0]):
+            rows = place(rows, device_of(self.x[0]))
+        part = self._like()
         part.x, part.y = [a[rows] for a in self.x], [a[rows] for a in self.y]
         if isinstance(self.weight, list):
             part.weight = [None if w is None else w[rows] for w in self.weight]
         else:
             part.weight = None if self.weight is None else self.weight[rows]
-        part._sparse, part.caller, part._form = self._sparse, self.caller, self._form
-        part._arrays = part._signature = None
         part.rows = part.x[0].shape[0]
         return part
 
@@ -214,10 +239,10 @@ def _plain(value: Any, what: str) -> np.ndarray:
 def _input_array(value: Any, what: str, integers: bool, dtype: np.dtype) -> np.ndarray:
     a = _plain(value, what)
     if integers and a.dtype.kind in "iub":
-        return np.ascontiguousarray(a, np.int64)
+        return dense(a, np.int64)
     if a.dtype == np.uint8:
-        return np.ascontiguousarray(a)  # images: each batch becomes float as it is gathered
-    return np.ascontiguousarray(a, dtype)
+        return dense(a)  # images: each batch becomes float as it is gathered
+    return dense(a, dtype)
 
 
 def _fit_rank(a: np.ndarray, shape: Any, what: str) -> np.ndarray:
@@ -236,7 +261,7 @@ def _fit_rank(a: np.ndarray, shape: Any, what: str) -> np.ndarray:
 
 def _target_array(value: Any, what: str, dtype: np.dtype) -> np.ndarray:
     a = _plain(value, what)
-    return np.ascontiguousarray(a, np.int64 if a.dtype.kind in "iu" else dtype)
+    return dense(a, np.int64 if a.dtype.kind in "iu" else dtype)
 
 
 def _weights(value: Any, rows: int, model: Any, targets: int, what: str) -> Any:
@@ -263,7 +288,7 @@ def _sample_weights(value: Any, rows: int, what: str) -> np.ndarray:
         weight = weight[:, 0]
     if weight.shape[0] != rows:
         raise ValueError(f"{what}: expected shape ({rows},), got {weight.shape}")
-    return np.ascontiguousarray(weight, np.float32)
+    return dense(weight, np.float32)
 
 
 def _class_weights(class_weight: Any, labels: np.ndarray, sparse: bool, what: str) -> np.ndarray:

@@ -57,7 +57,7 @@ _open: int | None = None  # the GPU that is open
 
 
 def check_device(value: Any) -> device | None:
-    """The device meant by a `device` argument, made ready; an error that says what is missing where it cannot be used."""
+    """The device meant by a `device` argument, made ready; an error says what is missing for it."""
     if value is None:
         return None
     d = device(value)
@@ -138,6 +138,13 @@ def place(array: Any, where: device | None) -> Any:
     if where.type == "cpu":
         return array.get()
     return sys.modules["cupy"].asarray(array, order="C")
+
+
+def dense(array: Any, dtype: Any = None) -> Any:
+    """The values in C order and, if given, another dtype; the very array where it has both."""
+    if on_device(array):
+        return sys.modules["cupy"].ascontiguousarray(array if dtype is None else array.astype(dtype, copy=False))
+    return np.ascontiguousarray(array, dtype)
 
 
 def foreign(data: Any) -> Any:

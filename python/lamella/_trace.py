@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _cpu
 from . import autograd as ag
+from ._device import to_host
 from ._functional.shape import transpose_op
 from ._grad_mode import state as _mode
 
@@ -203,7 +204,7 @@ class Tracer:
             raise NotTraceable("trace: a tensor that depends on parameters was computed before the trace")
         name = self._names.get(id(t))
         if name is None and not t._rg:
-            i = self.graph.add_const(self._unique("const"), t._data)
+            i = self.graph.add_const(self._unique("const"), to_host(t._data))
         else:
             name = name or self._unique("param")
             self.params[name] = t

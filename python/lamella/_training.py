@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _cpu, metrics
 from ._data import Data, batches
+from ._device import CPU, device, device_of, namespace, place, to_host
 from ._metrics.base import is_native, sums_plainly
 from ._snapshot import FitState, set_metric_states
 from ._trace import NotTraceable, Symbol, Tracer
@@ -103,7 +104,7 @@ class _Step:
             if r.terms is None:
                 output = wrap(np.asarray(totals[r.output], r.dtype))
                 weight = None if r.weight is None else wrap(np.asarray(totals[r.weight], r.dtype))
-                r.metric.update_state(wrap(data.y[r.target][rows]), output, weight)
+                r.metric.update_state(wrap(to_host(data.y[r.target][rows])), output, weight)
 
 
 class _Parts:
@@ -375,7 +376,7 @@ class Engine:
         with tracer:
             outputs, penalties = self.forward(symbols[:nx], mode == "train")
         if mode == "predict":
-            plan = _cpu.Plan(tracer.graph, specs, symbol_ids(outputs), False)
+            plan = _cpu.Plan(tracer.graph, specs, symbol_ids(outputs), False, self.where().type == "cuda")
             return _Step(plan, [], batch)
         y, weight = symbols[nx : nx + ny], data.by_output(symbols[nx + ny :])
         with tracer:
@@ -390,12 +391,17 @@ class Engine:
         for m, i, weighted in self._metric_outputs:
             part_weight = self._weight(i, outputs[i], weight if weighted else None)
             readings.append(self._reading(m, i, y[i], outputs[i], part_weight, results))
-        plan = _cpu.Plan(tracer.graph, specs, symbol_ids(results), mode == "train")
+        plan = _cpu.Plan(tracer.graph, specs, symbol_ids(results), mode == "train", self.where().type == "cuda")
         params = [tracer.params[tracer.graph.name(i)] for i in plan.parameters]
         constrained = [(i, p) for i, p in enumerate(params) if getattr(p, "constraint", None) is not None]
         return _Step(plan, params, batch, readings, {i: _constraint_plan(p) for i, p in constrained})
 
     # -- runs --
+
+    def where(self) -> device:
+        """The device of the model's weights."""
+        weights = self._parts().weights
+        return weights[0].device if weights else CPU
 
     def train(
         self, data: Data, order: np.ndarray | None, begin: int, steps: int, batch: int, before: float = 0.0
@@ -404,6 +410,7 @@ class Engine:
 
         before: the sum to go on from.
         """
+        data = data.on(self.where())
         optimizer = self.model.optimizer
         if self.written("train_step", "compute_metrics"):
             return self._by_user(self.model.train_step, True, data, order, begin, steps, batch, before)
@@ -428,6 +435,7 @@ class Engine:
 
     def evaluate(self, data: Data, begin: int, steps: int, batch: int) -> tuple[float, int, int]:
         """As `train`, without changing anything."""
+        data = data.on(self.where())
         if self.written("test_step", "compute_metrics"):
             return self._by_user(self.model.test_step, False, data, None, begin, steps, batch)
         step = self.step_for(data, batch, "evaluate")
@@ -500,7 +508,12 @@ class Engine:
         return total, steps * batch, bad
 
     def predict(self, data: Data, batch: int) -> list[np.ndarray]:
-        """The model's outputs for all rows."""
+        """The model's outputs for all rows, where the inputs are."""
+        home = device_of(data.x[0])
+        data = data.on(self.where())
+        return [place(o, home) for o in self._predict(data, batch)]
+
+    def _predict(self, data: Data, batch: int) -> list[np.ndarray]:
         if self.written("predict_step"):
             groups = []
             for begin in range(0, data.rows, batch):
@@ -521,7 +534,8 @@ class Engine:
                 self._predict_eager(data, outputs, begin, steps, size)
             else:
                 if not outputs:
-                    outputs = [np.empty((data.rows, *s[1:]), d) for d, s in step.plan.results]
+                    xp = namespace(data.x[0])
+                    outputs = [xp.empty((data.rows, *s[1:]), d) for d, s in step.plan.results]
                 step.plan.predict(data.x, begin, steps, outputs)
             begin += steps * size
         return outputs
@@ -534,7 +548,7 @@ class Engine:
                 x = [wrap(a) for a in self._floats(part.x)]
                 got = [as_array(o) for o in self.forward(x, False)[0]]
                 if not outputs:
-                    outputs.extend(np.empty((data.rows, *g.shape[1:]), g.dtype) for g in got)
+                    outputs.extend(namespace(g).empty((data.rows, *g.shape[1:]), g.dtype) for g in got)
                 for whole, g in zip(outputs, got, strict=True):
                     whole[first : first + batch] = g
 
@@ -599,7 +613,8 @@ def _constraint_plan(weight: Any) -> Any:
     result = weight.constraint(w)
     if result is w:
         result = w * 1.0
-    return _cpu.Plan(tracer.graph, [(w.dtype.name, w.shape)], symbol_ids([result]), False)
+    on_gpu = weight.device.type == "cuda"
+    return _cpu.Plan(tracer.graph, [(w.dtype.name, w.shape)], symbol_ids([result]), False, on_gpu)
 
 
 def _one_or_list(items: list[Any]) -> Any:

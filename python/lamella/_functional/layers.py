@@ -64,7 +64,6 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
     a, b = _operands(a, b)
     if a.dtype.kind != "f":
-        import numpy as np
 
         from .elementwise import _known
 

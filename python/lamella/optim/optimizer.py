@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _cpu
 from .. import autograd as ag
+from .._device import namespace, place
 from .._errors import short
 from .._functional.shape import inverse
 from ..nn.module import _add_hook, clear_grad
@@ -165,7 +166,7 @@ class Optimizer:
                 state = self.state[p] = {"step": 0, "slots": []}
             data, own = leaf._data, state["slots"]
             if len(own) < len(slots_now):  # at first, or where a schedule has turned momentum on
-                own += [np.full(data.shape, initial, data.dtype) for _, initial in slots_now[len(own) :]]
+                own += [namespace(data).full(data.shape, initial, data.dtype) for _, initial in slots_now[len(own) :]]
             step = state["step"] = state["step"] + 1
             key = step, data.dtype.char
             batch = batches.get(key)
@@ -257,7 +258,7 @@ class Optimizer:
                 raise ValueError(f"load_state_dict: {name}: expected shape {p.shape}, got {array.shape}")
             if p._phys is not None:
                 array = array.transpose(inverse(p._phys[1]))
-            slots.append(np.array(array, p.dtype, order="C"))
+            slots.append(place(array, p.device).astype(p.dtype, order="C"))
         return {"step": int(entry.get("step", 1)), "slots": slots}  # PyTorch's SGD does not count
 
     def __getstate__(self) -> dict[str, Any]:

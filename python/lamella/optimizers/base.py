@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
+from .._device import namespace
 from .._errors import short
 from ..autograd import Tensor, as_array, wrap, written
 from ..constraints import constrain
@@ -222,7 +223,7 @@ class Optimizer:
         for p in params:
             known = self._states.get(id(p))
             if known is None or (known[1] and known[1][0].shape != p.shape):
-                known = (p, [np.full(p.shape, initial, p.dtype) for _, initial in self._native.slots])
+                known = (p, [namespace(p._data).full(p.shape, initial, p.dtype) for _, initial in self._native.slots])
                 self._states[id(p)] = known
             out.append(known[1])
         self.built = True

@@ -133,12 +133,11 @@ def _operator(name):
     return call
 
 
-for _name in (
-    "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift radd rsub rmul rtruediv rfloordiv rmod rpow "
-    "rmatmul rand ror rxor lt le gt ge eq ne neg pos abs invert"
-).split():
+_BINARY = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
+_OTHER = "lt le gt ge eq ne neg pos abs invert"
+for _name in [*_BINARY.split(), *(f"r{n}" for n in _BINARY.split()), *_OTHER.split()]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
-for _name in "iadd isub imul itruediv".split():
+for _name in ["iadd", "isub", "imul", "itruediv"]:
 
     def _in_place(self, other, _name=f"__{_name}__"):
         getattr(self._a, _name)(_unwrap(other))

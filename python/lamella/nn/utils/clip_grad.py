@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import autograd as ag
+from ..._device import dense
 from ..._functional import elementwise as e
 from ..._functional import reduce as r
 from ..._functional.shape import stack
@@ -84,7 +85,7 @@ def _norm(grads: list[ag.Tensor], norm_type: float, error_if_nonfinite: bool, ca
     if not grads:
         return 0.0
     if norm_type == 2:
-        norm = global_norm([np.asarray(g._data, order="C") for g in grads])
+        norm = global_norm([dense(g._data) for g in grads])
     else:
         norm = r.norm(stack([r.norm(g, norm_type) for g in grads]), norm_type).item()
     if error_if_nonfinite and not math.isfinite(norm):
