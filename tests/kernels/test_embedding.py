@@ -61,6 +61,7 @@ def test_strided_indices():
     np.testing.assert_array_equal(K.embedding(indices[::3], table), table[::3])
 
 
+@pytest.mark.cpu  # devices name the argument and say less of it: tests/cuda_host/test_embedding.py
 @pytest.mark.parametrize("index", ["int32", "int64"])
 def test_indices_are_checked(index):
     table = np.zeros((10, 2), np.float32)

@@ -24,4 +24,18 @@ struct FastDiv {
   }
 };
 
+// The same for numbers of 64 bits, as the hardware divides.
+struct WideDiv {
+  int64_t divisor = 1;
+
+  WideDiv() = default;
+  explicit WideDiv(int64_t d) : divisor(d) {}
+  __device__ int64_t div(int64_t n) const { return n / divisor; }
+  __device__ int64_t split(int64_t& n) const {
+    const int64_t q = n / divisor, r = n - q * divisor;
+    n = q;
+    return r;
+  }
+};
+
 }  // namespace lamella::cuda

@@ -8,7 +8,7 @@
 //   close together that the cache has it.
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/fast_div.h"
-#include "kernels/cuda/shape_cast.h"
+#include "kernels/cuda/shape_parts.h"
 #include "kernels/cuda/tables.h"
 #include "kernels/shape.h"
 
@@ -369,6 +369,10 @@ void fill_kernels(ShapeKernels<T>& k) {
 }
 
 }  // namespace
+
+void copy_bytes(const Context& ctx, void* dst, const void* src, int64_t bytes) {
+  if (bytes > 0) run_dense(ctx, static_cast<char*>(dst), static_cast<const char*>(src), bytes);
+}
 
 void fill(ShapeKernels<float>& k) { fill_kernels(k); }
 void fill(ShapeKernels<double>& k) { fill_kernels(k); }

@@ -1,6 +1,6 @@
 // Conversion between element types. Bound by memory: each thread reads and writes four neighbours at once.
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/shape_cast.h"
+#include "kernels/cuda/shape_parts.h"
 #include "kernels/cuda/tables.h"
 
 namespace lamella::cuda {
