@@ -1,6 +1,7 @@
 // Products of matrices: how each is run, by its shape alone, and the sums of what is cut along k.
 #include "kernels/cuda/gemm_epilogue.h"
 #include "kernels/cuda/gemm_problem.h"
+#include "kernels/cuda/gemm_vector.h"
 #include "kernels/cuda/tables.h"
 
 namespace lamella::cuda {
@@ -8,7 +9,6 @@ namespace {
 
 // Shapes are chosen for this device, whichever runs them: results do not depend on it.
 constexpr int64_t kMultiprocessors = 132;
-constexpr int64_t kAlign = 256;
 
 template <class T>
 constexpr int64_t kPack = Pack<T>::kSize;
@@ -179,6 +179,7 @@ template <class T>
 size_t gemm_workspace(const GemmParams<T>& params, int) {
   if (empty(params)) return 0;
   const GemmParams<T> p = canonical(params);
+  if (gemm_vector_suits(p)) return gemm_vector_workspace(p);
   const GemmProblem<T> g = problem_of(p);
   return partial_bytes(p, choose_tiles(p, !g.along_k_a && g.along_k_b).splits);
 }
@@ -187,6 +188,7 @@ template <class T>
 void gemm(const Context& ctx, const GemmParams<T>& params) {
   if (empty(params)) return;
   const GemmParams<T> p = canonical(params);
+  if (gemm_vector_suits(p)) return gemm_vector(ctx, p);
   GemmProblem<T> g = problem_of(p);
   const TileChoice choice = choose_tiles(p, !g.along_k_a && g.along_k_b);
   g.tiles_m = static_cast<unsigned>(ceil_div(p.m, choice.shape.m));
