@@ -8,9 +8,8 @@
 //
 // Where that gives too few blocks for a device, k is cut over blocks, and the sums of the parts are added by another
 // launch, in order. Everything depends on the shape alone.
-#include "kernels/cuda/gemm_vector.h"
-
 #include "kernels/cuda/gemm_epilogue.h"
+#include "kernels/cuda/gemm_vector.h"
 
 namespace lamella::cuda {
 namespace {
@@ -299,11 +298,11 @@ void run(const Context& ctx, const VectorProblem<T>& g) {
   if (!g.along_k) {
     launch(ctx, streams<T, kVectors>, Launch{dim3(static_cast<unsigned>(jobs)), dim3(kWarps * 32)}, g, each);
   } else if (dot_rows(g) == 1) {
-    launch(ctx, dots<T, kVectors, 1>,
-           Launch{dim3(static_cast<unsigned>(ceil_div(jobs, kWarps))), dim3(kWarps * 32)}, g, each);
+    launch(ctx, dots<T, kVectors, 1>, Launch{dim3(static_cast<unsigned>(ceil_div(jobs, kWarps))), dim3(kWarps * 32)}, g,
+           each);
   } else {
-    launch(ctx, dots<T, kVectors, 4>,
-           Launch{dim3(static_cast<unsigned>(ceil_div(jobs, kWarps))), dim3(kWarps * 32)}, g, each);
+    launch(ctx, dots<T, kVectors, 4>, Launch{dim3(static_cast<unsigned>(ceil_div(jobs, kWarps))), dim3(kWarps * 32)}, g,
+           each);
   }
 }
 
