@@ -2,6 +2,8 @@
 // emulator.h. Stands in for the toolkit's header of the same name. Launches go through kernels/cuda/launch.h.
 #pragma once
 
+#include <math.h>  // sqrt(float) and the like outside of std, as in CUDA
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
