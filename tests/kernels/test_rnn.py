@@ -251,6 +251,7 @@ def test_backward_float32(cell: str) -> None:
             np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=f"{cell} {attrs}: input {i}")
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("cell", CELLS)
 def test_same_bits_for_any_number_of_threads(cell: str) -> None:
     rng = np.random.default_rng(8)
@@ -282,6 +283,7 @@ def test_same_bits_for_any_number_of_threads(cell: str) -> None:
                     np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.cpu
 def test_same_bits_beside_another_caller() -> None:
     # The pool serves one caller at a time: what the other asks for in steps runs on its own thread alone.
     rng = np.random.default_rng(9)

@@ -139,6 +139,7 @@ def test_random_shapes(
     check(cell, attrs | {"activation": activation}, inputs, {0, 6 if cell != "lstm" else 7})
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("given_too", ["nothing", "the mask", "the states"])
 @pytest.mark.parametrize("cell", GATES)
 def test_packed_weights_are_what_runs(cell: str, given_too: str) -> None:
@@ -175,6 +176,7 @@ def test_weights_that_come_with_every_run(cell: str) -> None:
             inputs[i] = inputs[i] + np.float32(0.25)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("cell", GATES)
 def test_threads_do_not_change_a_bit(cell: str) -> None:
     results = []

@@ -58,7 +58,7 @@ enum Input { kSaved0, kSaved1, kSaved2, kSaved3, kState, kStateBefore, kCellBefo
 
 // Blocks, units and cells as in persistent_forward. A block keeps the rows of w_hh of its units.
 template <class T, int kTileRows>
-__global__ void __launch_bounds__(kSliceThreads) persistent_backward(const __grid_constant__ BackwardArgs<T> a) {
+__global__ void __launch_bounds__(kSliceThreads, 1) persistent_backward(const __grid_constant__ BackwardArgs<T> a) {
   const RnnParams<T>& p = a.b.f;
   const SliceShape& f = a.slice;
   constexpr int V = Pack<T>::kSize;

@@ -4,6 +4,8 @@
 //                product from shared memory, the state's way through L2 and a barrier of some microseconds;
 //   by steps     where weights or batch are too large for that, or there are but two steps: a product and the cell's
 //                kernel per step.
+#include <initializer_list>
+
 #include "kernels/cuda/grid_barrier.h"
 #include "kernels/cuda/rnn_slice.h"
 
@@ -65,7 +67,7 @@ __device__ __forceinline__ void store_gates(const RnnParams<T>& p, const RnnDire
 // A block has `units` units of up to slice.rows rows of one direction: all gates of a unit stand side by side among its
 // columns. Cell e of a block is row e / units, unit e % units; one thread has it at every step.
 template <class T, int kTileRows>
-__global__ void __launch_bounds__(kSliceThreads) persistent_forward(const __grid_constant__ ForwardArgs<T> a) {
+__global__ void __launch_bounds__(kSliceThreads, 1) persistent_forward(const __grid_constant__ ForwardArgs<T> a) {
   const RnnParams<T>& p = a.p;
   const SliceShape& f = a.slice;
   constexpr int V = Pack<T>::kSize;
