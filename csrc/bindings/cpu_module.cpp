@@ -1,6 +1,8 @@
 // The extension module lamella._cpu: a table of contents; each topic has its own file.
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "bindings/convert.h"
@@ -86,6 +88,10 @@ void bind_config(py::module_& m) {
       py::arg("path"), "For tests: ops and plans run on an emulated device, which works on NumPy's arrays.");
   m.def("strict_precision", &strict_precision);
   m.def("set_strict_precision", &set_strict_precision, py::arg("strict"));
+  m.def("matmul_precision", [] { return static_cast<int>(matmul_precision()); });
+  m.def(
+      "set_matmul_precision", [](int p) { set_matmul_precision(static_cast<MatmulPrecision>(std::clamp(p, 0, 2))); },
+      py::arg("precision"), "0: float32, 1: tf32, 2: bfloat16; on devices with matrix units.");
 }
 
 }  // namespace

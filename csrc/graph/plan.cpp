@@ -546,7 +546,9 @@ void Plan::run_steps() {
 bool Plan::run_recorded(std::span<const TensorView> inputs) {
   const Backend& device = *exec_.backend();
   const auto same = [](const TensorView& v, const void* data) { return v.data == data; };
-  if (!std::equal(inputs.begin(), inputs.end(), recorded_inputs_.begin(), recorded_inputs_.end(), same)) {
+  const int precision = strict_precision() ? -1 : static_cast<int>(matmul_precision());
+  if (precision != std::exchange(recorded_precision_, precision) ||
+      !std::equal(inputs.begin(), inputs.end(), recorded_inputs_.begin(), recorded_inputs_.end(), same)) {
     device.release_graph(std::exchange(recording_, nullptr));
     recorded_inputs_.clear();
     for (const TensorView& v : inputs) recorded_inputs_.push_back(v.data);

@@ -120,7 +120,8 @@ class Plan {
   // Of the steps, with the inputs that it was made with: it holds their addresses.
   RecordedGraph* recording_ = nullptr;
   std::vector<void*> recorded_inputs_;
-  int runs_ = 0;  // with those inputs; the first ones make the workspace as large as it has to be
+  int recorded_precision_ = 0;  // likewise
+  int runs_ = 0;                // with those inputs; the first ones make the workspace as large as it has to be
   bool recordable_ = false;
   uint64_t* step_key_ = nullptr;  // on the device, see Exec::record_keys
   uint64_t keys_per_run_ = 0;

@@ -22,6 +22,7 @@ uint64_t os_seed() {
 }
 
 std::atomic<bool> g_strict{false};
+std::atomic<MatmulPrecision> g_matmul{MatmulPrecision::kHighest};
 
 }  // namespace
 
@@ -57,6 +58,10 @@ Context Exec::context(size_t bytes) {
   ctx.workspace = workspace_;
   ctx.workspace_bytes = workspace_bytes_;
   ctx.strict = strict_precision();
+  if (!ctx.strict) {
+    ctx.tf32 = matmul_precision() == MatmulPrecision::kTf32;
+    ctx.bf16 = matmul_precision() == MatmulPrecision::kBf16;
+  }
   return ctx;
 }
 
@@ -142,6 +147,8 @@ Generator& global_generator() {
 }
 
 bool strict_precision() { return g_strict.load(std::memory_order_relaxed); }
+MatmulPrecision matmul_precision() { return g_matmul.load(std::memory_order_relaxed); }
+void set_matmul_precision(MatmulPrecision precision) { g_matmul.store(precision, std::memory_order_relaxed); }
 void set_strict_precision(bool strict) { g_strict.store(strict, std::memory_order_relaxed); }
 
 }  // namespace lamella

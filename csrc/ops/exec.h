@@ -97,6 +97,10 @@ int64_t first_bad_index(Exec& exec, IndexCheckParams p, IndexCheckFn check);
 Generator& global_generator();  // lamella.seed(n) sets it
 bool strict_precision();        // lamella.set_precision("strict")
 void set_strict_precision(bool strict);
+// How far devices with matrix units may round the factors of float32 products; strict precision comes first.
+enum class MatmulPrecision : int32_t { kHighest, kTf32, kBf16 };
+MatmulPrecision matmul_precision();
+void set_matmul_precision(MatmulPrecision precision);
 
 // Calls f.template operator()<T>() for the float type of `dtype`; throws Error(kType) naming op and argument otherwise.
 template <class F>

@@ -9,7 +9,15 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 from typing import Any as _Any
 
-from ._config import get_num_threads, get_precision, seed, set_num_threads, set_precision
+from ._config import (
+    get_float32_matmul_precision,
+    get_num_threads,
+    get_precision,
+    seed,
+    set_float32_matmul_precision,
+    set_num_threads,
+    set_precision,
+)
 from ._cpu import __version__
 from ._threadpoolctl import watch as _watch_threadpoolctl
 
@@ -18,7 +26,16 @@ if TYPE_CHECKING:
 
 _watch_threadpoolctl()
 
-__all__ = ["__version__", "get_num_threads", "get_precision", "seed", "set_num_threads", "set_precision"]
+__all__ = [
+    "__version__",
+    "get_float32_matmul_precision",
+    "get_num_threads",
+    "get_precision",
+    "seed",
+    "set_float32_matmul_precision",
+    "set_num_threads",
+    "set_precision",
+]
 
 _SUBMODULES = frozenset({
     "activations", "applications", "audio", "autograd", "callbacks", "constraints", "data", "datasets", "functional",

@@ -52,3 +52,31 @@ def set_precision(mode: str) -> None:
 def get_precision() -> str:
     """Return "default" or "strict"."""
     return "strict" if _cpu.strict_precision() else "default"
+
+
+_MATMUL = ("highest", "high", "medium")
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Choose how products and convolutions of float32 arrays on a GPU may round their factors.
+
+    Sums are float32 in all cases, and so are the arrays. The CPU always keeps all digits; so does a GPU under
+    `set_precision("strict")`.
+
+    Parameters
+    ----------
+    precision : {"highest", "high", "medium"}
+        "highest", the default, keeps all 24 bits; "high" rounds to TF32's 11 bits, "medium" to bfloat16's 8, on the
+        matrix units.
+    """
+    if precision not in _MATMUL:
+        raise ValueError(
+            f"set_float32_matmul_precision: precision: expected one of {', '.join(map(repr, _MATMUL))}, got "
+            f"{short(precision)}"
+        )
+    _cpu.set_matmul_precision(_MATMUL.index(precision))
+
+
+def get_float32_matmul_precision() -> str:
+    """Return "highest", "high" or "medium"."""
+    return _MATMUL[_cpu.matmul_precision()]
