@@ -262,6 +262,7 @@ def test_top_k_and_binary_accuracy():
     assert K.accuracy(np.zeros((0, 3), np.float32), np.zeros(0, np.int64)) == (0.0, 0.0)
 
 
+@pytest.mark.cpu  # devices find out later, and name the position
 def test_labels_are_checked():
     x = np.zeros((4, 10), np.float32)
     good, bad = np.array([0, 9, 1, 2]), np.array([0, 9, 12, -1])
