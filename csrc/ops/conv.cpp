@@ -452,6 +452,18 @@ class ConvOp final : public Op {
     fail_value(name_, argument, "one of " + list, "'" + algorithm + "'");
   }
 
+  // A device has candidates of its own, most of them of the CPU's names: what it has in no pass is refused.
+  template <class T>
+  void check_device_has(const ConvKernels<T>& k, const std::string& algorithm, const char* argument) const {
+    std::string list;
+    for (ConvPass pass : {ConvPass::kForward, ConvPass::kBackwardData, ConvPass::kBackwardWeight}) {
+      if (find_candidate(k, pass, algorithm) >= 0) return;
+      if (pass != ConvPass::kForward) continue;
+      for (int i = 0; i < k.candidates(pass); ++i) list += std::string(", ") + k.name(pass, i);
+    }
+    fail_value(name_, argument, "an algorithm that can run on this device (auto" + list + ")", "'" + algorithm + "'");
+  }
+
   // The candidate that the attribute or LAMELLA_CONV_ALGO asks for, where the pass has one of that name; else the
   // cheapest.
   template <class T>
@@ -466,6 +478,7 @@ class ConvOp final : public Op {
     int algorithm = *wanted == "auto" ? -1 : find_candidate(k, pass, *wanted);
     const auto pass_name = kPassNames[static_cast<int>(pass)];
     if (algorithm < 0) {
+      if (*wanted != "auto" && &k != &cpu_kernels<T>().conv) check_device_has(k, *wanted, argument);
       algorithm = k.choose(s, pass, strict_precision());
     } else if (!k.can_run(s, pass, algorithm)) {
       fail_value(name_, argument, std::string("an algorithm that can run the ") + pass_name + " of " + describe(s),

@@ -140,6 +140,7 @@ def cases_3x3(stride=1):
     return build()
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("algorithm", ["winograd4", "winograd2"])
 @settings(max_examples=30, deadline=None)
 @given(case=cases_3x3())
@@ -148,12 +149,14 @@ def test_winograd(algorithm, case):
     assert case.check_data(algorithm)
 
 
+@pytest.mark.cpu
 @settings(max_examples=40, deadline=None)
 @given(case=cases_3x3())
 def test_winograd_weight(case):
     assert case.check_weight("winograd4")
 
 
+@pytest.mark.cpu
 @settings(max_examples=60, deadline=None)
 @given(case=cases_3x3(stride=2))
 def test_winograd_stride2(case):
@@ -162,6 +165,7 @@ def test_winograd_stride2(case):
     assert case.check_weight("winograd_stride2")
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     ("n", "size", "c", "oc"),
     [(3, 40, 70, 65), (2, 33, 33, 160), (1, 9, 400, 96), (1, 3, 7, 520)],  # several blocks of tiles, strips of columns
@@ -172,6 +176,7 @@ def test_winograd_weight_in_blocks(n, size, c, oc):
     assert strided.check_weight("winograd_stride2")
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(("n", "size", "c", "oc"), [(1, 14, 150, 70), (2, 7, 65, 97), (1, 3, 64, 33), (3, 9, 300, 40)])
 def test_winograd_of_few_tiles(n, size, c, oc):
     """Large weights are transformed in blocks, by the task that needs them."""
@@ -184,6 +189,7 @@ def test_winograd_of_few_tiles(n, size, c, oc):
     assert strided.check_data("winograd_stride2")
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("algorithm", ["winograd4", "winograd2", "winograd_stride2"])
 @pytest.mark.parametrize("low", [-1.0, 0.0])  # also all positive, as after ReLU: large means cancel in the transforms
 @pytest.mark.parametrize(
@@ -209,6 +215,7 @@ def test_winograd_error_is_below_2e5_of_the_scale(algorithm, low, n, size, c, oc
         assert np.abs(dw - truth_dw).max() <= 5e-6 * np.abs(truth_dw).max()
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("stride", [1, 2])
 def test_strict_precision_keeps_plain_sums(stride):
     rng = np.random.default_rng(0)
@@ -252,6 +259,7 @@ THREADED = [
 ]
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("case", THREADED)
 def test_threads_do_not_change_a_bit(case):
     n, size, c, kernel, oc, stride, groups = case
@@ -307,6 +315,7 @@ def special_cases(draw):
     )
 
 
+@pytest.mark.cpu
 @settings(max_examples=80, deadline=None)
 @given(case=special_cases())
 def test_special_kernels(case):
@@ -325,6 +334,7 @@ def test_special_kernels(case):
     assert case.check_data("auto")  # few channels also with a dilation that forward's kernel does not take
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("oc", [1, 4, 7, 16, 33, 48, 65])
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "dilation"),
@@ -335,6 +345,7 @@ def test_weights_of_one_channel(oc, size, stride, padding, dilation):
     assert case.check_weight("small_channels")
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(
     ("n", "size", "c", "kernel", "oc", "stride", "padding"),
     [
@@ -347,6 +358,7 @@ def test_small_channels_data(n, size, c, kernel, oc, stride, padding):
     assert Case(0, n, size, c, kernel, oc, stride=stride, padding=padding).check_data("small_channels")
 
 
+@pytest.mark.cpu
 def test_outputs_larger_than_caches_keep_their_bits():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 307, 309, 2)).astype(np.float32)

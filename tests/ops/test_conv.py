@@ -113,7 +113,12 @@ FORCED = {
 }
 
 
-@pytest.mark.parametrize("algorithm", FORCED)
+# Devices have some of them.
+EVERYWHERE = ["reference", "igemm", "depthwise"]
+EACH = [a if a in EVERYWHERE else pytest.param(a, marks=pytest.mark.cpu) for a in FORCED]
+
+
+@pytest.mark.parametrize("algorithm", EACH)
 def test_gradients_of_each_algorithm(algorithm: str) -> None:
     size, kernel, c, oc, stride, groups = FORCED[algorithm]
     attrs = {"padding": "same", "stride": stride, "groups": groups, "algorithm": algorithm, "activation": "tanh"}
@@ -312,6 +317,7 @@ def test_inputs_of_any_layout() -> None:
     np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("name", OPS)
 def test_threads_do_not_change_a_bit(name: str) -> None:
     axes = 2 if "2d" in name else 1
@@ -386,11 +392,13 @@ def in_environment(algorithm: str, call: str) -> None:
     assert run.returncode == 0, run.stderr.decode()
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("algorithm", ["reference", "winograd4", "depthwise"])
 def test_algorithm_switch(algorithm: str) -> None:
     in_environment(algorithm, f"check_algorithm_switch({algorithm!r})")
 
 
+@pytest.mark.cpu
 def test_algorithm_switch_errors() -> None:
     expected = r"conv2d: LAMELLA_CONV_ALGO: expected one of auto, .*winograd4.*'winograd'"
     in_environment("winograd", f"check_algorithm_switch_error({expected!r})")
@@ -415,6 +423,7 @@ def plan_of(name: str, attrs: dict[str, Any], inputs: list[np.ndarray]) -> Any:
     return _cpu.Plan(graph, [(dtype, inputs[0].shape)])
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_transpose"])
 @pytest.mark.parametrize("algorithm", [a for a in FORCED if a != "direct"])  # that one is for gradients alone
@@ -433,6 +442,7 @@ def test_prepared_weights(algorithm: str, name: str, dtype: Any) -> None:
     np.testing.assert_array_equal(plan.run(inputs[:1])[0], second)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("c", [40, 150])
 @pytest.mark.parametrize("algorithm", ["winograd2", "winograd4", "winograd_stride2"])
 def test_prepared_weights_of_few_tiles(algorithm: str, c: int) -> None:
@@ -457,6 +467,7 @@ def test_prepared_weights_1d(name: str) -> None:
             np.testing.assert_array_equal(plan.run(inputs[:1])[0], op(name, attrs).forward(inputs)[0][0])
 
 
+@pytest.mark.cpu
 def test_prepared_weights_under_a_computed_bias() -> None:
     """Only the weights need to be parameters."""
     x, w, b = operands("conv2d", (9, 8), (3, 3), 40, 24, dtype=np.float32)
@@ -494,6 +505,7 @@ def test_prepared_weights_follow_every_change() -> None:
             np.testing.assert_array_equal(plan.run([x])[0], expected)
 
 
+@pytest.mark.cpu
 def test_frozen_weights_are_prepared_in_training() -> None:
     x, w = operands("conv2d", (9, 8), (3, 3), 40, 24, dtype=np.float32)[:2]
     scale = np.ones(24, np.float32)
@@ -529,6 +541,7 @@ def test_prepared_weights_of_another_algorithm(restored_precision: None) -> None
             np.testing.assert_array_equal(plan.run(inputs[:1])[0], expected)
 
 
+@pytest.mark.cpu
 def test_verbose_says_what_was_chosen() -> None:
     program = """
 import numpy as np

@@ -28,6 +28,14 @@ ALGORITHMS = {
 }
 
 
+def cpu(algorithm: str) -> Any:
+    """Devices have no such algorithm."""
+    return pytest.param(algorithm, marks=pytest.mark.cpu)
+
+
+EACH = [a if a in ("igemm", "depthwise", "reference") else cpu(a) for a in ALGORITHMS]
+
+
 def apart(attrs: dict[str, Any], inputs: list[Any], dy: np.ndarray) -> list[Any]:
     """[y, dx, dw, db] of convolution, pooling and activation one after the other."""
     act = {"activation": attrs["activation"]}
@@ -55,7 +63,7 @@ def together(attrs: dict[str, Any], inputs: list[Any], dy: np.ndarray, wanted: t
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", EACH)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_against_the_two_apart(algorithm: str, dtype: Any, data: st.DataObject) -> None:
@@ -88,7 +96,7 @@ def test_against_the_two_apart(algorithm: str, dtype: Any, data: st.DataObject) 
         np.testing.assert_allclose(got, expected, rtol=0, atol=bound * max(1, np.abs(expected).max()), err_msg=name)
 
 
-@pytest.mark.parametrize("algorithm", ["small_channels", "winograd4", "igemm"])
+@pytest.mark.parametrize("algorithm", [cpu("small_channels"), cpu("winograd4"), "igemm"])
 def test_gradients(algorithm: str) -> None:
     kernel, _ = ALGORITHMS[algorithm]
     for act in ("identity", "relu", "sigmoid", "silu"):
@@ -96,7 +104,7 @@ def test_gradients(algorithm: str) -> None:
         check_gradients("conv2d", attrs, operands("conv2d", (5, 4), kernel, 2, 3, n=2))
 
 
-@pytest.mark.parametrize("algorithm", ["small_channels", "winograd2", "winograd4", "igemm"])
+@pytest.mark.parametrize("algorithm", [cpu("small_channels"), cpu("winograd2"), cpu("winograd4"), "igemm"])
 def test_nan_and_infinity(algorithm: str) -> None:
     """NaN wins in its windows, and in no other."""
     kernel, _ = ALGORITHMS[algorithm]
@@ -114,6 +122,7 @@ def test_nan_and_infinity(algorithm: str) -> None:
     assert np.isnan(y[0, 0, 0]).all() and np.isfinite(y[1][..., [0, 3, 4]]).all()
 
 
+@pytest.mark.cpu
 def test_the_same_bits_for_any_number_of_threads() -> None:
     rng = np.random.default_rng(0)
     for c, size in [(1, 28), (3, 31), (24, 15)]:

@@ -11,7 +11,7 @@ struct FastDiv {
   uint32_t divisor = 1, magic = 1, shift = 0;
 
   FastDiv() = default;
-  explicit FastDiv(int64_t d) : divisor(static_cast<uint32_t>(d)) {
+  __host__ __device__ explicit FastDiv(int64_t d) : divisor(static_cast<uint32_t>(d)) {
     while ((uint64_t{1} << shift) < divisor) ++shift;
     magic = static_cast<uint32_t>((((uint64_t{1} << shift) - divisor) << 32) / divisor + 1);
   }

@@ -35,7 +35,9 @@
 // at a time; of the other kind one Row and as many Depths in turn. Row should be a pointer and little more.
 //
 // EPILOGUE: `epilogue(row, column, sums, count)`, a __device__ const operator() with sums a Pack<T> of which the first
-// `count` (1 ... kSize) columns exist; neighbouring threads have neighbouring packs of a row. The place to apply biases
+// `count` (1 ... kSize) columns exist; neighbouring threads have neighbouring packs of a row. One that has a static
+// kRowsTogether takes `const Pack<T> (&sums)[kRowsTogether]`, of rows row ... row + kRowsTogether - 1, where row is a
+// multiple of it (1, 2 or 4), and so are the rows of the product. The place to apply biases
 // and activations: it is compiled once per kernel, in a loop that is not unrolled, with few registers in use.
 //
 // How it runs: a and b are kept in shared memory by k, so that a thread reads kThreadM + kThreadN neighbouring numbers
@@ -50,6 +52,15 @@
 
 namespace lamella::cuda {
 namespace {
+
+template <class Epilogue>
+constexpr int rows_together() {
+  if constexpr (requires { Epilogue::kRowsTogether; }) {
+    return Epilogue::kRowsTogether;
+  } else {
+    return 1;
+  }
+}
 
 template <class T, int kBlockM_, int kBlockN_, int kBlockK_, int kThreadM, int kThreadN>
 struct SimtTile {
@@ -230,13 +241,24 @@ struct SimtTile {
         }
       }
       __syncthreads();
+      constexpr int kTogether = rows_together<Epilogue>();
+      static_assert(kRun % kTogether == 0);
 #pragma unroll 1
-      for (int p = static_cast<int>(threadIdx.x); p < kSlabRows * (kBlockN / kPack); p += kThreads) {
-        const int r = p / (kBlockN / kPack), c = p % (kBlockN / kPack) * kPack;
+      for (int p = static_cast<int>(threadIdx.x); p < kSlabRows / kTogether * (kBlockN / kPack); p += kThreads) {
+        const int r = p / (kBlockN / kPack) * kTogether, c = p % (kBlockN / kPack) * kPack;
         const int64_t row = row0 + r / kRun * kWarpM + slab * kRun + r % kRun, column = column0 + c;
         if (row >= rows || column >= columns) continue;
         const int64_t left = columns - column;
-        epilogue(row, column, load_pack(shared + r * kStrideB + c), left < kPack ? static_cast<int>(left) : kPack);
+        const int count = left < kPack ? static_cast<int>(left) : kPack;
+        const T* const from = shared + r * kStrideB + c;
+        if constexpr (kTogether == 1) {
+          epilogue(row, column, load_pack(from), count);
+        } else {
+          Pack<T> v[kTogether];
+#pragma unroll
+          for (int t = 0; t < kTogether; ++t) v[t] = load_pack(from + t * kStrideB);
+          epilogue(row, column, v, count);
+        }
       }
     }
   }

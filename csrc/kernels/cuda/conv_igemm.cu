@@ -1,0 +1,303 @@
+// Implicit matrix products each way: the choice of tiles, and the sums of what is cut along k.
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/conv_igemm_plan.h"
+#include "kernels/cuda/conv_parts.h"
+#include "kernels/cuda/tables.h"
+
+namespace lamella::cuda {
+namespace {
+
+// Shapes are chosen for this device, whichever runs them: results do not depend on it.
+constexpr double kMultiprocessors = 132;
+constexpr int64_t kBlockK = 16, kMostGrid = 65535;
+
+int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+
+struct TileCost {
+  ConvTile name;
+  int64_t m, n, threads;
+  double resident;    // blocks that a multiprocessor holds
+  double efficiency;  // of what the units could do, where there are enough blocks
+  bool narrow_loads, of_double;
+};
+constexpr TileCost kTiles[] = {
+    {ConvTile::k128x128, 128, 128, 256, 2, 0.88, false, false}, {ConvTile::k128x64, 128, 64, 128, 3, 0.82, true, false},
+    {ConvTile::k128x32, 128, 32, 128, 4, 0.70, true, false},    {ConvTile::k64x64, 64, 64, 128, 4, 0.70, false, true},
+    {ConvTile::k32x32, 32, 32, 64, 8, 0.42, true, true},
+};
+
+// What was planned for packs is not aligned: a tile that loads element by element. Sums are cut as planned, so that
+// alignment does not change a bit.
+void narrow_loads(ConvTilePlan& plan, int64_t m, int64_t n) {
+  if (plan.tile != ConvTile::k128x128 && plan.tile != ConvTile::k64x64) return;
+  plan.tile = ConvTile::k128x64;
+  plan.row_tiles = ceil_div(m, 128);
+  plan.column_tiles = ceil_div(n, 64);
+}
+
+// ---- convolutions that are matrix products as they stand ------------------------------------------------------------
+
+bool is_product(const ConvShape& s) {
+  return s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
+         s.oh == s.h && s.ow == s.w && s.groups == 1;
+}
+
+template <class T>
+const GemmKernels<T>& gemm_kernels();
+template <>
+const GemmKernels<float>& gemm_kernels<float>() {
+  return table_f32().gemm;
+}
+template <>
+const GemmKernels<double>& gemm_kernels<double>() {
+  return table_f64().gemm;
+}
+
+template <class T>
+GemmParams<T> product(const ConvShape& s, ConvPass pass) {
+  GemmParams<T> g;
+  const int64_t pixels = s.n * s.h * s.w;
+  const bool forward = pass == ConvPass::kForward;
+  if (pass == ConvPass::kBackwardWeight) {
+    g.m = s.c;
+    g.n = s.oc;
+    g.k = pixels;
+    g.rs_a = 1;
+    g.cs_a = s.c;
+    g.rs_b = s.oc;
+    g.cs_b = 1;
+  } else {
+    g.m = pixels;
+    g.n = forward ? s.oc : s.c;
+    g.k = forward ? s.c : s.oc;
+    g.rs_a = g.k;
+    g.cs_a = 1;
+    g.rs_b = forward ? s.oc : 1;
+    g.cs_b = forward ? 1 : s.oc;
+  }
+  g.ldc = g.n;
+  return g;
+}
+
+// ---- forward and the gradient to data
+// --------------------------------------------------------------------------------
+
+template <class T>
+bool packs_along_channels(const ConvShape& s, ConvPass pass) {
+  const int64_t kc = pass == ConvPass::kBackwardData ? s.oc / s.groups : s.c / s.groups;
+  return sizeof(T) == 4 && kc % Pack<T>::kSize == 0;
+}
+
+template <class T>
+ConvTilePlan plan_gather(const ConvShape& s, ConvPass pass, const ConvView<int>& v, bool pool) {
+  const int64_t phases = int64_t{v.h.phases} * v.w.phases;
+  const int64_t rows = int64_t{v.n} * v.h.count(0) * v.w.count(0);  // no phase has more
+  const int64_t k = s.kh * s.kw * v.kc;
+  return plan_conv_tiles(rows, v.nc, ceil_div(k, phases), s.groups * phases, sizeof(T) == 4,
+                         packs_along_channels<T>(s, pass), phases > 1 || pool ? 1 : 64);
+}
+
+template <class T>
+size_t gather_workspace(const ConvShape& s, ConvPass pass) {
+  if (s.n == 0) return 0;
+  if (is_product(s)) return gemm_kernels<T>().gemm_workspace(product<T>(s, pass), 1);
+  const ConvView<int> v = conv_view<int>(s, pass);
+  const int64_t splits = plan_gather<T>(s, pass, v, false).splits;
+  return splits == 1 ? 0 : static_cast<size_t>(splits * v.n * v.h.dst_size * v.w.dst_size * v.dc) * sizeof(T);
+}
+
+// Adds up splits of k, in their order; bias and activation. Reads splits + 1 numbers per one that it writes.
+template <class T, int V>
+__global__ void __launch_bounds__(256)
+    finish_splits(const T* partial, int splits, int64_t n, FastDiv columns, const T* bias, Activation act, T* dst) {
+  for (int64_t at = thread_number() * V; at < n; at += thread_count() * V) {
+    Few<T, V> sum = load_few<T, V>(partial + at);
+#pragma unroll 4
+    for (int i = 1; i < splits; ++i) {
+      const Few<T, V> more = load_few<T, V>(partial + i * n + at);
+#pragma unroll
+      for (int j = 0; j < V; ++j) sum.v[j] += more.v[j];
+    }
+    auto row = static_cast<uint32_t>(at);
+    const auto column = static_cast<int>(columns.split(row));
+#pragma unroll
+    for (int j = 0; j < V; ++j) {
+      if (bias != nullptr) sum.v[j] += bias[column + j];
+      sum.v[j] = act_value(act, sum.v[j]);
+    }
+    store_few<T, V>(dst + at, sum);
+  }
+}
+
+template <class T>
+void run(const Context& ctx, ConvPass pass, const ConvParams<T>& p) {
+  constexpr int V = Pack<T>::kSize;
+  const ConvShape& s = p.shape;
+  if (s.n == 0) return;
+  if (is_product(s) && !p.pool) {
+    GemmParams<T> g = product<T>(s, pass);
+    g.a = p.src;
+    g.b = p.weight;
+    g.c = p.dst;
+    g.bias = p.bias;
+    g.act = p.act;
+    return gemm_kernels<T>().gemm(ctx, g);
+  }
+  const bool forward = pass == ConvPass::kForward;
+  IgemmArgs<T> a;
+  a.view = conv_view<int>(s, pass);
+  a.p = p;
+  const ConvView<int>& v = a.view;
+  ConvTilePlan plan = plan_gather<T>(s, pass, v, p.pool);
+  const bool packs = packs_along_channels<T>(s, pass) && aligned16(p.src) && (forward || aligned16(p.weight));
+  if (!packs && sizeof(T) == 4) narrow_loads(plan, int64_t{v.n} * v.h.count(0) * v.w.count(0), v.nc);
+  const int window = p.pool ? 2 : 1;
+  a.channels = FastDiv(v.kc);
+  a.taps_w = FastDiv(v.w.kernel);
+  a.row = FastDiv(v.w.dst_size / window);
+  a.image = FastDiv(v.h.dst_size / window);
+  a.row_tiles = static_cast<unsigned>(plan.row_tiles);
+  a.column_tiles = static_cast<unsigned>(plan.column_tiles);
+  a.splits = static_cast<int>(plan.splits);
+  // The phases' sums are of different lengths; none is cut.
+  a.split_length = plan.splits > 1 ? static_cast<int>(plan.split_length) : 1 << 30;
+  a.partial = static_cast<T*>(ctx.workspace);
+  const bool columns = v.nc % V == 0;
+  a.packed_weight = columns && aligned16(p.weight);
+  a.packed_dst = columns && (plan.splits > 1 || aligned16(p.dst));
+  const int64_t phases = int64_t{v.h.phases} * v.w.phases;
+  const dim3 grid(static_cast<unsigned>(plan.row_tiles * plan.column_tiles), static_cast<unsigned>(s.groups),
+                  static_cast<unsigned>(plan.splits * phases));
+  if (p.pool)
+    launch_igemm_pool(ctx, plan.tile, packs, grid, a);
+  else if (forward)
+    launch_igemm_forward(ctx, plan.tile, packs, grid, a);
+  else
+    launch_igemm_data(ctx, plan.tile, packs, grid, a);
+  if (plan.splits == 1) return;
+  const int64_t n = int64_t{v.n} * v.h.dst_size * v.w.dst_size * v.dc;
+  const auto finish = [&](auto kernel, int width) {
+    launch(ctx, kernel, flat(n / width), a.partial, a.splits, n, FastDiv(v.dc), p.bias, p.act, p.dst);
+  };
+  if (v.dc % V == 0 && aligned16(p.dst))
+    finish(finish_splits<T, V>, V);
+  else
+    finish(finish_splits<T, 1>, 1);
+}
+
+bool can_run(const ConvShape& s, ConvPass pass) {
+  if (!small_enough(s) || s.groups > kMostGrid) return false;
+  if (pass != ConvPass::kBackwardData) return true;
+  const ConvView<int> v = conv_view<int>(s, pass);
+  return int64_t{v.h.phases} * v.w.phases <= kMostGrid;
+}
+
+// ---- the gradient to weights
+// -----------------------------------------------------------------------------------------
+
+template <class T>
+bool weight_packs(const ConvShape& s) {
+  return sizeof(T) == 4 && s.c / s.groups % Pack<T>::kSize == 0;
+}
+
+template <class T>
+ConvTilePlan plan_weight(const ConvShape& s) {
+  return plan_conv_tiles(s.kh * s.kw * (s.c / s.groups), s.oc / s.groups, s.n * s.oh * s.ow, s.groups, sizeof(T) == 4,
+                         weight_packs<T>(s), 512);
+}
+
+template <class T>
+size_t weight_workspace(const ConvShape& s) {
+  if (s.n * s.oh * s.ow == 0) return 0;
+  if (is_product(s)) return gemm_kernels<T>().gemm_workspace(product<T>(s, ConvPass::kBackwardWeight), 1);
+  const int64_t splits = plan_weight<T>(s).splits;
+  return splits == 1 ? 0 : static_cast<size_t>(splits * s.kh * s.kw * (s.c / s.groups) * s.oc) * sizeof(T);
+}
+
+template <class T>
+void run_weight(const Context& ctx, const ConvWeightParams<T>& p) {
+  constexpr int V = Pack<T>::kSize;
+  const ConvShape& s = p.shape;
+  if (s.n * s.oh * s.ow == 0) return;
+  if (is_product(s)) {
+    GemmParams<T> g = product<T>(s, ConvPass::kBackwardWeight);
+    g.a = p.x;
+    g.b = p.dy;
+    g.c = p.dweight;
+    return gemm_kernels<T>().gemm(ctx, g);
+  }
+  ConvTilePlan plan = plan_weight<T>(s);
+  const bool packs = weight_packs<T>(s) && aligned16(p.x);
+  if (!packs && sizeof(T) == 4) narrow_loads(plan, s.kh * s.kw * (s.c / s.groups), s.oc / s.groups);
+  const int64_t n = s.kh * s.kw * (s.c / s.groups) * s.oc;
+  IgemmWeightArgs<T> a;
+  a.shape = s;
+  a.x = p.x;
+  a.dy = p.dy;
+  a.sums = plan.splits > 1 ? static_cast<T*>(ctx.workspace) : p.dweight;
+  a.row = FastDiv(s.ow);
+  a.image = FastDiv(s.oh);
+  a.channels = FastDiv(s.c / s.groups);
+  a.kernel_w = FastDiv(s.kw);
+  a.row_tiles = static_cast<unsigned>(plan.row_tiles);
+  a.column_tiles = static_cast<unsigned>(plan.column_tiles);
+  a.split_length = static_cast<int>(plan.split_length);
+  const bool columns = s.oc / s.groups % V == 0;
+  a.packed_dy = columns && aligned16(p.dy);
+  a.packed_sums = columns && aligned16(a.sums);
+  const dim3 grid(static_cast<unsigned>(plan.row_tiles * plan.column_tiles), static_cast<unsigned>(s.groups),
+                  static_cast<unsigned>(plan.splits));
+  launch_igemm_weight(ctx, plan.tile, packs, grid, a);
+  if (plan.splits > 1) sum_parts(ctx, a.sums, static_cast<int>(plan.splits), n, p.dweight);
+}
+
+bool can_run_weight(const ConvShape& s) { return small_enough(s) && s.groups <= kMostGrid; }
+
+}  // namespace
+
+// The least cycles, roughly: tiles in turn on each multiprocessor, whose units are idle where it has few warps; and,
+// where k is cut, another launch that reads all sums.
+ConvTilePlan plan_conv_tiles(int64_t m, int64_t n, int64_t k, int64_t products, bool is_float, bool wide,
+                             int64_t most_splits) {
+  constexpr double kLaunch = 4000, kBytesPerCycle = 1000, kStart = 1000, kMostPartial = 64 << 20;
+  constexpr int64_t kLeastLength = 128;
+  if (k < 1) k = 1;
+  ConvTilePlan best;
+  double least = -1;
+  for (const TileCost& t : kTiles) {
+    if (is_float ? !(wide || t.narrow_loads) : !t.of_double) continue;
+    const int64_t rows = ceil_div(m, t.m), columns = ceil_div(n, t.n);
+    const double tiles = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(products);
+    const double bytes = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(products) * 4;
+    for (int64_t wanted = 1; wanted <= most_splits; wanted *= 2) {
+      const int64_t length = round_up(ceil_div(k, wanted), kBlockK), splits = ceil_div(k, length);
+      const auto parts = static_cast<double>(splits);
+      if (splits > 1 && (length < kLeastLength || bytes * parts > kMostPartial)) break;
+      const double each = tiles * parts <= kMultiprocessors ? 1 : tiles * parts / kMultiprocessors;
+      const double warps = (each < t.resident ? each : t.resident) * static_cast<double>(t.threads) / 32;
+      const double rounds = each < 8 ? static_cast<double>(static_cast<int64_t>(each + 0.999)) : each;
+      double cycles = kStart + rounds * static_cast<double>(length * t.m * t.n) /
+                                   (128 * t.efficiency * (warps < 8 ? warps / 8 : 1));
+      if (splits > 1) cycles += kLaunch + bytes * (2 * parts + 1) / kBytesPerCycle;
+      if (least >= 0 && cycles >= least) continue;
+      least = cycles;
+      best = {t.name, rows, columns, splits, length};
+    }
+  }
+  return best;
+}
+
+template <class T>
+ConvCandidate<T> conv_igemm() {
+  return {"igemm", can_run, run<T>, gather_workspace<T>, true};
+}
+template <class T>
+ConvWeightCandidate<T> conv_weight_igemm() {
+  return {"igemm", can_run_weight, weight_workspace<T>, run_weight<T>};
+}
+template ConvCandidate<float> conv_igemm();
+template ConvCandidate<double> conv_igemm();
+template ConvWeightCandidate<float> conv_weight_igemm();
+template ConvWeightCandidate<double> conv_weight_igemm();
+
+}  // namespace lamella::cuda
