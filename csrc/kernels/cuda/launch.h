@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/context.h"
 
@@ -41,6 +42,7 @@ template <class T>
 T* dynamic_shared() {
   return static_cast<T*>(cuda_host::dynamic_shared_memory());
 }
+inline void copy_to_host(const Context&, void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 
 #elif defined(__CUDACC__)
 
@@ -62,6 +64,12 @@ void launch(const Context& ctx, void (*kernel)(P...), const Launch& l, A&&... ar
   config.attrs = &attribute;
   config.numAttrs = l.cooperative ? 1 : 0;
   note_error(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...));
+}
+// Waits for all that was launched before.
+inline void copy_to_host(const Context& ctx, void* to, const void* from, size_t bytes) {
+  const auto stream = static_cast<cudaStream_t>(ctx.stream);
+  const cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream);
+  note_error(error == cudaSuccess ? cudaStreamSynchronize(stream) : error);
 }
 template <class T>
 __device__ T* dynamic_shared() {
