@@ -74,7 +74,7 @@ def whole(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.nd
 
 
 def layouts(x: np.ndarray, along_last: bool, pad: int, start: int) -> np.ndarray:
-    batch, rows, cols = x.shape
+    _, rows, cols = x.shape
     if along_last:
         return strided(x, (rows * (cols + pad), cols + pad, 1), start)
     return strided(x, (cols * (rows + pad), 1, rows + pad), start)
@@ -162,3 +162,48 @@ def test_noise_of_long_sums(shape: tuple[int, int]) -> None:
     # A step errs by eps / 2 of a partial sum of size sqrt(k).
     assert np.abs(first - want).max() < 9000 * np.finfo(np.float32).eps
     np.testing.assert_array_equal(gemm(a, b), first)
+
+
+def rounded(x: np.ndarray, precision: str) -> np.ndarray:
+    """Return x with its factors' precision: tf32 takes ties away from zero, bfloat16 to even."""
+    bits = x.view(np.uint32)
+    if precision == "tf32":
+        return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+    return ((bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) & np.uint32(0xFFFF0000)).view(
+        np.float32
+    )
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize("shape", [(1, 150, 300, 70), (1, 64, 64, 1000), (2, 70, 90, 33), (1, 1450, 1420, 36)], ids=str)
+def test_matrix_units(shape: tuple[int, int, int, int], precision: str) -> None:
+    batch, m, n, k = shape
+    rng = np.random.default_rng(k)
+    a = rng.standard_normal((batch, m, k), np.float32)
+    b = rng.standard_normal((batch, k, n), np.float32)
+    bias = rng.standard_normal(n, np.float32)
+    want = np.matmul(rounded(a, precision).astype(np.float64), rounded(b, precision).astype(np.float64))
+    # Products are exact, sums are float32's: far below what an unrounded factor, or one rounded otherwise, would do.
+    atol = 4 * np.finfo(np.float32).eps * k**0.5
+    large = m > 1000
+    for last_a, last_b in [(True, False), (True, True), (False, False), (False, True)][: 3 if large else 4]:
+        for pad, start in [(0, 0), (4, 0), (3, 1)][: 1 if large else 3]:
+            x, y = layouts(a, last_a, pad, start), layouts(b, last_b, pad, start)
+            got = gemm(x, y, ldc=n + pad, start_c=start, precision=precision)
+            np.testing.assert_allclose(got, want, rtol=1e-6, atol=atol)
+    if large:
+        return
+    got = gemm(a, b, bias=bias, act="relu", precision=precision)
+    np.testing.assert_allclose(got, np.maximum(want + bias, 0), rtol=1e-6, atol=atol)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_matrix_units_pass_nan_and_infinity(precision: str) -> None:
+    rng = np.random.default_rng(5)
+    a, b = rng.standard_normal((1, 100, 80), np.float32), rng.standard_normal((1, 80, 100), np.float32)
+    a[0, 7, 3], b[0, 5, 9] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        want = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    got = gemm(a, b, precision=precision)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    np.testing.assert_array_equal(np.isinf(got), np.isinf(want))

@@ -1,4 +1,6 @@
 // Products of matrices: how each is run, by its shape alone, and the sums of what is cut along k.
+#include <type_traits>
+
 #include "kernels/cuda/gemm_epilogue.h"
 #include "kernels/cuda/gemm_problem.h"
 #include "kernels/cuda/gemm_vector.h"
@@ -13,7 +15,14 @@ constexpr int64_t kMultiprocessors = 132;
 template <class T>
 constexpr int64_t kPack = Pack<T>::kSize;
 
-int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+template <class T>
+T larger(std::type_identity_t<T> a, T b) {
+  return a > b ? a : b;
+}
+template <class T>
+T smaller(std::type_identity_t<T> a, T b) {
+  return a < b ? a : b;
+}
 int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 int64_t magnitude(int64_t v) { return v < 0 ? -v : v; }
 
@@ -36,22 +45,36 @@ GemmParams<T> canonical(GemmParams<T> p) {
 
 // ---- the choice of tiles --------------------------------------------------------------------------------------------
 
+// What the factors are rounded to.
+enum class Precision { kFull, kTf32, kBf16 };
+
 struct Shape {
-  SimtShape name;
+  bool matrix_units;
+  SimtShape simt;
+  MmaShape mma;
   int64_t m, n, threads, resident;  // blocks that a multiprocessor holds
-  double efficiency;                // of what the units could do, where there are enough blocks
+  double rate[3];                   // multiplications per cycle where there are enough blocks, by precision; 0: not so
 };
+constexpr Shape simt_shape(SimtShape s, int64_t m, int64_t n, int64_t threads, int64_t resident, double rate) {
+  return {false, s, {}, m, n, threads, resident, {rate, rate, rate}};
+}
 constexpr Shape kShapes[] = {
-    {SimtShape::k128x128, 128, 128, 256, 2, 0.90}, {SimtShape::k128x64, 128, 64, 128, 3, 0.82},
-    {SimtShape::k64x64, 64, 64, 128, 4, 0.70},     {SimtShape::k32x32, 32, 32, 64, 8, 0.42},
-    {SimtShape::k16x32, 16, 32, 32, 16, 0.30},
+    simt_shape(SimtShape::k128x128, 128, 128, 256, 2, 115),
+    simt_shape(SimtShape::k128x64, 128, 64, 128, 3, 105),
+    simt_shape(SimtShape::k64x64, 64, 64, 128, 4, 90),
+    simt_shape(SimtShape::k32x32, 32, 32, 64, 8, 54),
+    simt_shape(SimtShape::k16x32, 16, 32, 32, 16, 38),
+    {true, {}, MmaShape::k128x128, 128, 128, 256, 1, {0, 450, 600}},
+    {true, {}, MmaShape::k64x64, 64, 64, 128, 3, {0, 280, 350}},
 };
-constexpr int64_t kBlockK = 16;
+constexpr int64_t kLengthStep = 32;  // of parts of k
 
 template <class T>
-bool offered(SimtShape s, bool odd) {
-  if (s == SimtShape::k16x32 || s == SimtShape::k64x64) return true;
-  return sizeof(T) == 4 && !odd;
+bool offered(const Shape& s, Precision precision, bool odd) {
+  if (sizeof(T) == 8) return !s.matrix_units && (s.simt == SimtShape::k16x32 || s.simt == SimtShape::k64x64);
+  if (s.rate[static_cast<int>(precision)] == 0) return false;
+  if (s.matrix_units) return !odd || s.mma == MmaShape::k64x64;
+  return !odd || s.simt == SimtShape::k16x32 || s.simt == SimtShape::k64x64;
 }
 
 struct TileChoice {
@@ -62,35 +85,28 @@ struct TileChoice {
 // The least cycles, roughly: tiles in turn on each multiprocessor, whose units are idle where it has few warps; and,
 // where k is cut, another launch that reads all sums.
 template <class T>
-TileChoice choose_tiles(const GemmParams<T>& p, bool odd) {
+TileChoice choose_tiles(const GemmParams<T>& p, Precision precision, bool odd) {
   constexpr double kLaunch = 4000, kBytesPerCycle = 1000, kStart = 1000;
   constexpr int64_t kMostPartial = int64_t{64} << 20, kLeastLength = 128;
+  const auto in_double = [](int64_t v) { return static_cast<double>(v); };
+  const double c_bytes = in_double(p.m) * in_double(p.n) * in_double(p.batch) * sizeof(T);
   TileChoice best;
-  best.split_length = round_up(larger(p.k, 1), kBlockK);
   double least = -1;
   for (const Shape& s : kShapes) {
-    if (!offered<T>(s.name, odd)) continue;
-    const double tiles = static_cast<double>(ceil_div(p.m, s.m)) * static_cast<double>(ceil_div(p.n, s.n)) *
-                         static_cast<double>(p.batch);
+    if (!offered<T>(s, precision, odd)) continue;
+    const double tiles = in_double(ceil_div(p.m, s.m)) * in_double(ceil_div(p.n, s.n)) * in_double(p.batch);
     for (int64_t splits = 1; splits <= 128; splits *= 2) {
-      if (splits > 1 && (p.k < splits * kLeastLength || static_cast<double>(p.m) * static_cast<double>(p.n) *
-                                                                static_cast<double>(p.batch * splits) * sizeof(T) >
-                                                            kMostPartial))
-        break;
-      const double blocks = tiles * static_cast<double>(splits);
-      const double each = blocks <= kMultiprocessors ? 1 : blocks / kMultiprocessors;  // blocks per multiprocessor
-      const double together = each < static_cast<double>(s.resident) ? each : static_cast<double>(s.resident);
-      const double warps = together * static_cast<double>(s.threads) / 32;
-      const double busy = warps < 8 ? warps / 8 : 1;
+      if (splits > 1 && (p.k < splits * kLeastLength || c_bytes * in_double(splits) > kMostPartial)) break;
+      const double each = larger(1, tiles * in_double(splits) / kMultiprocessors);  // blocks per multiprocessor
+      const double warps = smaller(each, in_double(s.resident)) * in_double(s.threads) / 32;
       const double rounds = each < 8 ? static_cast<double>(static_cast<int64_t>(each + 0.999)) : each;
-      const int64_t length = round_up(ceil_div(larger(p.k, 1), splits), kBlockK);
-      double cycles = kStart + rounds * static_cast<double>(length * s.m * s.n) / (128 * s.efficiency * busy);
-      if (splits > 1)
-        cycles += kLaunch + static_cast<double>(p.m) * static_cast<double>(p.n) *
-                                static_cast<double>(p.batch * (2 * splits + 1)) * sizeof(T) / kBytesPerCycle;
+      const int64_t length = round_up(ceil_div(larger(1, p.k), splits), kLengthStep);
+      const double rate = s.rate[static_cast<int>(precision)] * smaller(1, warps / 8);
+      double cycles = kStart + rounds * in_double(length * s.m * s.n) / rate;
+      if (splits > 1) cycles += kLaunch + c_bytes * in_double(2 * splits + 1) / kBytesPerCycle;
       if (least >= 0 && cycles >= least) continue;
       least = cycles;
-      best = {s, ceil_div(larger(p.k, 1), length), length};
+      best = {s, ceil_div(larger(1, p.k), length), length};
     }
   }
   return best;
@@ -175,13 +191,17 @@ void run_parts(const Context& ctx, const GemmProblem<T>& g) {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
+// For whatever precision the context asks for.
 template <class T>
 size_t gemm_workspace(const GemmParams<T>& params, int) {
   if (empty(params)) return 0;
   const GemmParams<T> p = canonical(params);
   if (gemm_vector_suits(p)) return gemm_vector_workspace(p);
   const GemmProblem<T> g = problem_of(p);
-  return partial_bytes(p, choose_tiles(p, !g.along_k_a && g.along_k_b).splits);
+  size_t bytes = 0;
+  for (Precision precision : {Precision::kFull, Precision::kTf32, Precision::kBf16})
+    bytes = larger(bytes, partial_bytes(p, choose_tiles(p, precision, !g.along_k_a && g.along_k_b).splits));
+  return bytes;
 }
 
 template <class T>
@@ -190,11 +210,19 @@ void gemm(const Context& ctx, const GemmParams<T>& params) {
   const GemmParams<T> p = canonical(params);
   if (gemm_vector_suits(p)) return gemm_vector(ctx, p);
   GemmProblem<T> g = problem_of(p);
-  const TileChoice choice = choose_tiles(p, !g.along_k_a && g.along_k_b);
+  const Precision precision = sizeof(T) == 8 ? Precision::kFull
+                              : ctx.bf16     ? Precision::kBf16
+                              : ctx.tf32     ? Precision::kTf32
+                                             : Precision::kFull;
+  const TileChoice choice = choose_tiles(p, precision, !g.along_k_a && g.along_k_b);
   g.tiles_m = static_cast<unsigned>(ceil_div(p.m, choice.shape.m));
   g.tiles_n = static_cast<unsigned>(ceil_div(p.n, choice.shape.n));
   set_parts(g, ctx, choice.splits, choice.split_length);
-  launch_simt(ctx, choice.shape.name, g);
+  if (!choice.shape.matrix_units) {
+    launch_simt(ctx, choice.shape.simt, g);
+  } else if constexpr (sizeof(T) == 4) {
+    (precision == Precision::kBf16 ? launch_bf16 : launch_tf32)(ctx, choice.shape.mma, g);
+  }
   run_parts(ctx, g);
 }
 

@@ -21,9 +21,13 @@ struct GemmProblem {
 
 // Tiles on the ordinary units, from small to large C.
 enum class SimtShape : int32_t { k16x32, k32x32, k64x64, k128x64, k128x128 };
+// Tiles on the matrix units.
+enum class MmaShape : int32_t { k64x64, k128x128 };
 
 // Launches for all of the problem's batch; tiles_m and tiles_n are those of the shape.
 void launch_simt(const Context& ctx, SimtShape shape, const GemmProblem<float>& problem);
 void launch_simt(const Context& ctx, SimtShape shape, const GemmProblem<double>& problem);
+void launch_tf32(const Context& ctx, MmaShape shape, const GemmProblem<float>& problem);
+void launch_bf16(const Context& ctx, MmaShape shape, const GemmProblem<float>& problem);
 
 }  // namespace lamella::cuda

@@ -1,4 +1,4 @@
-#include "kernels/cuda/gemm_simt.h"
+#include "kernels/cuda/gemm_blocks.h"
 
 namespace lamella::cuda {
 

@@ -28,6 +28,8 @@
 //     (or
 //     // column0) plus a multiple of kSize. Must write all kSize elements.
 //     __device__ void copy(T* shared, const Row&, const Depth&) const;
+//     // The same to registers, for the matrix units (gemm_tile_mma.h).
+//     __device__ Pack<T> fetch(const Row&, const Depth&) const;
 //   };
 //
 // Rows and places along k outside of the matrix (k >= k_end too: tiles are whole) are asked for and must read as 0. A
@@ -325,6 +327,21 @@ struct MatrixLoader<T, false> {
     return {base + r * row_stride, left > kPack ? kPack : left < 0 ? 0 : static_cast<int>(left)};
   }
   __device__ __forceinline__ Depth depth(int64_t k) const { return {k * k_stride, k < k_end}; }
+  __device__ __forceinline__ Pack<T> fetch(const Row& row, const Depth& d) const {
+    Pack<T> v;
+#pragma unroll
+    for (int j = 0; j < kPack; ++j) v.v[j] = T(0);
+    if (!d.inside || row.count == 0) return v;
+    if (packed) {
+      v = load_pack(row.p + d.offset);
+    } else {
+#pragma unroll
+      for (int j = 0; j < kPack; ++j) {
+        if (j < row.count) v.v[j] = row.p[d.offset + j * row_stride];
+      }
+    }
+    return v;
+  }
   __device__ __forceinline__ void copy(T* shared, const Row& row, const Depth& d) const {
     const int count = d.inside ? row.count : 0;
     const T* p = count > 0 ? row.p + d.offset : base;

@@ -1,4 +1,4 @@
-// The kernel around SimtTile for matrices; gemm_simt_f32.cu and gemm_simt_f64.cu compile it.
+// The kernel around a tile (SimtTile, MmaTile) for matrices, which several files compile for some tiles each.
 #pragma once
 
 #include "kernels/cuda/gemm_epilogue.h"
@@ -34,7 +34,7 @@ __device__ __forceinline__ GemmEpilogue<T> block_epilogue(const GemmProblem<T>& 
 }
 
 template <class Tile, class T, bool kAlongKA, bool kAlongKB, int kLeastBlocks>
-__global__ void __launch_bounds__(Tile::kThreads, kLeastBlocks) gemm_simt(const __grid_constant__ GemmProblem<T> g) {
+__global__ void __launch_bounds__(Tile::kThreads, kLeastBlocks) gemm_tiles(const __grid_constant__ GemmProblem<T> g) {
   const BlockJob job = block_job(g);
   const int64_t k_begin = job.split * g.split_length;
   const int64_t k_end = k_begin + g.split_length < g.p.k ? k_begin + g.split_length : g.p.k;
@@ -65,7 +65,7 @@ void over_batch(const GemmProblem<T>& problem, const F& launch_blocks) {
 template <class Tile, bool kAlongKA, bool kAlongKB, int kLeastBlocks, class T>
 void launch_layout(const Context& ctx, const GemmProblem<T>& problem) {
   over_batch(problem, [&](const GemmProblem<T>& g, unsigned blocks) {
-    launch(ctx, gemm_simt<Tile, T, kAlongKA, kAlongKB, kLeastBlocks>,
+    launch(ctx, gemm_tiles<Tile, T, kAlongKA, kAlongKB, kLeastBlocks>,
            Launch{dim3(blocks), dim3(Tile::kThreads), Tile::kSharedBytes}, g);
   });
 }
