@@ -72,7 +72,7 @@ struct RandomErasingParams {
   int64_t n = 0, h = 0, w = 0, c = 0;
   Range probability{1, 1}, area, aspect;
   T noise = 0;               // > 0: the standard deviation of normal noise instead of a value
-  const T* value = nullptr;  // [values]: one for all channels or one each
+  const T* value = nullptr;  // [values]: one for all channels or one each; in the host's memory on a device too
   int64_t values = 0;
   const T* x = nullptr;
   T* y = nullptr;  // may be x

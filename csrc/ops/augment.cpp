@@ -409,6 +409,7 @@ class RandomErasing final : public RandomImages {
     } else {
       value_ = {0.0};
     }
+    for (double v : value_) value_f32_.push_back(static_cast<float>(v));
     key_.read(a, kName);
     a.done();
   }
@@ -458,21 +459,24 @@ class RandomErasing final : public RandomImages {
       p.key = key;
       p.n = from.shape[0], p.h = from.shape[1], p.w = from.shape[2], p.c = from.shape[3];
       p.probability = probability_, p.area = area_, p.aspect = aspect_;
+      static constexpr T kZero = 0;
       p.values = back ? 1 : static_cast<int64_t>(value_.size());
-      const Context ctx = exec.context(static_cast<size_t>(p.values) * sizeof(T));
-      T* value = static_cast<T*>(ctx.workspace);
-      for (int64_t i = 0; i < p.values; ++i) value[i] = back ? T(0) : static_cast<T>(value_[static_cast<size_t>(i)]);
-      p.value = value;
+      if constexpr (sizeof(T) == 4) {
+        p.value = back ? &kZero : value_f32_.data();
+      } else {
+        p.value = back ? &kZero : value_.data();
+      }
       p.noise = back ? T(0) : static_cast<T>(noise_);
       p.x = from.as<const T>();
       p.y = to.as<T>();
-      exec.kernels<T>().augment.random_erasing(ctx, p);
+      exec.kernels<T>().augment.random_erasing(exec.context(), p);
     });
   }
 
   Range probability_{1, 1}, area_, aspect_;
   double noise_ = 0;
   std::vector<double> value_;
+  std::vector<float> value_f32_;  // the same
 };
 
 }  // namespace

@@ -1,28 +1,13 @@
 // Which inputs an output sees, and which outputs an input is seen by, on the device.
 #pragma once
 
-#include <type_traits>
-
+#include "kernels/cuda/channel_tiles.h"
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/divider.h"
+#include "kernels/cuda/wide_divider.h"
 #include "kernels/pool.h"
 
 namespace lamella::cuda {
 namespace {
-
-// What Divider is, for numbers beyond 2^31.
-struct WideDivider {
-  int64_t d = 1;
-
-  WideDivider() = default;
-  explicit WideDivider(int64_t divisor) : d(divisor) {}
-  __device__ int64_t operator()(int64_t v) const { return v / d; }
-  __device__ int64_t rest(int64_t v, int64_t quotient) const { return v - quotient * d; }
-};
-
-// Kernels count in int where everything they add up stays below 2^31, else in int64_t.
-template <class I>
-using DividerOf = std::conditional_t<sizeof(I) == 4, Divider, WideDivider>;
 
 // Tap t of a window stands at input start + t * dilation; taps [lo, hi) lie inside.
 template <class I>
@@ -103,16 +88,11 @@ inline bool narrow(const PoolAxis& a) {
 inline int64_t input_elements(const PoolShape& s) { return s.h.in * s.w.in * s.c; }
 inline int64_t output_elements(const PoolShape& s) { return s.h.out * s.w.out * s.c; }
 
-// Where images are small enough to be counted in int, calls launch(first image, images) for as many at once as are;
-// else false.
+// in_narrow_parts, where the axes' numbers are small enough too.
 template <class F>
 bool in_narrow_parts(const PoolShape& s, const F& launch) {
-  constexpr int64_t kMost = int64_t{1} << 30;
-  const int64_t in = input_elements(s), out = output_elements(s), larger = in > out ? in : out;
-  if (!narrow(s.h) || !narrow(s.w) || larger >= kMost) return false;
-  const int64_t images = kMost / larger;
-  for (int64_t n = 0; n < s.n; n += images) launch(n, s.n - n < images ? s.n - n : images);
-  return true;
+  const int64_t in = input_elements(s), out = output_elements(s);
+  return narrow(s.h) && narrow(s.w) && cuda::in_narrow_parts(s.n, in > out ? in : out, launch);
 }
 
 template <class I>
@@ -151,24 +131,6 @@ bool packs(int64_t c, const T* a, const T* b, const void* argmax, bool wide) {
   return c % kPack<T> == 0 && aligned16(a) && aligned16(b) && reinterpret_cast<uintptr_t>(argmax) % index == 0;
 }
 
-// ---- pixels by blocks
-// ------------------------------------------------------------------------------------------------
-
-// A block of up to 256 threads lies over a tile of channels, `lanes` groups of them, and `rows` pixels; a tile is no
-// wider than 64 lanes, so that at least 4 pixels are under way.
-constexpr int kBlockThreads = 256;
-struct TileShape {
-  int lanes, rows;
-  int64_t tiles;
-
-  TileShape(int64_t c, int group) {
-    const int64_t groups = c / group;
-    tiles = ceil_div(groups, 64);
-    lanes = static_cast<int>(ceil_div(groups, tiles));
-    rows = kBlockThreads / lanes;
-  }
-  unsigned threads() const { return static_cast<unsigned>(lanes * rows); }
-};
 // A thread takes this many pixels, and as many blocks share an image as that gives: the image's result is the same in
 // any batch.
 constexpr int64_t kRowsPerThread = 32;
