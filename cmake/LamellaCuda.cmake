@@ -5,6 +5,8 @@ set_property(CACHE LAMELLA_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(LAMELLA_CUDA_ARCHITECTURES "80;86;89;90a;100" CACHE STRING
     "Compute capabilities to compile for; PTX of the last is added, for GPUs to come")
 
+option(LAMELLA_CUDA_WERROR "Treat warnings in CUDA sources as errors" ${LAMELLA_WERROR})
+
 function(lamella_find_cuda result)
   set(${result} OFF PARENT_SCOPE)
   if(LAMELLA_CUDA STREQUAL "OFF")
@@ -63,13 +65,13 @@ function(lamella_cuda_options target)
                         CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden
                         POSITION_INDEPENDENT_CODE ON)
   set(warnings -Wall,-Wextra)
-  if(LAMELLA_WERROR)
+  if(LAMELLA_CUDA_WERROR)
     string(APPEND warnings ,-Werror)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings>)
   endif()
   # nvcc knows no -Wall; what it passes on is compiled by the host compiler, whose view of generated code has no say.
   target_compile_options(
-    ${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --extended-lambda -lineinfo -Xfatbin=-compress-all
-                      --threads=1 -Xcompiler=${warnings},-Wno-unused-parameter>)
+    ${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --extended-lambda -lineinfo
+                      -Xfatbin=-compress-all -Xcompiler=${warnings},-Wno-unused-parameter>)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc)
 endfunction()
