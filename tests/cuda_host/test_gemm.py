@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -207,3 +210,25 @@ def test_matrix_units_pass_nan_and_infinity(precision: str) -> None:
     got = gemm(a, b, precision=precision)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     np.testing.assert_array_equal(np.isinf(got), np.isinf(want))
+
+
+def check_large_on_hopper() -> None:
+    """Round factors beforehand and lay them down along k; the emulated device multiplies them as they are then."""
+    rng = np.random.default_rng(0)
+    for precision in ("tf32", "bf16"):
+        for batch, m, n, k, share in [(1, 1100, 1950, 131, False), (8, 260, 700, 144, True)]:
+            a = rng.standard_normal((batch, m, k), np.float32)
+            b = rng.standard_normal((1 if share else batch, k, n), np.float32)
+            c, bias = rng.standard_normal((batch, m, n), np.float32), rng.standard_normal(n, np.float32)
+            want = 0.5 * np.matmul(rounded(a, precision), rounded(b, precision))
+            want = np.maximum(want + 2 * c + bias, 0)
+            for last_a, last_b in [(True, False), (False, True)]:
+                x, y = layouts(a, last_a, 8, 0), np.broadcast_to(layouts(b, last_b, 1, 1), (batch, k, n))
+                got = gemm(x, y, c=c, alpha=0.5, beta=2, bias=bias, act="relu", precision=precision)
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-4)
+
+
+def test_large_on_hopper() -> None:
+    code = "from cuda_host.test_gemm import check_large_on_hopper as check; check()"
+    environment = {**os.environ, "LAMELLA_CUDA_WGMMA": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=Path(__file__).parents[1])

@@ -4,6 +4,7 @@
 #include "kernels/cuda/gemm_epilogue.h"
 #include "kernels/cuda/gemm_problem.h"
 #include "kernels/cuda/gemm_vector.h"
+#include "kernels/cuda/gemm_wgmma.h"
 #include "kernels/cuda/tables.h"
 
 namespace lamella::cuda {
@@ -201,6 +202,9 @@ size_t gemm_workspace(const GemmParams<T>& params, int) {
   size_t bytes = 0;
   for (Precision precision : {Precision::kFull, Precision::kTf32, Precision::kBf16})
     bytes = larger(bytes, partial_bytes(p, choose_tiles(p, precision, !g.along_k_a && g.along_k_b).splits));
+  if constexpr (sizeof(T) == 4) {
+    if (gemm_wgmma_suits(p)) bytes = larger(bytes, gemm_wgmma_workspace(p));
+  }
   return bytes;
 }
 
@@ -214,6 +218,10 @@ void gemm(const Context& ctx, const GemmParams<T>& params) {
                               : ctx.bf16     ? Precision::kBf16
                               : ctx.tf32     ? Precision::kTf32
                                              : Precision::kFull;
+  if constexpr (sizeof(T) == 4) {
+    if (precision != Precision::kFull && gemm_wgmma_suits(p) && gemm_wgmma(ctx, p, precision == Precision::kBf16))
+      return;
+  }
   const TileChoice choice = choose_tiles(p, precision, !g.along_k_a && g.along_k_b);
   g.tiles_m = static_cast<unsigned>(ceil_div(p.m, choice.shape.m));
   g.tiles_n = static_cast<unsigned>(ceil_div(p.n, choice.shape.n));
