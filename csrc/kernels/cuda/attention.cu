@@ -17,17 +17,12 @@ struct ForwardArgs {
   int tiles, parts;  // of the queries of a head; of the values' columns
 };
 
-// scores -> weights up to the row's factor, in place, or 0: the drop of what the stream says.
-template <class T, int kRows>
-__device__ __forceinline__ void drop_weights(const AttentionParams<T>& p, const PhiloxKey& key, int64_t b, int64_t h,
-                                             int64_t query0, int64_t key0, T (&w)[kRows][4]) {
+template <int kRows, class T>
+__device__ __forceinline__ void drop(const AttentionParams<T>& p, unsigned kept, T (&w)[kRows][4]) {
 #pragma unroll
-  for (int i = 0; i < kRows; ++i) {
-    uint32_t words[4];
-    stream_words(key, weight_row(p, b, h, query0 + i) * p.s + key0, words);
+  for (int i = 0; i < kRows; ++i)
 #pragma unroll
-    for (int j = 0; j < 4; ++j) w[i][j] = words[j] < p.threshold ? T(0) : w[i][j] * p.keep;
-  }
+    for (int j = 0; j < 4; ++j) w[i][j] = kept >> (4 * i + j) & 1 ? w[i][j] * p.keep : T(0);
 }
 
 template <class T, int kRows, int kWide>
@@ -59,15 +54,17 @@ __global__ void __launch_bounds__(kTileThreads) attend(const __grid_constant__ F
   for (int64_t k0 = 0; k0 < seen; k0 += kTileColumns) {
     const int columns = static_cast<int>(min(static_cast<int64_t>(kTileColumns), seen - k0));
     const int64_t key0 = k0 + 4 * across();
+    const unsigned visible = visible_pairs<T, kRows, false>(p, b, h, query0, key0);
+    const unsigned kept = kept_pairs<T, kRows, false>(p, key, b, h, query0, key0);
     T w[kRows][4];
     tile_product<T, kRows>(m, a.q.rows(b, h, q0), rows, a.k.rows(b, h, k0), columns, static_cast<int>(p.e), w);
+    scale_scores<T, kRows, false>(p, b, h, query0, key0, visible, w);
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       T most = top[i];
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const bool inside = query0 + i < p.l && key0 + j < seen;
-        w[i][j] = inside ? masked_score(p, b, h, query0 + i, key0 + j, w[i][j]) : T(-INFINITY);
+        if ((visible >> (4 * i + j) & 1) == 0) w[i][j] = T(-INFINITY);
         most = nan_max(w[i][j], most);
       }
 #pragma unroll
@@ -81,12 +78,11 @@ __global__ void __launch_bounds__(kTileThreads) attend(const __grid_constant__ F
       for (int c = 0; c < Out::kCount; ++c) out[i][c] *= again;
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
-        const bool inside = query0 + i < p.l && key0 + j < seen;
-        w[i][j] = inside ? exp(w[i][j] - shift) : T(0);
+        w[i][j] = visible >> (4 * i + j) & 1 ? exp(w[i][j] - shift) : T(0);
         sum[i] += w[i][j];
       }
     }
-    if (p.dropout) drop_weights(p, key, b, h, query0, key0, w);
+    if (p.dropout) drop(p, kept, w);
     if (width <= 0) continue;
     tile_store<T, kRows>(m, w);
     __syncthreads();
@@ -124,21 +120,20 @@ __global__ void __launch_bounds__(kTileThreads) give_weights(const __grid_consta
   const int64_t b = head / p.heads, h = head % p.heads;
   const int64_t q0 = job % a.tiles * kTall, k0 = block % across_tiles * kTileColumns;
   const int64_t query0 = q0 + down() * kPlainRows, key0 = k0 + 4 * across();
+  const unsigned visible = visible_pairs<T, kPlainRows, false>(p, b, h, query0, key0);
   T w[kPlainRows][4];
   tile_product<T, kPlainRows>(m, a.q.rows(b, h, q0), static_cast<int>(min(static_cast<int64_t>(kTall), p.l - q0)),
                               a.k.rows(b, h, k0), static_cast<int>(min(static_cast<int64_t>(kTileColumns), p.s - k0)),
                               static_cast<int>(p.e), w);
+  scale_scores<T, kPlainRows, false>(p, b, h, query0, key0, visible, w);
 #pragma unroll
   for (int i = 0; i < kPlainRows; ++i) {
-    if (query0 + i >= p.l) continue;
-    const T* const stats = a.stats + 2 * weight_row(p, b, h, query0 + i);
+    const T* const stats = a.stats + 2 * weight_row(p, b, h, min(query0 + i, p.l - 1));
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const bool hidden = key0 + j >= p.s || (p.causal && key0 + j > query0 + i);
-      w[i][j] = hidden ? T(0) : exp(masked_score(p, b, h, query0 + i, key0 + j, w[i][j]) - stats[0]) * stats[1];
-    }
+    for (int j = 0; j < 4; ++j) w[i][j] = visible >> (4 * i + j) & 1 ? exp(w[i][j] - stats[0]) * stats[1] : T(0);
   }
-  if (p.dropout && p.weights_dropped) drop_weights(p, at_step(p.key), b, h, query0, key0, w);
+  if (p.dropout && p.weights_dropped)
+    drop(p, kept_pairs<T, kPlainRows, false>(p, at_step(p.key), b, h, query0, key0), w);
 #pragma unroll
   for (int i = 0; i < kPlainRows; ++i)
 #pragma unroll

@@ -25,51 +25,71 @@ struct BackwardArgs {
   int tiles, parts;
 };
 
-// Weight and gradient of one score, from the products q k^T and dout v^T; kept: of the dropout's stream.
-template <class T>
-struct ScoreGrad {
-  T weight, seen_by_values, dweight;
-};
-template <class T>
-__device__ __forceinline__ ScoreGrad<T> score_grad(const AttentionBackwardParams<T>& g, int64_t b, int64_t h,
-                                                   int64_t query, int64_t key, T product, T dproduct, T top, T factor,
-                                                   bool kept) {
+// From the products q k^T and dout v^T of a tile the weights and their gradients; both are 0 where a query does not see
+// a key.
+template <class T, bool kKeysDown>
+__device__ __forceinline__ void weights_again(const AttentionBackwardParams<T>& g, int64_t b, int64_t h, int64_t query0,
+                                              int64_t key0, unsigned visible, unsigned kept, T (&w)[kRows][4],
+                                              T (&d)[kRows][4]) {
   const AttentionParams<T>& p = g.f;
-  ScoreGrad<T> r = {T(0), T(0), T(0)};
-  if (query >= p.l || key >= p.s || (p.causal && key > query)) return r;
-  r.weight = exp(masked_score(p, b, h, query, key, product) - top) * factor;
-  const T dweight = g.dweights == nullptr ? T(0) : g.dweights[weight_row(p, b, h, query) * p.s + key];
-  T d = dproduct;
-  if (p.weights_dropped) d += dweight;
-  if (p.dropout) d = kept ? d * p.keep : T(0);
-  if (!p.weights_dropped) d += dweight;
-  r.dweight = d;
-  r.seen_by_values = p.dropout ? (kept ? r.weight * p.keep : T(0)) : r.weight;
-  return r;
-}
-
-// Whether the stream keeps the weights of a query and four keys, a bit for each.
-template <class T>
-__device__ __forceinline__ unsigned kept_keys(const AttentionParams<T>& p, const PhiloxKey& key, int64_t b, int64_t h,
-                                              int64_t query, int64_t key0) {
-  if (!p.dropout) return 15;
-  uint32_t words[4];
-  stream_words(key, weight_row(p, b, h, query) * p.s + key0, words);
-  unsigned bits = 0;
+  scale_scores<T, kRows, kKeysDown>(p, b, h, query0, key0, visible, w);
+  const auto row_of = [&](int line) { return weight_row(p, b, h, min(query0 + line, p.l - 1)); };
+  const auto weigh = [&](int i, int j, T top, T factor) {
+    w[i][j] = visible >> (4 * i + j) & 1 ? exp(w[i][j] - top) * factor : T(0);
+  };
+  if constexpr (kKeysDown) {
 #pragma unroll
-  for (int j = 0; j < 4; ++j) bits |= words[j] < p.threshold ? 0u : 1u << j;
-  return bits;
+    for (int j = 0; j < 4; ++j) {
+      const T* const stats = p.stats + 2 * row_of(j);
+      const T top = stats[0], factor = stats[1];
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) weigh(i, j, top, factor);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const T* const stats = p.stats + 2 * row_of(i);
+      const T top = stats[0], factor = stats[1];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) weigh(i, j, top, factor);
+    }
+  }
+  const auto add_given = [&] {
+    const int64_t down = kKeysDown ? 1 : p.s, right = kKeysDown ? p.s : 1;
+    const T* at = g.dweights + weight_row(p, b, h, query0) * p.s + key0;
+#pragma unroll
+    for (int i = 0; i < kRows; ++i, at += down)
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        if (visible >> (4 * i + j) & 1) d[i][j] += at[j * right];
+  };
+  if (g.dweights != nullptr && p.weights_dropped) add_given();
+#pragma unroll
+  for (int i = 0; i < kRows; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const unsigned bit = 1u << (4 * i + j);
+      if (p.dropout) d[i][j] = kept & bit ? d[i][j] * p.keep : T(0);
+      if ((visible & bit) == 0) d[i][j] = T(0);
+    }
+  if (g.dweights != nullptr && !p.weights_dropped) add_given();
 }
 
-// Both products of a tile whose rows are queries.
+// Both products of a tile whose rows are queries, and what becomes of them.
 template <class T, class Memory>
-__device__ __forceinline__ void query_tile(Memory& m, const BackwardArgs<T>& a, int64_t b, int64_t h, int64_t q0,
-                                           int rows, int64_t k0, int columns, T (&w)[kRows][4], T (&d)[kRows][4]) {
+__device__ __forceinline__ unsigned query_tile(Memory& m, const BackwardArgs<T>& a, const PhiloxKey& key, int64_t b,
+                                               int64_t h, int64_t q0, int rows, int64_t k0, int columns,
+                                               T (&w)[kRows][4], T (&d)[kRows][4]) {
   const AttentionParams<T>& p = a.b.f;
+  const int64_t query0 = q0 + down() * kRows, key0 = k0 + 4 * across();
+  const unsigned visible = visible_pairs<T, kRows, false>(p, b, h, query0, key0);
+  const unsigned kept = kept_pairs<T, kRows, false>(p, key, b, h, query0, key0);
   tile_product<T, kRows>(m, a.q.rows(b, h, q0), rows, a.k.rows(b, h, k0), columns, static_cast<int>(p.e), w);
   const bool has = a.dout.data != nullptr;
   tile_product<T, kRows>(m, has ? a.dout.rows(b, h, q0) : TileRows<T>{}, rows, has ? a.v.rows(b, h, k0) : TileRows<T>{},
                          columns, has ? static_cast<int>(p.ev) : 0, d);
+  weights_again<T, false>(a.b, b, h, query0, key0, visible, kept, w, d);
+  return visible;
 }
 
 template <class T>
@@ -86,21 +106,13 @@ __global__ void __launch_bounds__(kTileThreads) row_dots(const __grid_constant__
 #pragma unroll
   for (int i = 0; i < kRows; ++i) sum[i] = T(0);
   for (int64_t k0 = 0; k0 < seen; k0 += kTileColumns) {
-    const int64_t key0 = k0 + 4 * across();
     T w[kRows][4], d[kRows][4];
-    query_tile(m, a, b, h, q0, rows, k0, static_cast<int>(min(static_cast<int64_t>(kTileColumns), seen - k0)), w, d);
+    query_tile(m, a, key, b, h, q0, rows, k0, static_cast<int>(min(static_cast<int64_t>(kTileColumns), seen - k0)), w,
+               d);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      if (query0 + i >= p.l) continue;
-      const T* const stats = p.stats + 2 * weight_row(p, b, h, query0 + i);
-      const unsigned kept = kept_keys(p, key, b, h, query0 + i, key0);
+    for (int i = 0; i < kRows; ++i)
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const ScoreGrad<T> g =
-            score_grad(a.b, b, h, query0 + i, key0 + j, w[i][j], d[i][j], stats[0], stats[1], (kept >> j & 1) != 0);
-        if (key0 + j < seen) sum[i] += g.weight * g.dweight;
-      }
-    }
+      for (int j = 0; j < 4; ++j) sum[i] += w[i][j] * d[i][j];
   }
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
@@ -135,25 +147,20 @@ __global__ void __launch_bounds__(kTileThreads) back_queries(const __grid_consta
     const int columns = static_cast<int>(min(static_cast<int64_t>(kTileColumns), seen - k0));
     const int64_t key0 = k0 + 4 * across();
     T w[kRows][4], d[kRows][4];
-    query_tile(m, a, b, h, q0, rows, k0, columns, w, d);
+    const unsigned visible = query_tile(m, a, key, b, h, q0, rows, k0, columns, w, d);
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      if (query0 + i >= p.l) {
+      const T dot = a.dots[weight_row(p, b, h, min(query0 + i, p.l - 1))];
 #pragma unroll
-        for (int j = 0; j < 4; ++j) w[i][j] = T(0);
-        continue;
-      }
-      const int64_t row = weight_row(p, b, h, query0 + i);
-      const T top = p.stats[2 * row], factor = p.stats[2 * row + 1], dot = a.dots[row];
-      const unsigned kept = kept_keys(p, key, b, h, query0 + i, key0);
+      for (int j = 0; j < 4; ++j) w[i][j] = visible >> (4 * i + j) & 1 ? w[i][j] * (d[i][j] - dot) : T(0);
+    }
+    if (keeps) {
+      T* to = a.dscores + ((head - a.head0) * p.l + query0) * p.s + key0;
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const ScoreGrad<T> g =
-            score_grad(a.b, b, h, query0 + i, key0 + j, w[i][j], d[i][j], top, factor, (kept >> j & 1) != 0);
-        const bool hidden = key0 + j >= p.s || (p.causal && key0 + j > query0 + i);
-        w[i][j] = hidden ? T(0) : g.weight * (g.dweight - dot);
-        if (keeps && key0 + j < p.s) a.dscores[((head - a.head0) * p.l + query0 + i) * p.s + key0 + j] = w[i][j];
-      }
+      for (int i = 0; i < kRows; ++i, to += p.s)
+#pragma unroll
+        for (int j = 0; j < 4; ++j)
+          if (query0 + i < p.l && key0 + j < p.s) to[j] = w[i][j];
     }
     if (width <= 0) continue;
     tile_store<T, kRows>(m, w);
@@ -198,31 +205,22 @@ __global__ void __launch_bounds__(kTileThreads) back_keys(const __grid_constant_
   for (int64_t q0 = p.causal ? k0 / kTileColumns * kTileColumns : 0; q0 < p.l; q0 += kTileColumns) {
     const int columns = static_cast<int>(min(static_cast<int64_t>(kTileColumns), p.l - q0));
     const int64_t query0 = q0 + 4 * across();
+    const unsigned visible = visible_pairs<T, kRows, true>(p, b, h, query0, key0);
+    const unsigned kept = kept_pairs<T, kRows, true>(p, key, b, h, query0, key0);
     T w[kRows][4], d[kRows][4];
     tile_product<T, kRows>(m, a.k.rows(b, h, k0), rows, a.q.rows(b, h, q0), columns, static_cast<int>(p.e), w);
     tile_product<T, kRows>(m, has ? a.v.rows(b, h, k0) : TileRows<T>{}, rows,
                            has ? a.dout.rows(b, h, q0) : TileRows<T>{}, columns, has ? static_cast<int>(p.ev) : 0, d);
+    weights_again<T, true>(a.b, b, h, query0, key0, visible, kept, w, d);
     // w becomes what the values saw, d the scores' gradient.
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const int64_t query = query0 + j;
-      const bool inside = query < p.l;
-      const int64_t row = inside ? weight_row(p, b, h, query) : 0;
-      T top = 0, factor = 0, dot = 0;
-      if (inside) {
-        top = p.stats[2 * row];
-        factor = p.stats[2 * row + 1];
-        if (a.dots != nullptr) dot = a.dots[row];
-      }
-      uint32_t words[kRows];
-      if (p.dropout && inside) stream_words(key, row * p.s + key0, words);
+      const T dot = a.dots == nullptr ? T(0) : a.dots[weight_row(p, b, h, min(query0 + j, p.l - 1))];
 #pragma unroll
       for (int i = 0; i < kRows; ++i) {
-        const ScoreGrad<T> g = score_grad(a.b, b, h, query, key0 + i, w[i][j], d[i][j], top, factor,
-                                          !p.dropout || !inside || words[i] >= p.threshold);
-        const bool hidden = !inside || key0 + i >= p.s || (p.causal && key0 + i > query);
-        w[i][j] = g.seen_by_values;
-        d[i][j] = hidden ? T(0) : g.weight * (g.dweight - dot);
+        const unsigned bit = 1u << (4 * i + j);
+        d[i][j] = visible & bit ? w[i][j] * (d[i][j] - dot) : T(0);
+        if (p.dropout) w[i][j] = kept & bit ? w[i][j] * p.keep : T(0);
       }
     }
     if (has && width_v > 0) {

@@ -210,25 +210,6 @@ Operand<T> operand(const AttentionArray<U>& a, int64_t width) {
   return {a.data, a.batch, a.head, a.row, aligned16(a.data) && (a.batch | a.head | a.row | width) % V == 0};
 }
 
-// The score of a query and a key from their product; -inf where the query does not see the key.
-template <class T>
-__device__ __forceinline__ T masked_score(const AttentionParams<T>& p, int64_t b, int64_t h, int64_t query, int64_t key,
-                                          T product) {
-  const T never = T(-INFINITY);
-  if (p.causal && key > query) return never;
-  T x = p.scale * product;
-  if (p.mask.data != nullptr) {
-    const int64_t at = b * p.mask.batch + h * p.mask.head + query * p.mask.row + key * p.mask.column;
-    if (p.mask.bytes) {
-      if (static_cast<const uint8_t*>(p.mask.data)[at] == 0) x = never;
-    } else {
-      x += static_cast<const T*>(p.mask.data)[at];
-    }
-  }
-  if (p.key_mask != nullptr && p.key_mask[b * p.s + key] == 0) x = never;
-  return x;
-}
-
 template <class T>
 __device__ __forceinline__ int64_t weight_row(const AttentionParams<T>& p, int64_t b, int64_t h, int64_t query) {
   return (b * p.heads + h) * p.l + query;
@@ -251,6 +232,69 @@ __device__ __forceinline__ void stream_words(const PhiloxKey& key, int64_t first
   }
 #pragma unroll
   for (int i = 0; i < kCount; ++i) words[i] = skip & 2 ? w[i + 2] : w[i];
+}
+
+// What is known of a thread's pairs of queries and keys before their scores are: a bit for each, 4*i + j of row i and
+// column j. Rows are queries and columns keys, or (kKeysDown) the other way. One number instead of 32, while the
+// product needs the registers.
+template <class T, int kRows, bool kKeysDown>
+__device__ __forceinline__ unsigned visible_pairs(const AttentionParams<T>& p, int64_t b, int64_t h, int64_t query0,
+                                                  int64_t key0) {
+  constexpr int kQueries = kKeysDown ? 4 : kRows, kKeys = kKeysDown ? kRows : 4;
+  constexpr unsigned kAll = kRows == 8 ? ~0u : (1u << 4 * kRows) - 1;
+  const uint8_t* const bytes = p.mask.bytes ? static_cast<const uint8_t*>(p.mask.data) : nullptr;
+  const bool inside = query0 + kQueries <= p.l && key0 + kKeys <= p.s;
+  if (inside && bytes == nullptr && p.key_mask == nullptr && (!p.causal || key0 + kKeys - 1 <= query0)) return kAll;
+  unsigned bits = 0;
+#pragma unroll 1
+  for (int i = 0; i < kRows; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int64_t query = query0 + (kKeysDown ? j : i), key = key0 + (kKeysDown ? i : j);
+      bool on = query < p.l && key < p.s && !(p.causal && key > query);
+      if (on && bytes != nullptr)
+        on = bytes[b * p.mask.batch + h * p.mask.head + query * p.mask.row + key * p.mask.column] != 0;
+      if (on && p.key_mask != nullptr) on = p.key_mask[b * p.s + key] != 0;
+      if (on) bits |= 1u << (4 * i + j);
+    }
+  return bits;
+}
+
+// Which of them the dropout's stream keeps.
+template <class T, int kRows, bool kKeysDown>
+__device__ __forceinline__ unsigned kept_pairs(const AttentionParams<T>& p, const PhiloxKey& key, int64_t b, int64_t h,
+                                               int64_t query0, int64_t key0) {
+  if (!p.dropout) return ~0u;
+  constexpr int kLines = kKeysDown ? 4 : kRows, kEach = kKeysDown ? kRows : 4;
+  unsigned bits = 0;
+#pragma unroll 1
+  for (int i = 0; i < kLines; ++i) {
+    uint32_t words[kEach];
+    stream_words(key, weight_row(p, b, h, query0 + i) * p.s + key0, words);
+#pragma unroll
+    for (int j = 0; j < kEach; ++j)
+      if (words[j] >= p.threshold) bits |= 1u << (kKeysDown ? 4 * j + i : 4 * i + j);
+  }
+  return bits;
+}
+
+// Products to scores, of the pairs that are visible.
+template <class T, int kRows, bool kKeysDown>
+__device__ __forceinline__ void scale_scores(const AttentionParams<T>& p, int64_t b, int64_t h, int64_t query0,
+                                             int64_t key0, unsigned visible, T (&w)[kRows][4]) {
+#pragma unroll
+  for (int i = 0; i < kRows; ++i)
+#pragma unroll
+    for (int j = 0; j < 4; ++j) w[i][j] *= p.scale;
+  if (p.mask.data == nullptr || p.mask.bytes) return;
+  const int64_t down = kKeysDown ? p.mask.column : p.mask.row, right = kKeysDown ? p.mask.row : p.mask.column;
+  const T* at = static_cast<const T*>(p.mask.data) + b * p.mask.batch + h * p.mask.head + query0 * p.mask.row +
+                key0 * p.mask.column;
+#pragma unroll
+  for (int i = 0; i < kRows; ++i, at += down)
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (visible >> (4 * i + j) & 1) w[i][j] += at[j * right];
 }
 
 }  // namespace
