@@ -133,7 +133,10 @@ size_t conv_activation_backward_workspace(const ConvActivationParams<T>& p) {
 template <class T>
 void conv_activation_backward(const Context& ctx, const ConvActivationParams<T>& p) {
   const Plan plan = make_plan(p);
-  if (plan.parts == 0) return;
+  if (plan.parts == 0) {  // no rows: their sum
+    if (p.dbias != nullptr) sum_parts<T>(ctx, nullptr, 0, p.cols, p.dbias);
+    return;
+  }
   T* const sums = p.dbias == nullptr ? nullptr : plan.parts > 1 ? static_cast<T*>(ctx.workspace) : p.dbias;
   if (plan.vector == 1)
     run<T, 1>(ctx, p, plan, sums);
