@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from ._device import to_host
+
 
 def tensor_repr(t: Any) -> str:
     """tensor([...], dtype=..., requires_grad=True), as PyTorch prints it."""
     prefix = "tensor("
-    data = t._data
+    data = to_host(t._data)
     with np.printoptions(precision=4, suppress=None, threshold=1000, linewidth=80):
         body = np.array2string(data, separator=", ", prefix=prefix)
     extra = []
+    if t.device.type != "cpu":
+        extra.append(f"device='{t.device}'")
     if data.dtype.name not in ("float32", "int64", "bool"):
         extra.append(f"dtype={data.dtype.name}")
     if t.grad_fn is not None and not t.is_leaf:
@@ -34,7 +38,7 @@ def tensor_html(t: Any, most: int = 10) -> str:
     about = f"Tensor {t.dtype.name} {tuple(t.shape)}" + (", requires_grad" if t.requires_grad else "")
     if t.ndim not in (1, 2) or 0 in t.shape:
         return f"<b>{escape(about)}</b><pre>{escape(tensor_repr(t))}</pre>"
-    data = np.atleast_2d(t._data)
+    data = np.atleast_2d(to_host(t._data))
     rows, columns = data.shape
     shown = data[:most, :most]
     text = f"{{:{'.4g' if data.dtype.kind == 'f' else ''}}}"

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import _cpu
 from ._custom import custom_scope, find
+from ._device import to_host
 from ._errors import short
 from ._suggest import unknown_name
 from .autograd import Tensor, as_array, wrap
@@ -113,7 +114,7 @@ def _encode(value: Any, place: str, tensors: dict[str, np.ndarray]) -> Any:
     if isinstance(value, (Tensor, np.ndarray)):
         while place in tensors:  # {"a.b": t} beside {"a": {"b": t}}
             place += "_"
-        tensors[place] = np.asarray(as_array(value), order="C")
+        tensors[place] = np.asarray(to_host(as_array(value)), order="C")
         return {_TENSOR: place}
     if isinstance(value, np.generic):
         value = value.item()

@@ -75,3 +75,27 @@ def test_training_step(cuda):
             o.step()
     for a, b in zip(there.parameters(), torch_like.parameters(), strict=True):
         same(a, b, rtol=1e-4)
+
+
+def test_raw_kernels_take_cupy_arrays(cuda):
+    import cupy
+
+    lamella.zeros(1, device=cuda)
+    x = rng.standard_normal((4, 6)).astype(np.float32)
+    there = cupy.asarray(x)
+    y = lamella.kernels.softmax(there)
+    assert isinstance(y, cupy.ndarray)
+    np.testing.assert_allclose(y.get(), lamella.kernels.softmax(x), rtol=1e-5)
+    back = lamella.kernels.softmax_backward(cupy.asarray(x), there)
+    np.testing.assert_allclose(back.get(), lamella.kernels.softmax_backward(x, x), rtol=1e-4, atol=1e-6)
+    out = cupy.empty((4, 6), np.float32)
+    assert lamella.kernels.softmax(there, out=out) is out
+    with pytest.raises(TypeError, match="softmax: out: expected an array on the inputs' device"):
+        lamella.kernels.softmax(there, out=np.empty((4, 6), np.float32))
+
+
+def test_printing_and_saving(cuda, tmp_path):
+    x = lamella.tensor([1.5, 2.0], device=cuda)
+    assert repr(x) == "tensor([1.5, 2. ], device='cuda:0')"
+    lamella.save({"x": x}, tmp_path / "x.safetensors")
+    assert lamella.load(tmp_path / "x.safetensors")["x"].tolist() == [1.5, 2.0]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _cpu
+from .. import _cpu, _device
 
 _ops: dict[Any, _cpu.Op] = {}
 
@@ -35,8 +35,13 @@ def op(name: str, attrs: dict[str, Any] | None = None) -> _cpu.Op:
     return made
 
 
+def an_array(x: Any) -> np.ndarray:
+    """NumPy's array of numbers that are not one yet; CuPy's of what lies on a GPU."""
+    return _device.foreign(x) if _device.on_device(x) else np.asarray(x)  # type: ignore[no-any-return]
+
+
 def as_arrays(inputs: Sequence[Any]) -> list[np.ndarray | None]:
-    return [x if x is None or isinstance(x, np.ndarray) else np.asarray(x) for x in inputs]
+    return [x if x is None or isinstance(x, np.ndarray) else an_array(x) for x in inputs]
 
 
 def run_arrays(

@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from .. import _cpu
 from .._errors import short
-from ._call import as_arrays, op, run_arrays, run_backward
+from ._call import an_array, as_arrays, op, run_arrays, run_backward
 
 MAYBE = "np.ndarray | None"  # annotations, as strings
 
@@ -61,7 +61,7 @@ class Call:
             elif isinstance(x, Several):
                 flat += as_arrays(x)
             else:
-                flat.append(np.asarray(x))
+                flat.append(an_array(x))
         return flat
 
 
