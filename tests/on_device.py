@@ -6,6 +6,7 @@
 import importlib.machinery
 import importlib.util
 import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,11 @@ def divert():
 
     def there(a):
         # The native byte order and C order are what the CPU's binding makes of an array; errors of dtype stay its own.
-        if not isinstance(a, np.ndarray) or a.dtype.kind not in "fiub" or a.dtype.itemsize < 4 and a.dtype.kind != "u":
-            return cupy.asarray(a) if isinstance(a, np.ndarray) and a.dtype == bool else a
+        known = isinstance(a, np.ndarray) and (
+            a.dtype in (bool, np.uint8) or (a.dtype.kind in "fiu" and a.itemsize >= 4)
+        )
+        if not known:
+            return a
         return cupy.asarray(np.ascontiguousarray(a, a.dtype.newbyteorder("=")))
 
     def back(a):
@@ -71,8 +75,8 @@ def divert():
 
         def forward(self, inputs, training=False, out=None):
             # The CPU says what is wrong with arguments, in its own words; its results are thrown away.
-            _cpu.Op.infer(self, [None if a is None else (np.asarray(a).dtype.name, np.asarray(a).shape) for a in inputs],
-                          training)  # fmt: skip
+            specs = [None if a is None else (np.asarray(a).dtype.name, np.asarray(a).shape) for a in inputs]
+            self.infer(specs, training)
             copies = all_there(inputs)
             if not any(map(_device.on_device, copies)):
                 return super().forward(inputs, training, out)
@@ -108,7 +112,7 @@ def divert():
             copies = [all_there(a) for a in (params, grads)]
             kept = [all_there(s) for s in states]
             super().step(*copies, kept, step, *args, **kwargs)
-            for ours, theirs in zip([*params, *sum(states, [])], [*copies[0], *sum(kept, [])], strict=True):
+            for ours, theirs in zip(chain(params, *states), chain(copies[0], *kept), strict=True):
                 ours[...] = back(theirs)
 
     _cpu.Op, _cpu.Optimizer = Op, Optimizer

@@ -140,6 +140,11 @@ def place(array: Any, where: device | None) -> Any:
     return sys.modules["cupy"].asarray(array, order="C")
 
 
+def fill(array: Any, values: Any) -> None:
+    """Give an array other values, wherever both lie."""
+    array[...] = place(values, device_of(array))
+
+
 def dense(array: Any, dtype: Any = None) -> Any:
     """The values in C order and, if given, another dtype; the very array where it has both."""
     if on_device(array):

@@ -38,7 +38,7 @@ def write(path: Any, tensors: dict[str, np.ndarray], description: dict[str, Any]
     """Write a file that appears whole or not at all."""
     name = check_path(path)
     text = json.dumps({"format": FORMAT, **description}, separators=(",", ":"))
-    _cpu.safetensors_write(name, tensors, {_KEY: text})
+    _cpu.safetensors_write(name, {k: to_host(a) for k, a in tensors.items()}, {_KEY: text})
 
 
 def read(path: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -13,6 +13,7 @@ import numpy as np
 from . import _saving, _settings, layers
 from ._cloning import clone_model
 from ._custom import custom, get_registered_name
+from ._device import fill
 from ._errors import short
 from ._fit import Trainable
 from ._functional_model import Functional, layer_config
@@ -322,7 +323,7 @@ class Model(Trainable):
             if tensors[name].shape != p.shape:
                 raise ValueError(f"load: {path}: {name}: expected shape {p.shape}, got {tensors[name].shape}")
         for name, p in own.items():
-            p._data[...] = tensors[name]
+            fill(p._data, tensors[name])
 
     # -- configuration --
 
@@ -601,4 +602,4 @@ def _restore_optimizer(model: Model, tensors: dict[str, np.ndarray], description
         optimizer.build(model.trainable_variables)
         for i, have in enumerate(optimizer._own):
             if i < len(own) and tensors[f"optimizer/own/{i}"].shape == have.shape:
-                have._data[...] = tensors[f"optimizer/own/{i}"]
+                fill(have._data, tensors[f"optimizer/own/{i}"])

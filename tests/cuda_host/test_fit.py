@@ -70,9 +70,8 @@ def test_clipping_and_constraints(cuda):
     from lamella import constraints, optimizers
 
     def make():
-        return models.Sequential([
-            layers.Input((6,)), layers.Dense(5, kernel_constraint=constraints.MaxNorm(0.5)), layers.Dense(3, activation="softmax"),
-        ])  # fmt: skip
+        first = layers.Dense(5, kernel_constraint=constraints.MaxNorm(0.5))
+        return models.Sequential([layers.Input((6,)), first, layers.Dense(3, activation="softmax")])
 
     runs = [
         trained(make, (6,), w, optimizer=optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.5)) for w in ("cpu", cuda)
@@ -104,3 +103,39 @@ def test_model_files_know_no_device(cuda, tmp_path):
     model.cpu()
     assert {p.device.type for p in model.parameters()} == {"cpu"}
     model.fit(x, np.zeros(50, int), verbose=0)
+
+
+def test_training_goes_on_where_the_model_is_moved(cuda):
+    def run(*places):
+        lamella.seed(3)
+        model = mlp()
+        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+        x, y = np.random.default_rng(1).standard_normal((40, 6)).astype(np.float32), np.arange(40) % 3
+        losses = []
+        for where in places:
+            model.to(where)
+            losses += model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"]
+        return losses
+
+    np.testing.assert_allclose(run("cpu", cuda, "cpu"), run("cpu", "cpu", "cpu"), rtol=1e-4)
+
+
+def test_pytorch_loop_goes_on_where_the_module_is_moved(cuda):
+    def run(*places):
+        lamella.seed(3)
+        net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
+        optimizer = lamella.optim.Adam(net.parameters(), lr=0.01)
+        x = lamella.tensor(np.random.default_rng(1).standard_normal((16, 6)).astype(np.float32))
+        losses = []
+        for where in places:
+            net.to(where)
+            for _ in range(3):
+                loss = net(x.to(where)).square().mean()
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+                optimizer.step()
+                losses.append(loss.item())
+        return losses
+
+    np.testing.assert_allclose(run("cpu", cuda, "cpu"), run("cpu", "cpu", "cpu"), rtol=1e-4)

@@ -168,6 +168,6 @@ def test_labels_out_of_range() -> None:
             getattr(K, name)(x, labels)
         assert np.isfinite(K.softmax_cross_entropy(x, labels % 3))  # the error is over
     labels[777] = -1
-    with pytest.raises(ValueError, match="got (label )?-1 (at position|in row) 777"):
+    with pytest.raises(ValueError, match=r"got (label )?-1 (at position|in row) 777"):
         K.softmax_cross_entropy(x, labels.astype(np.int32), ignore_index=-2)
     K.softmax_cross_entropy(x, labels, ignore_index=-1)

@@ -64,7 +64,6 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
     a, b = _operands(a, b)
     if a.dtype.kind != "f":
-
         from .elementwise import _known
 
         return ag.wrap(ag.as_result(_known("matmul", a) @ _known("matmul", b)))

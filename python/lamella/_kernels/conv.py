@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .._device import namespace
 from .._errors import short
-from ._call import as_arrays, op
+from ._call import an_array, as_arrays, op
 from ._function import Call, gradient, kernel
 
 __all__ = [
@@ -265,7 +266,8 @@ def conv2d_backward_data(
     -------
     ndarray, shape (n, h, w, c)
     """
-    x = np.empty(tuple(x_shape), dtype=np.asarray(weight).dtype)  # only its shape is looked at
+    weight = an_array(weight)
+    x = namespace(weight).empty(tuple(x_shape), weight.dtype)  # only its shape is looked at
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "algorithm": algorithm}
     return _gradient(0, dy, x, weight, out, **settings)
 
@@ -299,10 +301,11 @@ def conv2d_backward_weight(
     -------
     ndarray, shape (kh, kw, c // groups, oc)
     """
-    x = np.asarray(x)
+    x = an_array(x)
     kernel = (kernel_size,) * 2 if isinstance(kernel_size, int) else tuple(kernel_size)
     if len(kernel) != 2 or min(kernel) < 1:
         raise ValueError(f"conv2d: kernel_size: expected a positive integer or two of them, got {short(kernel_size)}")
-    weight = np.empty((*kernel, _channels(x) // max(groups, 1), _channels(dy)), x.dtype)  # only its shape is looked at
+    shape = (*kernel, _channels(x) // max(groups, 1), _channels(dy))
+    weight = namespace(x).empty(shape, x.dtype)  # only its shape is looked at
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "algorithm": algorithm}
     return _gradient(1, dy, x, weight, out, **settings)

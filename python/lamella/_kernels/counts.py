@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._call import run
+from .._device import namespace
+from ._call import an_array, run
 
 __all__ = ["confusion_matrix", "threshold_counts"]
 
@@ -48,9 +49,11 @@ def threshold_counts(
     ndarray of float64, shape (2, thresholds + 1) or (2, thresholds + 1, columns)
         Weights by the number of thresholds below the score, of positive and of negative targets.
     """
-    x = np.asarray(x)
+    x = an_array(x)
     attrs = {"k": k, "column": column, "per_label": per_label}
-    return run("metric_threshold_counts", attrs, [x, target, np.asarray(thresholds, x.dtype), sample_weight], out)
+    return run(
+        "metric_threshold_counts", attrs, [x, target, namespace(x).asarray(thresholds, x.dtype), sample_weight], out
+    )
 
 
 def confusion_matrix(

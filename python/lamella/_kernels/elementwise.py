@@ -217,9 +217,9 @@ clip_backward = _gradient(clip, "x", note="It passes where min <= x <= max, and 
 
 def _pair(a: Any, b: Any) -> tuple[Any, Any]:
     """Plain numbers take the dtype of the other operand."""
-    if isinstance(b, (int, float)) and isinstance(a, np.ndarray):
+    if isinstance(b, (int, float)) and hasattr(a, "dtype"):
         b = np.asarray(b, a.dtype)
-    elif isinstance(a, (int, float)) and isinstance(b, np.ndarray):
+    elif isinstance(a, (int, float)) and hasattr(b, "dtype"):
         a = np.asarray(a, b.dtype)
     return a, b
 

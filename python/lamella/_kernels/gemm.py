@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._call import an_array
 from ._function import Call, gradient, kernel
 
 __all__ = ["dense", "dense_backward", "gemm", "gemm_backward", "matmul", "matmul_backward"]
@@ -12,7 +13,7 @@ __all__ = ["dense", "dense_backward", "gemm", "gemm_backward", "matmul", "matmul
 def _column_major_too(call: Call) -> Call:
     """A column-major matrix as its row-major transpose, so that views like `w.T` need no copy."""
     for name in ("a", "b"):
-        x = call.inputs[name] = np.asarray(call.inputs[name])
+        x = call.inputs[name] = an_array(call.inputs[name])
         if x.ndim == 2 and x.flags.f_contiguous and not x.flags.c_contiguous:
             call.inputs[name] = x.T
             call.attrs[f"transpose_{name}"] = not call.attrs[f"transpose_{name}"]

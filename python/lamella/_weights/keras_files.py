@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .._device import fill, to_host
 from .._saving import replacing
 from ..layers._names import snake_case
 from ..layers.base import Layer
@@ -177,12 +178,12 @@ class _Unit:
 
     def arrays(self) -> list[np.ndarray]:
         """The weights."""
-        return self.layer.get_weights() if self._own is None else [p._data for p in self._own]
+        return self.layer.get_weights() if self._own is None else [to_host(p._data) for p in self._own]
 
     def assign(self, arrays: list[np.ndarray]) -> None:
         if self._own is not None:
             for p, a in zip(self._own, arrays, strict=True):
-                p._data[...] = a
+                fill(p._data, a)
             return
         self.layer.set_weights(arrays)
 

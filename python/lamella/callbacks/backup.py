@@ -104,7 +104,7 @@ class BackupAndRestore(Callback):
     def _save(self) -> None:
         model, fit = self.model, self.model._fit_state
         state = {
-            "weights": {name: p._data for name, p, _ in model._named_weights()},
+            "weights": {name: p.numpy() for name, p, _ in model._named_weights()},
             "optimizer": optimizer_state(model),
             "random": random_state(model, fit.source),
             "fit": {"epoch": fit.epoch, "step": fit.step, "loss": fit.loss, "samples": fit.samples,

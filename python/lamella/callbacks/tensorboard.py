@@ -101,7 +101,7 @@ class TensorBoard(Callback):
             self._writer("train").scalar("epoch_steps_per_second", rate, epoch)
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             for name, p, _ in self.model._named_weights():
-                self._writer("train").histogram(f"{name.replace('.', '/')}/histogram", p._data, epoch)
+                self._writer("train").histogram(f"{name.replace('.', '/')}/histogram", p.numpy(), epoch)
         for writer in self._writers.values():
             writer.flush()
 

@@ -497,12 +497,12 @@ class Layer(Module):
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights, in the order of `weights`."""
         own = sorted(self._parameters.items(), key=lambda item: not self._weight_trainable.get(item[0], True))
-        arrays = [p._data.copy() for _, p in own if p is not None]
+        arrays = [p.numpy().copy() for _, p in own if p is not None]
         for child in self.children():
             if isinstance(child, Layer):
                 arrays += child.get_weights()
             else:
-                arrays += [p._data.copy() for p in child.parameters()]
+                arrays += [p.numpy().copy() for p in child.parameters()]
         return arrays
 
     def set_weights(self, weights: Iterable[Any]) -> None:

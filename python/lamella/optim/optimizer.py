@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _cpu
 from .. import autograd as ag
-from .._device import namespace, place
+from .._device import device_of, namespace, on_device, place
 from .._errors import short
 from .._functional.shape import inverse
 from ..nn.module import _add_hook, clear_grad
@@ -167,8 +167,11 @@ class Optimizer:
             data, own = leaf._data, state["slots"]
             if len(own) < len(slots_now):  # at first, or where a schedule has turned momentum on
                 own += [namespace(data).full(data.shape, initial, data.dtype) for _, initial in slots_now[len(own) :]]
+            there = on_device(data)
+            if own and on_device(own[0]) != there:  # the module has been moved
+                own[:] = [place(a, device_of(data)) for a in own]
             step = state["step"] = state["step"] + 1
-            key = step, data.dtype.char
+            key = step, data.dtype.char, there
             batch = batches.get(key)
             if batch is None:
                 batch = batches[key] = [], [], []
@@ -177,7 +180,7 @@ class Optimizer:
             grads.append(grad)
             slots.append(own)
             changed.append(leaf)
-        for (step, _), (arrays, grads, slots) in batches.items():
+        for (step, *_), (arrays, grads, slots) in batches.items():
             native.step(arrays, grads, slots, step)
         if changed:
             ag._clock[0] += 1

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
-from .._device import namespace
+from .._device import namespace, on_device, place
 from .._errors import short
 from ..autograd import Tensor, as_array, wrap, written
 from ..constraints import constrain
@@ -225,6 +225,8 @@ class Optimizer:
             if known is None or (known[1] and known[1][0].shape != p.shape):
                 known = (p, [namespace(p._data).full(p.shape, initial, p.dtype) for _, initial in self._native.slots])
                 self._states[id(p)] = known
+            elif known[1] and on_device(known[1][0]) != on_device(p._data):  # the model has been moved
+                known[1][:] = [place(a, p.device) for a in known[1]]
             out.append(known[1])
         self.built = True
         return out
