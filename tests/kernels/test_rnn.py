@@ -174,9 +174,10 @@ def test_reverse_within_lengths() -> None:
     w = make_weights(rng, "lstm", 2, 3, 9, np.float32)
     got = K.lstm(x, *w.values(), np.array([4, 6]), reverse=True, zero_masked_output=True)
     alone = K.lstm(x[:1, :4], *[a[:1] if a.shape[0] == 2 else a for a in w.values()], reverse=True)
-    np.testing.assert_array_equal(got[0][:1, :4], alone[0])
+    # A device's products choose the order of their sums by the number of rows.
+    np.testing.assert_allclose(got[0][:1, :4], alone[0], rtol=0, atol=tolerance(np.float32, 3, 9))
     np.testing.assert_array_equal(got[0][0, 4:], 0)
-    np.testing.assert_array_equal(got[1][0], alone[1][0])
+    np.testing.assert_allclose(got[1][0], alone[1][0], rtol=0, atol=tolerance(np.float32, 3, 9))
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -42,4 +42,11 @@ struct GridBarrier {
   }
 };
 
+namespace {
+
+__global__ void __launch_bounds__(256) zero_counters(unsigned* counters, int64_t count) {
+  for (int64_t i = thread_number(); i < count; i += thread_count()) counters[i] = 0;
+}
+
+}  // namespace
 }  // namespace lamella::cuda

@@ -176,6 +176,13 @@ __global__ void __launch_bounds__(kSliceThreads, 1) persistent_backward(const __
 
 // ---- by steps -------------------------------------------------------------------------------------------------------
 
+// Where step s leaves the gradient of the state before it, and its product adds to it.
+template <class T>
+__host__ __device__ __forceinline__ T* state_gradient(const BackwardArgs<T>& a, int direction, int64_t s) {
+  T* const dh0 = a.b.grad[direction].dh0;
+  return s == 0 && dh0 != nullptr ? dh0 : a.dh[direction];
+}
+
 // One thread per unit; blockIdx.y: the direction. part: of a GRU that resets before its product, 0 or 1.
 template <class T>
 __global__ void __launch_bounds__(256) step_backward(const __grid_constant__ BackwardArgs<T> a, int64_t s, int part) {
@@ -193,7 +200,7 @@ __global__ void __launch_bounds__(256) step_backward(const __grid_constant__ Bac
     T* const dg = a.dg[direction] + at * kept * h + unit;
     const T* const gates = d.gates == nullptr ? nullptr : d.gates + at * saved * h + unit;
     const T before = read(state_before(p, d, n, s));
-    T* const dh = a.dh[direction] + i;
+    T* const dh = state_gradient(a, direction, s) + i;
     if (part == 1) {
       T rh = 0, dr = 0;
       if (on) {
@@ -207,7 +214,10 @@ __global__ void __launch_bounds__(256) step_backward(const __grid_constant__ Bac
       continue;
     }
     if (a.h_prev[direction] != nullptr) a.h_prev[direction][at * h + unit] = before;
-    T total = *dh;
+    const bool first = s + 1 == p.t;
+    T total = !first ? a.dh[direction][i] : grad.dhn == nullptr ? T(0) : grad.dhn[i];
+    T dc = T(0);
+    if (lstm) dc = !first ? a.dc[direction][i] : grad.dcn == nullptr ? T(0) : grad.dcn[i];
     if (grad.dy != nullptr && (on || !p.zero_masked))
       total += grad.dy[rnn_row(p, n, rnn_place(p, d, s)) * grad.ldy + unit];
     if (!on) {
@@ -227,37 +237,26 @@ __global__ void __launch_bounds__(256) step_backward(const __grid_constant__ Bac
       u.h = p.cell == RnnCell::kSimple ? d.states[rnn_row(p, n, rnn_place(p, d, s)) * d.ld_states + unit] : T(0);
       u.c = lstm ? d.cells[at * h + unit] : T(0);
       u.c_prev = lstm ? read(cell_before(p, d, n, s)) : T(0);
-      u.dc = lstm ? a.dc[direction][i] : T(0);
+      u.dc = dc;
       rnn_cell_back(p.cell, a.acts, u);
-      if (lstm) a.dc[direction][i] = u.dc;
+      dc = u.dc;
       *dh = u.dh;
 #pragma unroll
       for (int g = 0; g < 4; ++g)
         if (g < kept) dg[g * h] = u.dg[g];
     }
+    if (lstm) (s == 0 && grad.dc0 != nullptr ? grad.dc0 : a.dc[direction])[i] = dc;
   }
 }
 
-// The states' gradients from where they come, and to where they go.
+// The states' gradients where there are no steps.
 template <class T>
-__global__ void __launch_bounds__(256) move_states(const __grid_constant__ BackwardArgs<T> a, bool out) {
-  const int direction = static_cast<int>(blockIdx.y);
-  const RnnGradients<T>& grad = a.b.grad[direction];
-  const int64_t size = a.b.f.n * a.b.f.h;
-  const bool lstm = a.b.f.cell == RnnCell::kLstm;
-  for (int64_t i = thread_number(); i < size; i += thread_count()) {
-    if (!out) {
-      a.dh[direction][i] = grad.dhn == nullptr ? T(0) : grad.dhn[i];
-      if (lstm) a.dc[direction][i] = grad.dcn == nullptr ? T(0) : grad.dcn[i];
-      continue;
-    }
-    if (grad.dh0 != nullptr) grad.dh0[i] = a.dh[direction][i];
-    if (lstm && grad.dc0 != nullptr) grad.dc0[i] = a.dc[direction][i];
+__global__ void __launch_bounds__(256) keep_states(const __grid_constant__ RnnBackwardParams<T> b) {
+  const RnnGradients<T>& grad = b.grad[blockIdx.y];
+  for (int64_t i = thread_number(); i < b.f.n * b.f.h; i += thread_count()) {
+    if (grad.dh0 != nullptr) grad.dh0[i] = grad.dhn == nullptr ? T(0) : grad.dhn[i];
+    if (grad.dc0 != nullptr) grad.dc0[i] = grad.dcn == nullptr ? T(0) : grad.dcn[i];
   }
-}
-
-__global__ void __launch_bounds__(256) zero_counters(unsigned* counters, int64_t count) {
-  for (int64_t i = thread_number(); i < count; i += thread_count()) counters[i] = 0;
 }
 
 // ---- biases ---------------------------------------------------------------------------------------------------------
@@ -310,7 +309,7 @@ struct BackwardPlan {
   explicit BackwardPlan(const RnnBackwardParams<T>& b) {
     const RnnParams<T>& p = b.f;
     if (p.t < kLeastPersistentSteps || resets_before(p)) return;
-    slices = plan_slices(p, kBackwardLanes, back_depth(p), 1, kInputs + 2);
+    slices = plan_slices(p, kBackwardLanes, back_depth(p), 1, 0, kInputs + 2);
     persistent = slices.fits;
   }
 };
@@ -382,12 +381,13 @@ void state_product(const BackwardArgs<T>& a, int direction, int64_t s, int part,
   const int64_t h = p.h, ld = rnn_kept(p) * h, ldw = rnn_gates(p.cell) * h;
   const T* dg = a.dg[direction] + rnn_row(p, 0, rnn_time(p, d, s)) * ld;
   const int64_t rs = (p.time_major ? 1 : p.t) * ld;
+  T* const to = state_gradient(a, direction, s);
   if (!resets_before(p)) {
-    f(transposed_product(p.n, dg + back_first(p), rs, d.w_hh, ldw, h, back_depth(p), a.dh[direction], true));
+    f(transposed_product(p.n, dg + back_first(p), rs, d.w_hh, ldw, h, back_depth(p), to, true));
   } else if (part == 0) {
     f(transposed_product(p.n, dg + 2 * h, rs, d.w_hh + 2 * h, ldw, h, h, a.drh[direction], false));
   } else {
-    f(transposed_product(p.n, dg, rs, d.w_hh, ldw, h, 2 * h, a.dh[direction], true));
+    f(transposed_product(p.n, dg, rs, d.w_hh, ldw, h, 2 * h, to, true));
   }
 }
 
@@ -492,7 +492,7 @@ void run_steps(const Context& ctx, const Context& products, const BackwardArgs<T
     for (int i = 0; i < p.directions; ++i)
       state_product(a, i, s, part, [&](const GemmParams<T>& g) { device_gemm<T>().gemm(products, g); });
   };
-  launch(ctx, move_states<T>, cells, a, false);
+  if (p.t == 0) launch(ctx, keep_states<T>, cells, a.b);
   for (int64_t s = p.t - 1; s >= 0; --s) {
     launch(ctx, step_backward<T>, cells, a, s, 0);
     const bool passes_on = s > 0 || a.state_wanted;
@@ -504,7 +504,6 @@ void run_steps(const Context& ctx, const Context& products, const BackwardArgs<T
       product(s, 0);
     }
   }
-  launch(ctx, move_states<T>, cells, a, true);
 }
 
 template <class T>

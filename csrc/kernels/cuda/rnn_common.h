@@ -157,6 +157,17 @@ __device__ __forceinline__ void rnn_cell_back(RnnCell cell, const RnnActs<T>& a,
   }
 }
 
+// A bias of the state's part that can be added to the input's: all, but where the GRU's reset gate comes between.
+template <class T>
+__device__ __forceinline__ T early_bias(const RnnParams<T>& p, const RnnDirection<T>& d, int gate, int64_t unit) {
+  return d.b_hh == nullptr || (resets_after(p) && gate == 2) ? T(0) : d.b_hh[gate * p.h + unit];
+}
+// The other one.
+template <class T>
+__device__ __forceinline__ T late_bias(const RnnParams<T>& p, const RnnDirection<T>& d, int64_t unit) {
+  return resets_after(p) && d.b_hh != nullptr ? d.b_hh[2 * p.h + unit] : T(0);
+}
+
 // ---- the host's side ------------------------------------------------------------------------------------------------
 
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -4,8 +4,6 @@
 //                product from shared memory, the state's way through L2 and a barrier of some microseconds;
 //   by steps     where weights or batch are too large for that, or there are but two steps: a product and the cell's
 //                kernel per step.
-#include <initializer_list>
-
 #include "kernels/cuda/grid_barrier.h"
 #include "kernels/cuda/rnn_slice.h"
 
@@ -35,12 +33,6 @@ struct ForwardArgs {
   T* z[2];   // gru, reset before: from its first part to the second, as rh
   T* rh[2];
 };
-
-// b_hh of gate n where the GRU's reset gate comes between, else 0.
-template <class T>
-__device__ __forceinline__ T late_bias(const RnnParams<T>& p, const RnnDirection<T>& d, int64_t unit) {
-  return resets_after(p) && d.b_hh != nullptr ? d.b_hh[2 * p.h + unit] : T(0);
-}
 
 // What a step leaves behind of unit `unit` of row n; u.h and u.c are those after the step. But for its gates.
 template <class T>
@@ -88,7 +80,8 @@ __global__ void __launch_bounds__(kSliceThreads, 1) persistent_forward(const __g
   T* const x = sum + most_cells * gates;
   T* const own_h = x + most_cells * gates;
   T* const own_c = own_h + most_cells;
-  int* const active = reinterpret_cast<int*>(own_c + most_cells);
+  T* const bias = own_c + most_cells;
+  int* const active = reinterpret_cast<int*>(bias + a.units * gates);
 
   // Neighbouring threads read neighbouring units.
   for (int e = thread; e < f.ld * V * units * gates; e += kSliceThreads) {
@@ -96,6 +89,7 @@ __global__ void __launch_bounds__(kSliceThreads, 1) persistent_forward(const __g
     const int gate = rest % gates, k = rest / gates;
     weights[(unit * gates + gate) * f.ld * V + k] = k < f.depth ? d.w_hh[k * gates * h + gate * h + u0 + unit] : T(0);
   }
+  for (int e = thread; e < units * gates; e += kSliceThreads) bias[e] = early_bias(p, d, e % gates, u0 + e / gates);
   const bool first = a.s0 == 0;
   const int64_t size = p.n * h;
   {
@@ -148,7 +142,7 @@ __global__ void __launch_bounds__(kSliceThreads, 1) persistent_forward(const __g
       if (on) {
 #pragma unroll
         for (int g = 0; g < 4; ++g) {
-          u.x[g] = g < gates ? x[e * gates + g] : T(0);
+          u.x[g] = g < gates ? x[e * gates + g] + bias[j * gates + g] : T(0);
           u.r[g] = g < gates && before != nullptr ? sum[r * f.columns + j * gates + g] : T(0);
         }
         rnn_cell(p.cell, a.acts, late_bias(p, d, u0 + j), u);
@@ -201,7 +195,7 @@ __global__ void __launch_bounds__(256) step_forward(const __grid_constant__ Forw
 #pragma unroll
     for (int g = 0; g < 4; ++g) {
       const bool used = on && g < gates && !(resets_before(p) && (g < 2) != (part == 0));
-      u.x[g] = used ? x[g * h] : T(0);
+      u.x[g] = used ? x[g * h] + early_bias(p, d, g, unit) : T(0);
       u.r[g] = used && (before != nullptr || (resets_before(p) && part == 1)) ? r[g * h] : T(0);
     }
     if (resets_before(p)) {
@@ -227,38 +221,20 @@ __global__ void __launch_bounds__(256) step_forward(const __grid_constant__ Forw
     }
     after[i] = u.h;
     store_unit(p, d, n, s, unit, on, u);
+    if (s + 1 < p.t) continue;
+    if (d.hn != nullptr) d.hn[i] = u.h;
+    if (d.cn != nullptr) d.cn[i] = u.c;
   }
 }
 
-// The final states, where steps or nobody have left them in the workspace.
+// The final states where there are no steps.
 template <class T>
-__global__ void __launch_bounds__(256) store_states(const __grid_constant__ ForwardArgs<T> a) {
-  const RnnParams<T>& p = a.p;
-  const int direction = static_cast<int>(blockIdx.y);
-  const RnnDirection<T>& d = p.dir[direction];
-  const int64_t size = p.n * p.h;
-  const T* const h = p.t > 0 ? a.state[direction] + p.t % 2 * size : d.h0;
-  const T* const c = p.t > 0 ? a.c[direction] : d.c0;
-  for (int64_t i = thread_number(); i < size; i += thread_count()) {
-    if (d.hn != nullptr) d.hn[i] = h == nullptr ? T(0) : h[i];
-    if (d.cn != nullptr) d.cn[i] = c == nullptr ? T(0) : c[i];
-  }
-}
-
-// Both biases in one, where they are added alike; and counters at zero. One thread per column, blockIdx.y: the
-// direction.
-template <class T>
-__global__ void __launch_bounds__(256)
-    prepare(const __grid_constant__ RnnParams<T> p, T* bias0, T* bias1, unsigned* counters, int64_t count) {
+__global__ void __launch_bounds__(256) keep_states(const __grid_constant__ RnnParams<T> p) {
   const RnnDirection<T>& d = p.dir[blockIdx.y];
-  T* const bias = blockIdx.y == 0 ? bias0 : bias1;
-  const int64_t columns = rnn_gates(p.cell) * p.h;
-  for (int64_t i = thread_number(); i < columns && bias != nullptr; i += thread_count()) {
-    const bool late = resets_after(p) && i >= 2 * p.h;
-    bias[i] = (d.b_ih == nullptr ? T(0) : d.b_ih[i]) + (d.b_hh == nullptr || late ? T(0) : d.b_hh[i]);
+  for (int64_t i = thread_number(); i < p.n * p.h; i += thread_count()) {
+    if (d.hn != nullptr) d.hn[i] = d.h0 == nullptr ? T(0) : d.h0[i];
+    if (d.cn != nullptr) d.cn[i] = d.c0 == nullptr ? T(0) : d.c0[i];
   }
-  if (blockIdx.y == 0)
-    for (int64_t i = thread_number(); i < count; i += thread_count()) counters[i] = 0;
 }
 
 // ---- the host's side ------------------------------------------------------------------------------------------------
@@ -274,7 +250,7 @@ struct ForwardPlan {
   explicit ForwardPlan(const RnnParams<T>& p) {
     const int64_t gates = rnn_gates(p.cell);
     if (p.t >= kLeastPersistentSteps && !resets_before(p)) {
-      slices = plan_slices(p, kForwardLanes, p.h, gates, gates + 2);
+      slices = plan_slices(p, kForwardLanes, p.h, gates, gates, gates + 2);
       persistent = slices.fits;
     }
     in_place = p.t > 0;
@@ -287,7 +263,6 @@ struct ForwardPlan {
 template <class T>
 struct ForwardLayout {
   T* gx[2] = {};
-  T* bias[2] = {};
   T* state[2] = {};
   T* c[2] = {};
   T* gh[2] = {};
@@ -301,7 +276,6 @@ struct ForwardLayout {
     const int64_t gates = rnn_gates(p.cell) * p.h, size = p.n * p.h;
     for (int i = 0; i < p.directions; ++i) {
       gx[i] = plan.in_place ? p.dir[i].gates : arena.take<T>(p.n * plan.steps * gates);
-      if (p.dir[i].b_hh != nullptr) bias[i] = arena.take<T>(gates);
       state[i] = arena.take<T>(2 * size);
       if (p.cell == RnnCell::kLstm) c[i] = arena.take<T>(size);
       if (plan.persistent) continue;
@@ -318,7 +292,7 @@ struct ForwardLayout {
 // Gates from the input of `steps` steps, the first of which in time is t0.
 template <class T>
 GemmParams<T> input_product(const RnnParams<T>& p, const ForwardPlan<T>& plan, int direction, int64_t t0, int64_t steps,
-                            const T* bias, T* gx) {
+                            T* gx) {
   const RnnDirection<T>& d = p.dir[direction];
   GemmParams<T> g;
   g.n = rnn_gates(p.cell) * p.h;
@@ -328,7 +302,7 @@ GemmParams<T> input_product(const RnnParams<T>& p, const ForwardPlan<T>& plan, i
   g.rs_b = g.n;
   g.c = gx;
   g.ldc = plan.ld;
-  g.bias = bias;
+  g.bias = d.b_ih;
   if (p.time_major || steps == p.t) {
     g.m = p.n * steps;
     g.a = p.x + (p.time_major ? t0 * p.n * p.in : 0);
@@ -366,10 +340,10 @@ size_t products_workspace(const RnnParams<T>& p, const ForwardPlan<T>& plan, int
   };
   T* none = nullptr;
   if (p.t > 0) {
-    for (const int64_t steps : {plan.steps, p.t % plan.steps}) {
+    const int64_t runs[] = {plan.steps, p.t % plan.steps};
+    for (const int64_t steps : runs) {
       if (steps == 0) continue;
-      count(input_product(p, plan, 0, 0, steps, p.dir[0].b_ih, none));
-      count(input_product(p, plan, 0, 0, steps, static_cast<const T*>(nullptr), none));
+      for (int i = 0; i < p.directions; ++i) count(input_product(p, plan, i, 0, steps, none));
     }
   }
   if (!plan.persistent && !resets_before(p)) count(state_product<T>(p, 0, 0, rnn_gates(p.cell), nullptr, none));
@@ -431,14 +405,10 @@ void forward(const Context& ctx, const RnnParams<T>& p) {
   a.slice = plan.slices.shape;
   a.counters = layout.counters;
 
-  const auto directions = static_cast<unsigned>(p.directions);
   Launch cells = flat(size);
-  cells.grid.y = directions;
-  if (p.t > 0 && (layout.bias[0] != nullptr || layout.bias[1] != nullptr || layout.count > 0)) {
-    Launch l = flat(gates * p.h);
-    l.grid.y = directions;
-    launch(ctx, prepare<T>, l, p, layout.bias[0], layout.bias[1], layout.counters, layout.count);
-  }
+  cells.grid.y = static_cast<unsigned>(p.directions);
+  if (p.t == 0) return launch(ctx, keep_states<T>, cells, p);
+  if (layout.count > 0) launch(ctx, zero_counters, flat(layout.count), layout.counters, layout.count);
   for (int64_t s0 = 0; s0 < p.t; s0 += plan.steps) {
     a.s0 = s0;
     a.s1 = least(p.t, s0 + plan.steps);
@@ -446,8 +416,7 @@ void forward(const Context& ctx, const RnnParams<T>& p) {
     for (int i = 0; i < p.directions; ++i) {
       const RnnDirection<T>& d = p.dir[i];
       a.t0[i] = d.reverse ? p.t - a.s1 : s0;
-      gemm.gemm(products, input_product(p, plan, i, a.t0[i], a.s1 - a.s0,
-                                        layout.bias[i] != nullptr ? layout.bias[i] : d.b_ih, layout.gx[i]));
+      gemm.gemm(products, input_product(p, plan, i, a.t0[i], a.s1 - a.s0, layout.gx[i]));
     }
     if (plan.persistent) {
       run_persistent(ctx, plan, a);
@@ -467,7 +436,6 @@ void forward(const Context& ctx, const RnnParams<T>& p) {
       launch(ctx, step_forward<T>, cells, a, s, 1);
     }
   }
-  if (!plan.persistent) launch(ctx, store_states<T>, cells, a);
 }
 
 }  // namespace

@@ -167,16 +167,20 @@ struct SlicePlan {
 
 constexpr int64_t kMostSliceRows = 128;
 
-// columns: of the product, per unit; cell_elements: of shared memory, per unit and row. What it weighs are clocks of a
-// step: loads from shared memory, of which the product has more than multiplications, and rows from L2.
+// columns: of the product, per unit; unit_elements, cell_elements: of shared memory, per unit, and per unit and row.
+// What it weighs are clocks of a step: loads from shared memory, of which the product has more than multiplications,
+// and rows from L2; and, for comparison, the launches of a step and its weights' way from L2.
 template <class T>
-SlicePlan plan_slices(const RnnParams<T>& p, int lanes, int64_t depth, int64_t columns, int64_t cell_elements) {
+SlicePlan plan_slices(const RnnParams<T>& p, int lanes, int64_t depth, int64_t columns, int64_t unit_elements,
+                      int64_t cell_elements) {
   constexpr int64_t V = Pack<T>::kSize;
   const DeviceLimits& device = device_limits();
   const int64_t blocks = device.multiprocessors / p.directions;
   const int64_t packs = ceil_div(depth, V), slices = kSliceThreads / lanes;
   SlicePlan best;
-  double best_clocks = 0;
+  const double weights = static_cast<double>(depth * columns * p.h * p.directions), size = sizeof(T);
+  double best_clocks =
+      8000 + weights * size / 2000 + weights * static_cast<double>(p.n) * size / 4 / (90.0 * device.multiprocessors);
   if (p.n == 0 || blocks == 0 || p.h > (1 << 20) || packs * V * columns > (1 << 24)) return best;
   for (int64_t wanted = 1;; wanted *= 2) {
     const bool last = wanted >= least(blocks, p.n);
@@ -196,10 +200,10 @@ SlicePlan plan_slices(const RnnParams<T>& p, int lanes, int64_t depth, int64_t c
         f.lanes_across = lanes / down;
         f.aligned = depth % V == 0 && p.h % V == 0;
         if (down > 1 && f.block_rows() >= 2 * rows) continue;
-        const int64_t shared =
-            (f.weights_size<T>() + f.stages_size<T>() + f.partial_size() + rows * units * (columns + cell_elements)) *
-                static_cast<int64_t>(sizeof(T)) +
-            round_up(rows, 4) * 4;
+        const int64_t shared = (f.weights_size<T>() + f.stages_size<T>() + f.partial_size() + units * unit_elements +
+                                rows * units * (columns + cell_elements)) *
+                                   static_cast<int64_t>(sizeof(T)) +
+                               round_up(rows, 4) * 4;
         if (shared > device.shared_bytes) continue;
         const int64_t row_blocks = ceil_div(rows, f.block_rows()),
                       column_blocks = ceil_div(f.columns, f.block_columns());
@@ -211,7 +215,7 @@ SlicePlan plan_slices(const RnnParams<T>& p, int lanes, int64_t depth, int64_t c
                               static_cast<double>(row_blocks * column_blocks) * 300 +
                               (unit_blocks > 1 ? 1500 + 4.0 * static_cast<double>(unit_blocks) : 0) +
                               static_cast<double>(rows * units) * 0.5;
-        if (best.fits && clocks >= best_clocks) continue;
+        if (clocks >= best_clocks) continue;
         best_clocks = clocks;
         best = {true, static_cast<int>(units), static_cast<int>(unit_blocks), static_cast<int>(groups), f, shared};
       }
