@@ -36,38 +36,46 @@ inline Launch map_launch(int64_t groups, int unroll) {
 
 // ---- flat -----------------------------------------------------------------------------------------------------------
 
-// The last group may be a part of one.
+// Element `at` of flat operands.
+template <class F>
+__device__ __forceinline__ typename F::Result map_one(const F& f, const Operands<F>& in, uint64_t at) {
+  Group<typename F::T, 1> v[F::kOperands];
+  for_operands<F::kOperands>([&](auto tag) {
+    constexpr int k = decltype(tag)::value;
+    v[k] = load_operand<F, 1, k>(in, at);
+  });
+  return apply(f, v).v[0];
+}
+
+// Elements behind the last whole group have code of their own: a compiler that sees both kinds of store in one place
+// makes single ones of all.
 template <int kWidth, class F>
 __global__ void __launch_bounds__(kMapThreads) flat_map_kernel(F f, Operands<F> in, typename F::Result* y, int64_t n) {
   constexpr int kUnroll = kMapUnroll<F>;
   using G = Group<typename F::T, kWidth>;
-  const int64_t stride = static_cast<int64_t>(gridDim.x) * kMapThreads * kWidth;
-  const int64_t me = (static_cast<int64_t>(blockIdx.x) * kMapThreads + threadIdx.x) * kWidth;
-  for (int64_t first = me; first < n; first += kUnroll * stride) {
+  const int64_t groups = n / kWidth, stride = static_cast<int64_t>(gridDim.x) * kMapThreads;
+  const int64_t me = static_cast<int64_t>(blockIdx.x) * kMapThreads + threadIdx.x;
+  for (int64_t first = me; first < groups; first += kUnroll * stride) {
     G v[kUnroll][F::kOperands];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const int64_t i = first + u * stride;
-      for_operands<F::kOperands>([&](auto tag) {
-        constexpr int k = decltype(tag)::value;
-        if (i + kWidth <= n) {
-          v[u][k] = load_operand<F, kWidth, k>(in, static_cast<uint64_t>(i));
-        } else if (i < n) {
-          load_some<F, kWidth, k>(in, static_cast<uint64_t>(i), static_cast<int>(n - i), v[u][k]);
-        }
-      });
+      if (i < groups) {
+        for_operands<F::kOperands>([&](auto tag) {
+          constexpr int k = decltype(tag)::value;
+          v[u][k] = load_operand<F, kWidth, k>(in, static_cast<uint64_t>(i * kWidth));
+        });
+      }
     }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const int64_t i = first + u * stride;
-      if (i >= n) break;
-      const Group<typename F::Result, kWidth> r = apply(f, v[u]);
-      if (i + kWidth <= n) {
-        store_group(y + i, r);
-      } else {
-        store_some(y + i, static_cast<int>(n - i), r);
-      }
+      if (i < groups) store_group(y + i * kWidth, apply(f, v[u]));
     }
+  }
+  if (kWidth > 1 && groups * kWidth + me < n) {
+    const int64_t i = groups * kWidth + me;
+    y[i] = map_one(f, in, static_cast<uint64_t>(i));
   }
 }
 
@@ -180,44 +188,48 @@ struct MapSpace {
   bool located = false;  // whether any operand needs its offset
 };
 
-// kWidth divides the innermost dimension, or all operands are full or scalar; then the last group may be a part of one.
+// kWidth divides the innermost dimension, or all operands are full or scalar; then elements may be left behind the last
+// whole group.
 template <int kWidth, class F>
 __global__ void __launch_bounds__(kMapThreads) broadcast_map_kernel(F f, const __grid_constant__ MapSpace<F> space,
                                                                     Operands<F> in, typename F::Result* y, uint32_t n) {
   constexpr int kUnroll = F::kHeavy ? 1 : 2;
   using G = Group<typename F::T, kWidth>;
-  const uint32_t groups = (n + kWidth - 1) / kWidth, stride = gridDim.x * kMapThreads;
-  for (uint32_t first = blockIdx.x * kMapThreads + threadIdx.x; first < groups; first += kUnroll * stride) {
+  const uint32_t groups = n / kWidth, stride = gridDim.x * kMapThreads;
+  const uint32_t me = blockIdx.x * kMapThreads + threadIdx.x;
+  for (uint32_t first = me; first < groups; first += kUnroll * stride) {
     G v[kUnroll][F::kOperands];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const uint32_t group = first + static_cast<uint32_t>(u) * stride, i = group * kWidth;
-      if (group >= groups) break;
-      uint32_t at[F::kOperands] = {};
-      if (space.located) space.axes.locate(i, at);
-      for_operands<F::kOperands>([&](auto tag) {
-        constexpr int k = decltype(tag)::value;
-        const Lie lie = space.lie[k];
-        if (lie == Lie::kFull && i + kWidth > n) {
-          load_some<F, kWidth, k>(in, i, static_cast<int>(n - i), v[u][k]);
-        } else if (lie == Lie::kFull || lie == Lie::kRun) {
-          v[u][k] = load_operand<F, kWidth, k>(in, lie == Lie::kFull ? i : at[k]);
-        } else {
-          v[u][k] = splat_operand<F, kWidth, k>(in, at[k]);
-        }
-      });
+      const uint32_t group = first + static_cast<uint32_t>(u) * stride;
+      if (group < groups) {
+        uint32_t at[F::kOperands] = {};
+        if (space.located) space.axes.locate(group * kWidth, at);
+        for_operands<F::kOperands>([&](auto tag) {
+          constexpr int k = decltype(tag)::value;
+          const Lie lie = space.lie[k];
+          if (lie == Lie::kFull || lie == Lie::kRun) {
+            v[u][k] = load_operand<F, kWidth, k>(in, lie == Lie::kFull ? group * kWidth : at[k]);
+          } else {
+            v[u][k] = splat_operand<F, kWidth, k>(in, at[k]);
+          }
+        });
+      }
     }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const uint32_t group = first + static_cast<uint32_t>(u) * stride, i = group * kWidth;
-      if (group >= groups) break;
-      const Group<typename F::Result, kWidth> r = apply(f, v[u]);
-      if (i + kWidth <= n) {
-        store_group(y + i, r);
-      } else {
-        store_some(y + i, static_cast<int>(n - i), r);
-      }
+      const uint32_t group = first + static_cast<uint32_t>(u) * stride;
+      if (group < groups) store_group(y + group * kWidth, apply(f, v[u]));
     }
+  }
+  if (kWidth > 1 && me < n % kWidth) {
+    const uint32_t i = groups * kWidth + me;
+    Group<typename F::T, 1> v[F::kOperands];
+    for_operands<F::kOperands>([&](auto tag) {
+      constexpr int k = decltype(tag)::value;
+      v[k] = load_operand<F, 1, k>(in, space.lie[k] == Lie::kFull ? i : 0);
+    });
+    y[i] = apply(f, v).v[0];
   }
 }
 

@@ -101,21 +101,6 @@ __device__ __forceinline__ Group<typename F::T, kWidth> splat_operand(const Oper
   return v;
 }
 
-// Only the first `count` of them; the others are what they were.
-template <class F, int kWidth, int k>
-__device__ __forceinline__ void load_some(const Operands<F>& in, uint64_t at, int count,
-                                          Group<typename F::T, kWidth>& v) {
-#pragma unroll
-  for (int j = 0; j < kWidth; ++j)
-    if (j < count) v.v[j] = load_operand<F, 1, k>(in, at + static_cast<uint64_t>(j)).v[0];
-}
-template <class T, int kWidth>
-__device__ __forceinline__ void store_some(T* p, int count, const Group<T, kWidth>& v) {
-#pragma unroll
-  for (int j = 0; j < kWidth; ++j)
-    if (j < count) p[j] = v.v[j];
-}
-
 // body(tag) for every operand, tag::value being its number.
 template <int k>
 struct OperandTag {
