@@ -21,10 +21,15 @@ struct RecordedGraph {
 namespace lamella::cuda {
 
 const DeviceLimits& device_limits() {
-  // LAMELLA_CUDA_HOST_MULTIPROCESSORS: results must not depend on it.
+  // LAMELLA_CUDA_HOST_MULTIPROCESSORS: results must not depend on it. LAMELLA_CUDA_HOST_SHARED: kilobytes per block, at
+  // most; those of the smallest devices unless it is given.
   static const DeviceLimits limits = [] {
-    const char* text = std::getenv("LAMELLA_CUDA_HOST_MULTIPROCESSORS");
-    return DeviceLimits{text == nullptr ? 4 : std::atoi(text), 100 << 10, 80, 1 << 20};
+    const auto number = [](const char* name, int otherwise) {
+      const char* text = std::getenv(name);
+      return text == nullptr ? otherwise : std::atoi(text);
+    };
+    return DeviceLimits{number("LAMELLA_CUDA_HOST_MULTIPROCESSORS", 4), number("LAMELLA_CUDA_HOST_SHARED", 99) << 10,
+                        80, 1 << 20};
   }();
   return limits;
 }

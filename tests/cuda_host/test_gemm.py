@@ -212,23 +212,27 @@ def test_matrix_units_pass_nan_and_infinity(precision: str) -> None:
     np.testing.assert_array_equal(np.isinf(got), np.isinf(want))
 
 
-def check_large_on_hopper() -> None:
-    """Round factors beforehand and lay them down along k; the emulated device multiplies them as they are then."""
-    rng = np.random.default_rng(0)
-    for precision in ("tf32", "bf16"):
-        for batch, m, n, k, share in [(1, 1100, 1950, 131, False), (8, 260, 700, 144, True)]:
-            a = rng.standard_normal((batch, m, k), np.float32)
-            b = rng.standard_normal((1 if share else batch, k, n), np.float32)
-            c, bias = rng.standard_normal((batch, m, n), np.float32), rng.standard_normal(n, np.float32)
-            want = 0.5 * np.matmul(rounded(a, precision), rounded(b, precision))
-            want = np.maximum(want + 2 * c + bias, 0)
-            for last_a, last_b in [(True, False), (False, True)]:
-                x, y = layouts(a, last_a, 8, 0), np.broadcast_to(layouts(b, last_b, 1, 1), (batch, k, n))
-                got = gemm(x, y, c=c, alpha=0.5, beta=2, bias=bias, act="relu", precision=precision)
-                np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-4)
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize(
+    ("batch", "m", "n", "k", "share"),
+    [(1, 260, 300, 131, False), (3, 210, 260, 144, True), (2, 200, 515, 300, False), (1, 300, 300, 129, False)],
+)
+def test_large_factors_are_rounded_beforehand(batch: int, m: int, n: int, k: int, share: bool, precision: str) -> None:
+    rng = np.random.default_rng(m)
+    a = rng.standard_normal((batch, m, k), np.float32)
+    b = rng.standard_normal((1 if share else batch, k, n), np.float32)
+    c, bias = rng.standard_normal((batch, m, n), np.float32), rng.standard_normal(n, np.float32)
+    want = np.matmul(rounded(a, precision).astype(np.float64), rounded(b, precision).astype(np.float64))
+    atol = 4 * np.finfo(np.float32).eps * k**0.5
+    for last_a, last_b, pad in [(True, False, 0), (False, True, 8), (True, True, 4), (False, False, 1)]:
+        x, y = layouts(a, last_a, pad, 0), np.broadcast_to(layouts(b, last_b, pad, pad % 2), (batch, k, n))
+        np.testing.assert_allclose(gemm(x, y, precision=precision), want, rtol=1e-6, atol=atol)
+    got = gemm(a, y, c=c, alpha=0.5, beta=2, bias=bias, act="relu", ldc=n + 3, start_c=1, precision=precision)
+    np.testing.assert_allclose(got, np.maximum(0.5 * want + 2.0 * c + bias, 0), rtol=1e-6, atol=2 * atol)
 
 
-def test_large_on_hopper() -> None:
-    code = "from cuda_host.test_gemm import check_large_on_hopper as check; check()"
-    environment = {**os.environ, "LAMELLA_CUDA_WGMMA": "1"}
+def test_tiles_of_devices_with_more_shared_memory() -> None:
+    code = "from cuda_host.test_gemm import test_large_factors_are_rounded_beforehand as check\n"
+    code += "for precision in ('tf32', 'bf16'): check(1, 200, 300, 150, False, precision)"
+    environment = {**os.environ, "LAMELLA_CUDA_HOST_SHARED": "227"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=Path(__file__).parents[1])

@@ -3,8 +3,8 @@
 
 #include "kernels/cuda/gemm_epilogue.h"
 #include "kernels/cuda/gemm_problem.h"
+#include "kernels/cuda/gemm_rounded.h"
 #include "kernels/cuda/gemm_vector.h"
-#include "kernels/cuda/gemm_wgmma.h"
 #include "kernels/cuda/tables.h"
 
 namespace lamella::cuda {
@@ -203,7 +203,8 @@ size_t gemm_workspace(const GemmParams<T>& params, int) {
   for (Precision precision : {Precision::kFull, Precision::kTf32, Precision::kBf16})
     bytes = larger(bytes, partial_bytes(p, choose_tiles(p, precision, !g.along_k_a && g.along_k_b).splits));
   if constexpr (sizeof(T) == 4) {
-    if (gemm_wgmma_suits(p)) bytes = larger(bytes, gemm_wgmma_workspace(p));
+    for (bool bf16 : {false, true})
+      if (gemm_rounded_suits(p, bf16)) bytes = larger(bytes, gemm_rounded_workspace(p, bf16));
   }
   return bytes;
 }
@@ -219,8 +220,8 @@ void gemm(const Context& ctx, const GemmParams<T>& params) {
                               : ctx.tf32     ? Precision::kTf32
                                              : Precision::kFull;
   if constexpr (sizeof(T) == 4) {
-    if (precision != Precision::kFull && gemm_wgmma_suits(p) && gemm_wgmma(ctx, p, precision == Precision::kBf16))
-      return;
+    const bool bf16 = precision == Precision::kBf16;
+    if (precision != Precision::kFull && gemm_rounded_suits(p, bf16)) return gemm_rounded(ctx, p, bf16);
   }
   const TileChoice choice = choose_tiles(p, precision, !g.along_k_a && g.along_k_b);
   g.tiles_m = static_cast<unsigned>(ceil_div(p.m, choice.shape.m));

@@ -196,7 +196,6 @@ struct MmaTile {
     store(reinterpret_cast<float*>(memory), m0, n0, lane, sums, row0, column0, rows, columns, epilogue);
   }
 
- private:
   // A fragment's rows of every warp at a time, through shared memory: see SimtTile.
   template <class Epilogue>
   static __device__ __forceinline__ void store(float* shared, int m0, int n0, int lane,

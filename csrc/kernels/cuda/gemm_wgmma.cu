@@ -1,146 +1,33 @@
-// A product takes two launches' worth of passes over its factors and one for itself.
-//
-// gemm_convert rounds a factor to tf32 or bfloat16 and lays it down as [batch][row][k], k padded to 16 bytes: the only
-// order in which tf32 factors are taken, and one that the copy engine can read, whatever the strides were. It reads 4
-// bytes and writes 4 or 2 of each number.
-//
-// gemm_wgmma_tiles: as many blocks as multiprocessors go through tiles of 128 x 256 in a fixed order. One warp asks the
-// copy engine for steps of 128 bytes of k (64 bfloat16s, 32 tf32s) of 128 + 256 rows, 48 KB, into a ring of four; it
-// waits for `empty` barriers and the data for `full` ones. Two groups of four warps multiply 64 x 256 each: 4
-// instructions (m64n256) per step, of which the last step's are still at work when the next ones are given. While they
-// store a tile, the ring fills with the next one's.
+// As many blocks as multiprocessors go through tiles of 128 x 256 in a fixed order. One warp asks the copy engine for
+// steps of 128 bytes of k (64 bfloat16s, 32 tf32s) of 128 + 256 rows, 48 KB, into a ring of four; it waits for `empty`
+// barriers and the data for `full` ones. Two groups of four warps multiply 64 x 256 each: 4 instructions (m64n256) per
+// step, of which the last step's are still at work when the next ones are given. While they store a tile, the ring
+// fills with the next one's.
 //
 // Per step: 128 x 256 x 64 multiplications = 1024 cycles of the units of an H100 at 2048 per cycle (tf32: at 1024, with
 // half of the depth), 48 KB from L2 (48 bytes per cycle, which is what bounds it) and 4 x 10 KB x 2 groups from shared
 // memory (80 bytes per cycle of 128). A tile's store is 128 KB, some 10 % of the time at k = 4096, not overlapped with
 // multiplications.
-#include <cstdlib>
-
-#include "kernels/cuda/gemm_epilogue.h"
-#include "kernels/cuda/gemm_tile_simt.h"
 #include "kernels/cuda/gemm_wgmma.h"
-#include "kernels/cuda/mma.h"
 
 #if !defined(LAMELLA_CUDA_HOST)
 #include <cuda.h>
 #include <cudaTypedefs.h>
+
+#include <cstdlib>
+
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/gemm_tile_simt.h"
 #endif
 
 namespace lamella::cuda {
 namespace {
 
-constexpr int kBlockM = 128, kBlockN = 256;
-constexpr int64_t kAlign = 256;
-
-template <class Kind>
-constexpr int kChunk = 16 / static_cast<int>(sizeof(typename Kind::Stored));  // numbers in 16 bytes
-template <class Kind>
-constexpr int kDepth = 8 * kChunk<Kind>;  // and in 128, a step of k
-
-int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
-
-// ---- the factors ----------------------------------------------------------------------------------------------------
-
-// `rows` x k numbers per member of the batch.
-template <class Kind>
-struct Factor {
-  const float* from;
-  int64_t row_stride, k_stride, batch_stride, rows, k, batch;
-  bool packed;
-  typename Kind::Stored* to;
-  int64_t length;  // of a line: k rounded up
-};
-
-// Memory runs along k: a warp per line.
-template <class Kind>
-__global__ void __launch_bounds__(256) convert_lines(const __grid_constant__ Factor<Kind> f) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t lines = f.rows * f.batch, step = int64_t{gridDim.x} * 8;
-  for (int64_t line = int64_t{blockIdx.x} * 8 + threadIdx.x / 32; line < lines; line += step) {
-    const int64_t batch = line / f.rows, row = line - batch * f.rows;
-    const MatrixLoader<float, true> load{
-        f.from + batch * f.batch_stride, f.row_stride, f.k_stride, f.rows, f.k, f.packed};
-    const float* const from = load.row(row);
-    typename Kind::Stored* const to = f.to + line * f.length;
-#pragma unroll 4
-    for (int64_t k = lane * 4; k < f.length; k += 128) Kind::store(to + k, load.fetch(from, load.depth(k)));
-  }
-}
-
-// Memory runs along the rows: tiles of 64 rows by 32 of k are turned over in shared memory.
-constexpr int kTurnRows = 64, kTurnDepth = 32;
-template <class Kind>
-__global__ void __launch_bounds__(256)
-    convert_turned(const __grid_constant__ Factor<Kind> f, int64_t row_tiles, int64_t k_tiles) {
-  __shared__ float tile[kTurnDepth][kTurnRows + 1];
-  const int t = static_cast<int>(threadIdx.x);
-  const int64_t rest = blockIdx.x / row_tiles, row0 = (blockIdx.x - rest * row_tiles) * kTurnRows;
-  const int64_t batch = rest / k_tiles, k0 = (rest - batch * k_tiles) * kTurnDepth;
-  const MatrixLoader<float, false> load{
-      f.from + batch * f.batch_stride, f.row_stride, f.k_stride, f.rows, f.k, f.packed};
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int r = t % 16 * 4, k = t / 16 + i * 16;
-    const Pack<float> v = load.fetch(load.row(row0 + r), load.depth(k0 + k));
-#pragma unroll
-    for (int j = 0; j < 4; ++j) tile[k][r + j] = v.v[j];
-  }
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int k = t % 8 * 4, r = t / 8 + i * 32;
-    if (row0 + r >= f.rows || k0 + k >= f.length) continue;
-    Pack<float> v;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) v.v[j] = tile[k + j][r];
-    Kind::store(f.to + (batch * f.rows + row0 + r) * f.length + k0 + k, v);
-  }
-}
-
-template <class Kind>
-void convert(const Context& ctx, const Factor<Kind>& f) {
-  if (f.k_stride <= f.row_stride) {
-    const int64_t most = int64_t{device_limits().multiprocessors} * 8, blocks = ceil_div(f.rows * f.batch, 8);
-    launch(ctx, convert_lines<Kind>, Launch{dim3(static_cast<unsigned>(blocks < most ? blocks : most)), dim3(256)}, f);
-  } else {
-    const int64_t row_tiles = ceil_div(f.rows, kTurnRows), k_tiles = ceil_div(f.length, kTurnDepth);
-    launch(ctx, convert_turned<Kind>, Launch{dim3(static_cast<unsigned>(row_tiles * k_tiles * f.batch)), dim3(256)}, f,
-           row_tiles, k_tiles);
-  }
-}
-
-template <class Kind>
-Factor<Kind> factor(const float* from, int64_t row_stride, int64_t k_stride, int64_t batch_stride, int64_t rows,
-                    int64_t k, int64_t batch) {
-  Factor<Kind> f{from, row_stride, k_stride, batch_stride, rows, k, batch_stride == 0 ? 1 : batch, false, nullptr, 0};
-  const bool along_k = k_stride <= row_stride;
-  f.packed = (along_k ? k_stride : row_stride) == 1 && (along_k ? k : rows) % 4 == 0 &&
-             (along_k ? row_stride : k_stride) % 4 == 0 && batch_stride % 4 == 0 && aligned16(from);
-  f.length = round_up(k, kChunk<Kind>);
-  return f;
-}
-
-template <class Kind>
-int64_t bytes_of(const Factor<Kind>& f) {
-  return round_up(f.batch * f.rows * f.length * static_cast<int64_t>(sizeof(typename Kind::Stored)), kAlign);
-}
-
-// ---- the product ----------------------------------------------------------------------------------------------------
-
-struct Tiles {
-  int64_t m, n, batch;
-  unsigned tiles_m, tiles_n;
-  int64_t tiles, k_steps;
-  bool one_a, one_b;  // the batch shares it
-  float* c;
-  int64_t ldc, batch_stride_c;
-  float alpha, beta;
-  const float* bias;
-  Activation act;
-  bool packed_c;
-};
-
 #if !defined(LAMELLA_CUDA_HOST)
+
+constexpr int kBlockM = 128, kBlockN = 256;
+template <class Stored>
+constexpr int kDepth = 128 / static_cast<int>(sizeof(Stored));  // a step of k: 128 bytes
 
 constexpr int kStages = 4, kConsumers = 2, kThreads = (kConsumers + 1) * 128;
 constexpr int kBytesA = kBlockM * 128, kBytesB = kBlockN * 128, kStage = kBytesA + kBytesB;
@@ -232,9 +119,9 @@ __device__ __forceinline__ void group_wait() {
 
 // d += 64 rows of a, 256 rows of b, 32 bytes of k. Lane 4 g + t of warp w of the group holds in d[4 j ... 4 j + 3]
 // columns 8 j + 2 t and the next, of rows 16 w + g and 16 w + g + 8.
-template <class Kind>
+template <class Stored>
 __device__ __forceinline__ void group_mma(float (&d)[128], uint64_t a, uint64_t b) {
-  if constexpr (sizeof(typename Kind::Stored) == 2) {
+  if constexpr (sizeof(Stored) == 2) {
     LAMELLA_WGMMA("m64n256k16.f32.bf16.bf16", "1, 1, 0, 0");
   } else {
     LAMELLA_WGMMA("m64n256k8.f32.tf32.tf32", "1, 1");
@@ -265,8 +152,8 @@ __device__ __forceinline__ Pack<float> get_pack(const float* from, int count, bo
 }
 
 // Each lane of a pair gives the other the half of a row that it has of the other's, so that both store four columns.
-__device__ __forceinline__ void store_tile(const Tiles& g, const float (&d)[128], int64_t batch, int64_t first_row,
-                                           int64_t first_column) {
+__device__ __forceinline__ void store_tile(const RoundedProduct& g, const float (&d)[128], int64_t batch,
+                                           int64_t first_row, int64_t first_column) {
   const int lane = static_cast<int>(threadIdx.x) % 32, odd = lane & 1;
   const int64_t row = first_row + threadIdx.x / 32 % 4 * 16 + lane / 4 + odd * 8;
   const int64_t column0 = first_column + lane % 4 / 2 * 4;
@@ -316,10 +203,10 @@ __device__ __forceinline__ void store_tile(const Tiles& g, const float (&d)[128]
 
 #endif  // sm_90a
 
-template <class Kind>
+template <class Stored>
 __global__ void __launch_bounds__(kThreads, 1)
     gemm_wgmma_tiles(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
-                     const __grid_constant__ Tiles g) {
+                     const __grid_constant__ RoundedProduct g, int k_steps) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   const uint32_t unaligned = shared_address(dynamic_shared<unsigned char>());
   const uint32_t ring = (unaligned + 1023) / 1024 * 1024;
@@ -346,12 +233,12 @@ __global__ void __launch_bounds__(kThreads, 1)
         const unsigned each = g.tiles_m * g.tiles_n;
         const int batch = static_cast<int>(tile / each);
         const TilePlace place = tile_place(static_cast<unsigned>(tile % each), g.tiles_m, g.tiles_n);
-        for (int step = 0; step < g.k_steps; ++step) {
+        for (int step = 0; step < k_steps; ++step) {
           barrier_wait(empty + stage * 8, phase ^ 1);  // of a fresh barrier, the phase before the first is over
           const uint32_t to = ring + stage * kStage, done = full + stage * 8;
           barrier_expect(done, kStage);
-          copy_box(to, &map_a, step * kDepth<Kind>, static_cast<int>(place.row * kBlockM), g.one_a ? 0 : batch, done);
-          copy_box(to + kBytesA, &map_b, step * kDepth<Kind>, static_cast<int>(place.column * kBlockN),
+          copy_box(to, &map_a, step * kDepth<Stored>, static_cast<int>(place.row * kBlockM), g.one_a ? 0 : batch, done);
+          copy_box(to + kBytesA, &map_b, step * kDepth<Stored>, static_cast<int>(place.column * kBlockN),
                    g.one_b ? 0 : batch, done);
           if (++stage == kStages) {
             stage = 0;
@@ -370,14 +257,14 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int i = 0; i < 128; ++i) d[i] = 0;
       uint32_t before = empty;  // the barrier of the stage whose multiplications are still at work
 #pragma unroll 1
-      for (int step = 0; step < g.k_steps; ++step) {
+      for (int step = 0; step < k_steps; ++step) {
         barrier_wait(full + stage * 8, phase);
         const uint64_t a = descriptor(ring + stage * kStage + mine);
         const uint64_t b = descriptor(ring + stage * kStage + kBytesA);
         hold(d);
         group_fence();
 #pragma unroll
-        for (int k = 0; k < 4; ++k) group_mma<Kind>(d, a + k * 2, b + k * 2);
+        for (int k = 0; k < 4; ++k) group_mma<Stored>(d, a + k * 2, b + k * 2);
         group_commit();
         group_wait<1>();
         if (step > 0 && speaker) barrier_arrive(before);
@@ -418,117 +305,70 @@ PFN_cuTensorMapEncodeTiled_v12000 encoder() {
 }
 
 // [batch][rows][length], in boxes of 128 bytes of `box_rows` lines. What lies outside reads as 0.
-template <class Kind>
-bool describe(CUtensorMap& map, const Factor<Kind>& f, int box_rows) {
-  constexpr cuuint64_t kSize = sizeof(typename Kind::Stored);
+template <class Stored>
+bool describe(CUtensorMap& map, const Factor<Stored>& f, int box_rows) {
+  constexpr cuuint64_t kSize = sizeof(Stored);
   const cuuint64_t line = static_cast<cuuint64_t>(f.length) * kSize;
   const cuuint64_t sizes[3] = {static_cast<cuuint64_t>(f.length), static_cast<cuuint64_t>(f.rows),
                                static_cast<cuuint64_t>(f.batch)};
   const cuuint64_t strides[2] = {line, line * static_cast<cuuint64_t>(f.rows)};
-  const cuuint32_t box[3] = {static_cast<cuuint32_t>(kDepth<Kind>), static_cast<cuuint32_t>(box_rows), 1};
+  const cuuint32_t box[3] = {static_cast<cuuint32_t>(kDepth<Stored>), static_cast<cuuint32_t>(box_rows), 1};
   const cuuint32_t steps[3] = {1, 1, 1};
   return encoder()(&map, kSize == 2 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT32, 3, f.to,
                    sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                    CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 
-#else
-
-// The emulated device takes the converted factors as they are: a thread per element of a tile's row.
-template <class Kind>
-__global__ void gemm_of_converted(Factor<Kind> a, Factor<Kind> b, Tiles g) {
-  const auto value = [](typename Kind::Stored bits) {
-    return __uint_as_float(sizeof bits == 2 ? static_cast<uint32_t>(bits) << 16 : static_cast<uint32_t>(bits));
-  };
-  const GemmEpilogue<float> epilogue{nullptr, 0, g.alpha, g.beta, g.bias, g.act, false};
-  for (int64_t tile = blockIdx.x; tile < g.tiles; tile += gridDim.x) {
-    const unsigned each = g.tiles_m * g.tiles_n;
-    const int64_t batch = tile / each;
-    const TilePlace place = tile_place(static_cast<unsigned>(tile % each), g.tiles_m, g.tiles_n);
-    for (int i = static_cast<int>(threadIdx.x); i < kBlockM * kBlockN; i += static_cast<int>(blockDim.x)) {
-      const int64_t row = int64_t{place.row} * kBlockM + i / kBlockN,
-                    column = int64_t{place.column} * kBlockN + i % kBlockN;
-      if (row >= g.m || column >= g.n) continue;
-      float sum = 0;
-      for (int64_t k = 0; k < g.k_steps * kDepth<Kind> && k < a.length; ++k)
-        sum += value(a.to[((g.one_a ? 0 : batch) * a.rows + row) * a.length + k]) *
-               value(b.to[((g.one_b ? 0 : batch) * b.rows + column) * b.length + k]);
-      float* const to = g.c + batch * g.batch_stride_c + row * g.ldc + column;
-      *to = epilogue.finish(sum, g.beta != 0 ? *to : 0, g.bias != nullptr ? g.bias[column] : 0);
-    }
-  }
-}
-
 #endif
 
-template <class Kind>
-bool run(const Context& ctx, const GemmParams<float>& p) {
-  Factor<Kind> a = factor<Kind>(p.a, p.rs_a, p.cs_a, p.batch_stride_a, p.m, p.k, p.batch);
-  Factor<Kind> b = factor<Kind>(p.b, p.cs_b, p.rs_b, p.batch_stride_b, p.n, p.k, p.batch);
-  a.to = static_cast<typename Kind::Stored*>(ctx.workspace);
-  b.to = reinterpret_cast<typename Kind::Stored*>(static_cast<char*>(ctx.workspace) + bytes_of(a));
-  Tiles g;
-  g.m = p.m;
-  g.n = p.n;
-  g.batch = p.batch;
-  g.tiles_m = static_cast<unsigned>(ceil_div(p.m, kBlockM));
-  g.tiles_n = static_cast<unsigned>(ceil_div(p.n, kBlockN));
-  g.tiles = int64_t{g.tiles_m} * g.tiles_n * p.batch;
-  g.k_steps = ceil_div(p.k, kDepth<Kind>);
-  g.one_a = a.batch == 1;
-  g.one_b = b.batch == 1;
-  g.c = p.c;
-  g.ldc = p.ldc;
-  g.batch_stride_c = p.batch_stride_c;
-  g.alpha = p.alpha;
-  g.beta = p.beta;
-  g.bias = p.bias;
-  g.act = p.act;
-  g.packed_c = aligned16(p.c) && p.ldc % 4 == 0 && p.batch_stride_c % 4 == 0;
-  const int64_t multiprocessors = device_limits().multiprocessors;
-  const auto blocks = static_cast<unsigned>(g.tiles < multiprocessors ? g.tiles : multiprocessors);
+}  // namespace
+
+bool gemm_wgmma_ready() {
 #if defined(LAMELLA_CUDA_HOST)
-  convert(ctx, a);
-  convert(ctx, b);
-  launch(ctx, gemm_of_converted<Kind>, Launch{dim3(blocks), dim3(128)}, a, b, g);
+  return false;
 #else
-  CUtensorMap map_a, map_b;
-  if (encoder() == nullptr || !describe(map_a, a, kBlockM) || !describe(map_b, b, kBlockN)) return false;
-  convert(ctx, a);
-  convert(ctx, b);
-  launch(ctx, gemm_wgmma_tiles<Kind>, Launch{dim3(blocks), dim3(kThreads), kSharedBytes}, map_a, map_b, g);
-#endif
-  return true;
-}
-
-bool switched_on() {
   static const bool on = [] {
     const char* text = std::getenv("LAMELLA_CUDA_WGMMA");
     return text != nullptr && text[0] == '1';
   }();
-#if defined(LAMELLA_CUDA_HOST)
-  return on;
-#else
-  return on && device_limits().capability == 90;
+  return on && device_limits().capability == 90 && encoder() != nullptr;
 #endif
+}
+
+#if defined(LAMELLA_CUDA_HOST)
+bool gemm_wgmma(const Context&, const Factor<uint32_t>&, const Factor<uint32_t>&, const RoundedProduct&, int64_t) {
+  return false;
+}
+bool gemm_wgmma(const Context&, const Factor<uint16_t>&, const Factor<uint16_t>&, const RoundedProduct&, int64_t) {
+  return false;
+}
+#else
+namespace {
+
+template <class Stored>
+bool run(const Context& ctx, const Factor<Stored>& a, const Factor<Stored>& b, RoundedProduct g, int64_t batch) {
+  CUtensorMap map_a, map_b;
+  if (!describe(map_a, a, kBlockM) || !describe(map_b, b, kBlockN)) return false;
+  g.tiles_m = static_cast<unsigned>(ceil_div(g.m, kBlockM));
+  g.tiles_n = static_cast<unsigned>(ceil_div(g.n, kBlockN));
+  g.tiles = int64_t{g.tiles_m} * g.tiles_n * batch;
+  const int64_t multiprocessors = device_limits().multiprocessors;
+  const auto blocks = static_cast<unsigned>(g.tiles < multiprocessors ? g.tiles : multiprocessors);
+  launch(ctx, gemm_wgmma_tiles<Stored>, Launch{dim3(blocks), dim3(kThreads), kSharedBytes}, map_a, map_b, g,
+         static_cast<int>(ceil_div(a.length, kDepth<Stored>)));
+  return true;
 }
 
 }  // namespace
 
-bool gemm_wgmma_suits(const GemmParams<float>& p) {
-  constexpr int64_t kLeastTiles = 66, kMost = int64_t{1} << 31;
-  if (!switched_on() || p.k < 128 || p.m >= kMost || p.n >= kMost || p.k >= kMost) return false;
-  if (p.rs_a < 0 || p.cs_a < 0 || p.rs_b < 0 || p.cs_b < 0 || p.batch > 65535) return false;
-  return ceil_div(p.m, kBlockM) * ceil_div(p.n, kBlockN) * p.batch >= kLeastTiles && p.m >= 64 && p.n >= 128;
+bool gemm_wgmma(const Context& ctx, const Factor<uint32_t>& a, const Factor<uint32_t>& b, const RoundedProduct& g,
+                int64_t batch) {
+  return run(ctx, a, b, g, batch);
 }
-
-size_t gemm_wgmma_workspace(const GemmParams<float>& p) {
-  return static_cast<size_t>(bytes_of(factor<Tf32>(p.a, p.rs_a, p.cs_a, p.batch_stride_a, p.m, p.k, p.batch)) +
-                             bytes_of(factor<Tf32>(p.b, p.cs_b, p.rs_b, p.batch_stride_b, p.n, p.k, p.batch)));
+bool gemm_wgmma(const Context& ctx, const Factor<uint16_t>& a, const Factor<uint16_t>& b, const RoundedProduct& g,
+                int64_t batch) {
+  return run(ctx, a, b, g, batch);
 }
-
-bool gemm_wgmma(const Context& ctx, const GemmParams<float>& p, bool bf16) {
-  return bf16 ? run<Bf16>(ctx, p) : run<Tf32>(ctx, p);
-}
+#endif
 
 }  // namespace lamella::cuda
