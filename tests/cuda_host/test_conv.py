@@ -143,3 +143,14 @@ def test_what_a_device_lacks_is_refused() -> None:
     x, w = np.ones((1, 6, 6, 8), np.float32), np.ones((3, 3, 8, 8), np.float32)
     with pytest.raises(ValueError, match=r"algorithm: expected an algorithm that can run on this device.*'winograd4'"):
         K.conv2d(x, w, algorithm="winograd4")
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_gradients_of_data_narrower_than_the_stride(width: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 6, width, 3)).astype(np.float32)
+    w = rng.standard_normal((2, 3, 3, 4)).astype(np.float32)
+    settings = {"stride": (1, 3), "padding": (1, 2)}
+    dy = rng.standard_normal(K.conv2d(x, w, **settings).shape).astype(np.float32)
+    found = [K.conv2d_backward_data(dy, w, x.shape, **settings, algorithm=a) for a in ("igemm", "reference")]
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-5)

@@ -68,7 +68,9 @@ ConvAxisRule<I> conv_axis_rule(ConvPass pass, int64_t x_size, int64_t y_size, in
   }
   const bool forward = pass == ConvPass::kForward;
   const int64_t dst = forward ? y_size : x_size, src = forward ? x_size : y_size;
-  const int64_t phases = forward ? 1 : stride < dst ? stride : dst;  // phases beyond the size are empty
+  // Phases beyond the size are empty; but one phase alone means that all taps reach all pixels.
+  const int64_t most = dst > 2 ? dst : 2;
+  const int64_t phases = forward ? 1 : stride < most ? stride : most;
   const auto i = [](int64_t v) { return static_cast<I>(v); };
   return {i(dst), i(src),    i(kernel),     i(stride),       i(dilation),
           i(pad), i(phases), i(stride / g), i(dilation / g), forward};

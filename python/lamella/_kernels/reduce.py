@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
-from ._call import as_arrays, run
+from ._call import an_array, run
 from ._function import Call, gradient, kernel
 
 __all__: list[str] = []
@@ -132,7 +132,7 @@ def global_norm(arrays: Sequence[np.ndarray]) -> float:
         0 where there are no elements. Squares and sums are taken in double, so that float32 arrays of any size and
         magnitude have a finite norm; the bits are the same for any number of threads.
     """
-    return _cpu.global_norm(as_arrays(arrays))
+    return _cpu.global_norm([an_array(x) for x in arrays])
 
 
 argmax = _arg("argmax", "Where the largest element is")
