@@ -33,15 +33,25 @@ __device__ __forceinline__ GemmEpilogue<T> block_epilogue(const GemmProblem<T>& 
           true};
 }
 
-template <class Tile, class T, bool kAlongKA, bool kAlongKB, int kLeastBlocks>
+template <bool kPacked, bool kAlongK, class T>
+__device__ __forceinline__ auto matrix_loader(const T* base, int64_t row_stride, int64_t k_stride, int64_t rows,
+                                              int64_t k_end, bool packed) {
+  if constexpr (kPacked) {
+    return PackedLoader<T, kAlongK>{base, kAlongK ? row_stride : k_stride, rows, k_end};
+  } else {
+    return MatrixLoader<T, kAlongK>{base, row_stride, k_stride, rows, k_end, packed};
+  }
+}
+
+template <class Tile, class T, bool kAlongKA, bool kAlongKB, bool kPacked, int kLeastBlocks>
 __global__ void __launch_bounds__(Tile::kThreads, kLeastBlocks) gemm_tiles(const __grid_constant__ GemmProblem<T> g) {
   const BlockJob job = block_job(g);
   const int64_t k_begin = job.split * g.split_length;
   const int64_t k_end = k_begin + g.split_length < g.p.k ? k_begin + g.split_length : g.p.k;
-  const MatrixLoader<T, kAlongKA> a{
-      g.p.a + job.batch * g.p.batch_stride_a, g.p.rs_a, g.p.cs_a, g.p.m, k_end, g.packed_a};
-  const MatrixLoader<T, kAlongKB> b{
-      g.p.b + job.batch * g.p.batch_stride_b, g.p.cs_b, g.p.rs_b, g.p.n, k_end, g.packed_b};
+  const auto a = matrix_loader<kPacked, kAlongKA>(g.p.a + job.batch * g.p.batch_stride_a, g.p.rs_a, g.p.cs_a, g.p.m,
+                                                  k_end, g.packed_a);
+  const auto b = matrix_loader<kPacked, kAlongKB>(g.p.b + job.batch * g.p.batch_stride_b, g.p.cs_b, g.p.rs_b, g.p.n,
+                                                  k_end, g.packed_b);
   Tile::run(a, b, int64_t{job.tile.row} * Tile::kBlockM, int64_t{job.tile.column} * Tile::kBlockN, k_begin, k_end,
             g.p.m, g.p.n, block_epilogue(g, job));
 }
@@ -62,12 +72,21 @@ void over_batch(const GemmProblem<T>& problem, const F& launch_blocks) {
   }
 }
 
-template <class Tile, bool kAlongKA, bool kAlongKB, int kLeastBlocks, class T>
-void launch_layout(const Context& ctx, const GemmProblem<T>& problem) {
+template <class Tile, bool kAlongKA, bool kAlongKB, bool kPacked, int kLeastBlocks, class T>
+void launch_blocks(const Context& ctx, const GemmProblem<T>& problem) {
   over_batch(problem, [&](const GemmProblem<T>& g, unsigned blocks) {
-    launch(ctx, gemm_tiles<Tile, T, kAlongKA, kAlongKB, kLeastBlocks>,
+    launch(ctx, gemm_tiles<Tile, T, kAlongKA, kAlongKB, kPacked, kLeastBlocks>,
            Launch{dim3(blocks), dim3(Tile::kThreads), Tile::kSharedBytes}, g);
   });
+}
+
+template <class Tile, bool kAlongKA, bool kAlongKB, int kLeastBlocks, class T>
+void launch_layout(const Context& ctx, const GemmProblem<T>& g) {
+  // Worth kernels of their own where products are large.
+  if constexpr (Tile::kBlockM == 128) {
+    if (g.packed_a && g.packed_b) return launch_blocks<Tile, kAlongKA, kAlongKB, true, kLeastBlocks>(ctx, g);
+  }
+  launch_blocks<Tile, kAlongKA, kAlongKB, false, kLeastBlocks>(ctx, g);
 }
 
 // kOdd: whether the shape is there for A along m and B along k too, which hardly anybody has.
