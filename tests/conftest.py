@@ -23,6 +23,9 @@ HERE = Path(__file__).parent
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "cpu: about the CPU's own kernels; left out on devices")
+    config.addinivalue_line(
+        "markers", "bindings: about plans or arguments; left out where ops are diverted to a device"
+    )
     if BACKEND:
         lamella._cpu.run_everything_on(BACKEND)
 
@@ -34,10 +37,11 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="LAMELLA_TEST_CUDA names no device"))
     if not (BACKEND or DEVICE):
         return
-    left_out = [item for item in items if item.get_closest_marker("cpu")]
+    unfit = ("cpu", "bindings") if DEVICE else ("cpu",)
+    left_out = [item for item in items if any(map(item.get_closest_marker, unfit))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("cpu")]
+        items[:] = [item for item in items if item not in set(left_out)]
     about_ops = [HERE / "kernels" in i.path.parents or HERE / "ops" in i.path.parents for i in items]
     if DEVICE and any(about_ops):
         if not all(about_ops):

@@ -163,6 +163,7 @@ def test_bad_hyper_parameters(name, hyper, error, text):
         _cpu.Optimizer(name, hyper)
 
 
+@pytest.mark.bindings
 def test_bad_arrays():
     w, g = np.zeros(3, np.float32), np.zeros(3, np.float32)
     o = _cpu.Optimizer("sgd", {"momentum": 0.9})

@@ -458,6 +458,7 @@ def test_prepared_weights_of_few_tiles(algorithm: str, c: int) -> None:
         assert plan_of("conv2d", attrs, large).prepared_bytes == 0
 
 
+@pytest.mark.bindings
 @pytest.mark.parametrize("name", ["conv1d", "conv1d_transpose"])
 def test_prepared_weights_1d(name: str) -> None:
     for attrs in [{"stride": 2, "padding": "same"}, {"dilation": 2, "groups": 2}, {"padding": [3, 1]}]:
@@ -483,6 +484,7 @@ def test_prepared_weights_under_a_computed_bias() -> None:
         w += np.float32(0.5)
 
 
+@pytest.mark.bindings
 def test_prepared_weights_follow_every_change() -> None:
     """Changes that sums and differences of words would not show: signs, swaps, one bit, the last element."""
     x, w = operands("conv2d", (9, 8), (3, 3), 40, 24, dtype=np.float32)[:2]
@@ -526,6 +528,7 @@ def test_frozen_weights_are_prepared_in_training() -> None:
         w *= np.float32(1.5)
 
 
+@pytest.mark.bindings
 def test_prepared_weights_of_another_algorithm(restored_precision: None) -> None:
     """The choice may change between the making of a plan, the preparation and a run: each has its own size."""
     inputs = operands("conv2d", (14, 15), (3, 3), 48, 40, dtype=np.float32)

@@ -13,6 +13,8 @@ import lamella
 from lamella import _cpu
 from lamella._kernels._call import op
 
+pytestmark = pytest.mark.bindings
+
 GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
 STEPS = {"simple_rnn": "rnn_step", "lstm": "lstm_step", "gru": "gru_step"}
 
