@@ -1,3 +1,4 @@
+#include "kernels/row_sums.h"
 #include "ops/index_list.h"
 #include "ops/memory.h"
 #include "ops/op.h"
@@ -73,7 +74,8 @@ class EmbeddingOp final : public Op {
       p.padding = padding_ < 0 ? padding_ + p.rows : padding_;
       p.grad_out = args.grad_out[0].as<const T>();
       p.grad_table = grad_table.as<T>();
-      exec.kernels<T>().embedding.embedding_grad(exec.context(), p);
+      const size_t bytes = exec.backend() == nullptr ? 0 : RowSumsWorkspace(p.index.n, p.rows).bytes;
+      exec.kernels<T>().embedding.embedding_grad(exec.context(bytes), p);
     });
   }
 

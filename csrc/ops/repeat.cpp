@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/row_sums.h"
 #include "ops/index_list.h"
 #include "ops/memory.h"
 #include "ops/op.h"
@@ -331,7 +332,8 @@ class GatherOp final : public Op {
     dispatch_float(grad_in.dtype, kName, "x", [&]<class T>() {
       const GatherGradParams<T> p{index_list(args.in[kIndices]),  c.outer,        c.length, c.inner,
                                   args.grad_out[0].as<const T>(), grad_in.as<T>()};
-      exec.kernels<T>().resample.gather_grad(exec.context(), p);
+      const size_t bytes = exec.backend() == nullptr ? 0 : RowSumsWorkspace(p.index.n, p.rows).bytes;
+      exec.kernels<T>().resample.gather_grad(exec.context(bytes), p);
     });
   }
 

@@ -1,6 +1,7 @@
-// Rows of a table by index.
+// Rows of a table by index, and the table's gradient.
 #include "kernels/cuda/index_check.h"
 #include "kernels/cuda/row_gather.h"
+#include "kernels/cuda/row_sums.h"
 #include "kernels/cuda/tables.h"
 #include "kernels/embedding.h"
 
@@ -13,9 +14,16 @@ void embedding(const Context& ctx, const EmbeddingParams<T>& p) {
 }
 
 template <class T>
+void embedding_grad(const Context& ctx, const EmbeddingGradParams<T>& p) {
+  sum_rows(ctx,
+           RowSums<T>{p.index, 1, p.rows, p.dim, p.has_padding ? p.padding : int64_t{-1}, p.grad_out, p.grad_table});
+}
+
+template <class T>
 void fill_kernels(EmbeddingKernels<T>& k) {
   k.check_indices = check_indices;
   k.embedding = embedding<T>;
+  k.embedding_grad = embedding_grad<T>;
 }
 
 }  // namespace

@@ -108,6 +108,15 @@ inline unsigned __ballot_sync(unsigned mask, int p) {
   }
   return r;
 }
+template <class T>
+unsigned __match_any_sync(unsigned mask, T v) {
+  const void* all = lamella::cuda_host::warp_exchange(mask, &v, sizeof v);
+  unsigned r = 0;
+  for (int i = 0; i < 32; ++i) {
+    if ((mask >> i & 1) && lamella::cuda_host::from_lane<T>(all, mask, i) == v) r |= 1u << i;
+  }
+  return r;
+}
 inline int __any_sync(unsigned mask, int p) { return __ballot_sync(mask, p) != 0; }
 inline int __all_sync(unsigned mask, int p) { return __ballot_sync(mask, p) == mask; }
 inline unsigned __activemask() { return ~0u; }
