@@ -38,4 +38,10 @@ struct WideDiv {
   }
 };
 
+// a / b of numbers from 0 on, in 32 bits where they fit: for divisors of which a thread needs a quotient or two.
+__device__ inline int64_t quotient(int64_t a, int64_t b) {
+  if (((a | b) >> 32) == 0) return static_cast<uint32_t>(a) / static_cast<uint32_t>(b);
+  return a / b;
+}
+
 }  // namespace lamella::cuda

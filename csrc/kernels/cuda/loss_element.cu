@@ -1,16 +1,12 @@
 // Losses of single elements, each way. Bound by memory: two arrays are read, and one is written in backward and where
 // the values are wanted; 16 bytes of each per thread and turn.
+#include "kernels/cuda/fast_div.h"
 #include "kernels/cuda/loss_functions.h"
 #include "kernels/cuda/loss_parts.h"
 #include "kernels/cuda/row_team.h"
 
 namespace lamella::cuda {
 namespace {
-
-__device__ int64_t quotient(int64_t a, int64_t b) {
-  if (((a | b) >> 32) == 0) return static_cast<uint32_t>(a) / static_cast<uint32_t>(b);
-  return a / b;
-}
 
 // Where element i, i + 1, ... are in groups of `size`: one division for all.
 struct Group {
