@@ -81,6 +81,7 @@ def test_gradient_is_the_posterior(dtype):
     np.testing.assert_allclose(K.ctc_loss_backward(weights, x, targets, inputs), g * weights[:, None, None], rtol=1e-6)
 
 
+@pytest.mark.cpu  # takes minutes on an emulated device
 def test_long_sequences_keep_their_digits():
     rng = np.random.default_rng(2)
     x, targets = random_case(rng, 1, 3000, 400, 40, np.float32)
