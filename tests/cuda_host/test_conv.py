@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import reference_conv as ref
 
+from lamella import _cpu
 from lamella import kernels as K
 from lamella._kernels._call import op
 
@@ -97,6 +98,61 @@ def test_each_way(case: str, algorithm: str) -> None:
     np.testing.assert_array_equal(K.conv2d(x, w, b, activation="relu", **given), y)
     np.testing.assert_array_equal(K.conv2d_backward_data(dy, w, x.shape, **given), dx)
     np.testing.assert_array_equal(K.conv2d_backward_weight(x, dy, kernel, **given), dw)
+
+
+PRECISIONS = {"tf32": 1, "bf16": 2}
+
+
+@pytest.fixture(params=PRECISIONS)
+def precision(request: Any) -> Any:
+    """What products may round their factors to."""
+    before = _cpu.matmul_precision()
+    _cpu.set_matmul_precision(PRECISIONS[request.param])
+    yield request.param
+    _cpu.set_matmul_precision(before)
+
+
+def rounded(x: np.ndarray, precision: str) -> np.ndarray:
+    """Return x as the matrix units take it: tf32 takes ties away from zero, bfloat16 to even."""
+    bits = x.view(np.uint32)
+    up, kept = (0x1000, 0xFFFFE000) if precision == "tf32" else (0x7FFF + (bits >> 16 & 1), 0xFFFF0000)
+    return ((bits + up) & kept).astype(np.uint32).view(np.float32)
+
+
+UNITS = {
+    "large_tiles": (8, (33, 33), 4, (3, 3), 260, (1, 1), (1, 1), (1, 1), 1),
+    "middle_tiles": (5, (33, 33), 8, (3, 2), 64, (1, 1), (1, 1), (1, 1), 1),
+} | {name: CASES[name] for name in ("few_pixels", "odd_channels", "phases", "groups", "strided_groups", "sequence")}
+
+
+@pytest.mark.parametrize("case", UNITS)
+def test_matrix_units(case: str, precision: str) -> None:
+    n, size, c, kernel, oc, stride, padding, dilation, groups = UNITS[case]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, *size, c)).astype(np.float32)
+    w = rng.standard_normal((*kernel, c // groups, oc)).astype(np.float32)
+    b = rng.standard_normal(oc).astype(np.float32)
+    truth: dict[str, Any] = {"stride": stride, "padding": [(p, p) for p in padding], "dilation": dilation}
+    truth["groups"] = groups
+    given = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "algorithm": "igemm"}
+    taps = kernel[0] * kernel[1]
+    rx, rw = rounded(x, precision), rounded(w, precision)
+    y = K.conv2d(x, w, b, **given)
+    close(y, ref.conv2d(rx, rw, b, **truth), ref.conv2d(abs(x), abs(w), abs(b), **truth), taps * c // groups)
+    if case == "large_tiles":
+        return
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    dx = K.conv2d_backward_data(dy, w, x.shape, **given)
+    dw = K.conv2d_backward_weight(x, dy, kernel, **given)
+    dx_true, dw_true = ref.conv2d_backward(rx, rw, rounded(dy, precision), **truth)
+    dx_size, dw_size = ref.conv2d_backward(abs(x), abs(w), abs(dy), **truth)
+    close(dx, dx_true, dx_size, taps * oc // groups)
+    close(dw, dw_true, dw_size, dy.size // oc)
+    if min(y.shape[1:3]) >= 2:
+        (pooled,), _ = op("conv2d", given | {"pool": True}).forward([x, w, b], False)
+        oh, ow = (s // 2 for s in y.shape[1:3])
+        windows = y[:, : 2 * oh, : 2 * ow].reshape(n, oh, 2, ow, 2, oc).max((2, 4))
+        np.testing.assert_allclose(pooled, windows, rtol=0, atol=1e-5 * np.abs(y).max())
 
 
 @pytest.mark.parametrize("case", ["large_tiles", "narrow_tiles", "first_layer", "odd_channels", "groups"])

@@ -9,27 +9,36 @@ namespace {
 
 // Shapes are chosen for this device, whichever runs them: results do not depend on it.
 constexpr double kMultiprocessors = 132;
-constexpr int64_t kBlockK = 16, kMostGrid = 65535;
+constexpr int64_t kMostGrid = 65535;
 
 int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 
+constexpr int64_t kLengthStep = 32;  // of parts of k
+
+// Multiplications per cycle of a multiprocessor that has enough to do, by ConvUnits; 0: there is no such tile.
 struct TileCost {
   ConvTile name;
   int64_t m, n, threads;
-  double resident;    // blocks that a multiprocessor holds
-  double efficiency;  // of what the units could do, where there are enough blocks
-  bool narrow_loads, of_double;
+  double resident, resident_mma;  // blocks that a multiprocessor holds
+  double rate[3];
+  bool narrow_loads, narrow_loads_mma, of_double;
 };
 constexpr TileCost kTiles[] = {
-    {ConvTile::k128x128, 128, 128, 256, 2, 0.88, false, false}, {ConvTile::k128x64, 128, 64, 128, 3, 0.82, true, false},
-    {ConvTile::k128x32, 128, 32, 128, 4, 0.70, true, false},    {ConvTile::k64x64, 64, 64, 128, 4, 0.70, false, true},
-    {ConvTile::k32x32, 32, 32, 64, 8, 0.42, true, true},
+    {ConvTile::k128x128, 128, 128, 256, 1, 1, {112, 420, 520}, false, false, false},
+    {ConvTile::k128x64, 128, 64, 128, 3, 2, {105, 350, 420}, true, true, false},
+    {ConvTile::k128x32, 128, 32, 128, 4, 0, {90, 0, 0}, true, false, false},
+    {ConvTile::k64x64, 64, 64, 128, 4, 3, {90, 260, 310}, false, false, true},
+    {ConvTile::k32x32, 32, 32, 64, 8, 0, {54, 0, 0}, true, false, true},
 };
+
+ConvUnits units_of(const Context& ctx, bool is_float) {
+  return !is_float ? ConvUnits::kSimt : ctx.bf16 ? ConvUnits::kBf16 : ctx.tf32 ? ConvUnits::kTf32 : ConvUnits::kSimt;
+}
 
 // What was planned for packs is not aligned: a tile that loads element by element. Sums are cut as planned, so that
 // alignment does not change a bit.
 void narrow_loads(ConvTilePlan& plan, int64_t m, int64_t n) {
-  if (plan.tile != ConvTile::k128x128 && plan.tile != ConvTile::k64x64) return;
+  if (plan.units == ConvUnits::kSimt && plan.tile != ConvTile::k128x128 && plan.tile != ConvTile::k64x64) return;
   plan.tile = ConvTile::k128x64;
   plan.row_tiles = ceil_div(m, 128);
   plan.column_tiles = ceil_div(n, 64);
@@ -82,6 +91,11 @@ GemmParams<T> product(const ConvShape& s, ConvPass pass) {
 // ---- forward and the gradient to data
 // --------------------------------------------------------------------------------
 
+// The gradient to data of a stride: a product per phase.
+bool in_phases(const ConvShape& s, ConvPass pass) {
+  return pass == ConvPass::kBackwardData && (s.stride_h > 1 || s.stride_w > 1);
+}
+
 template <class T>
 bool packs_along_channels(const ConvShape& s, ConvPass pass) {
   const int64_t kc = pass == ConvPass::kBackwardData ? s.oc / s.groups : s.c / s.groups;
@@ -89,12 +103,29 @@ bool packs_along_channels(const ConvShape& s, ConvPass pass) {
 }
 
 template <class T>
-ConvTilePlan plan_gather(const ConvShape& s, ConvPass pass, const ConvView<int>& v, bool pool) {
+ConvProblem gather_problem(const ConvShape& s, ConvPass pass, const ConvView<int>& v, bool pool) {
   const int64_t phases = int64_t{v.h.phases} * v.w.phases;
   const int64_t rows = int64_t{v.n} * v.h.count(0) * v.w.count(0);  // no phase has more
   const int64_t k = s.kh * s.kw * v.kc;
-  return plan_conv_tiles(rows, v.nc, ceil_div(k, phases), s.groups * phases, sizeof(T) == 4,
-                         packs_along_channels<T>(s, pass), phases > 1 || pool ? 1 : 64);
+  return {rows,
+          v.nc,
+          ceil_div(k, phases),
+          s.groups * phases,
+          sizeof(T) == 4,
+          packs_along_channels<T>(s, pass),
+          in_phases(s, pass) || pool ? 1 : 64};
+}
+
+// Which units will multiply is not known here.
+template <class F>
+size_t most_for_units(bool is_float, const F& bytes) {
+  size_t most = bytes(ConvUnits::kSimt);
+  if (!is_float) return most;
+  for (ConvUnits units : {ConvUnits::kTf32, ConvUnits::kBf16}) {
+    const size_t more = bytes(units);
+    if (more > most) most = more;
+  }
+  return most;
 }
 
 template <class T>
@@ -102,8 +133,11 @@ size_t gather_workspace(const ConvShape& s, ConvPass pass) {
   if (s.n == 0) return 0;
   if (is_product(s)) return gemm_kernels<T>().gemm_workspace(product<T>(s, pass), 1);
   const ConvView<int> v = conv_view<int>(s, pass);
-  const int64_t splits = plan_gather<T>(s, pass, v, false).splits;
-  return splits == 1 ? 0 : static_cast<size_t>(splits * v.n * v.h.dst_size * v.w.dst_size * v.dc) * sizeof(T);
+  const auto each = static_cast<size_t>(int64_t{v.n} * v.h.dst_size * v.w.dst_size * v.dc) * sizeof(T);
+  return most_for_units(sizeof(T) == 4, [&](ConvUnits units) {
+    const int64_t splits = plan_conv_tiles(gather_problem<T>(s, pass, v, false), units).splits;
+    return splits == 1 ? 0 : static_cast<size_t>(splits) * each;
+  });
 }
 
 // Adds up splits of k, in their order; bias and activation. Reads splits + 1 numbers per one that it writes.
@@ -148,7 +182,7 @@ void run(const Context& ctx, ConvPass pass, const ConvParams<T>& p) {
   a.view = conv_view<int>(s, pass);
   a.p = p;
   const ConvView<int>& v = a.view;
-  ConvTilePlan plan = plan_gather<T>(s, pass, v, p.pool);
+  ConvTilePlan plan = plan_conv_tiles(gather_problem<T>(s, pass, v, p.pool), units_of(ctx, sizeof(T) == 4));
   const bool packs = packs_along_channels<T>(s, pass) && aligned16(p.src) && (forward || aligned16(p.weight));
   if (!packs && sizeof(T) == 4) narrow_loads(plan, int64_t{v.n} * v.h.count(0) * v.w.count(0), v.nc);
   const int window = p.pool ? 2 : 1;
@@ -168,12 +202,22 @@ void run(const Context& ctx, ConvPass pass, const ConvParams<T>& p) {
   const int64_t phases = int64_t{v.h.phases} * v.w.phases;
   const dim3 grid(static_cast<unsigned>(plan.row_tiles * plan.column_tiles), static_cast<unsigned>(s.groups),
                   static_cast<unsigned>(plan.splits * phases));
+  const bool phased = in_phases(s, pass);
+  const auto go = [&](auto simt, auto mma) {
+    if constexpr (sizeof(T) == 4) {
+      if (plan.units != ConvUnits::kSimt) return mma(ctx, plan, packs, grid, a);
+    }
+    simt(ctx, plan, packs, grid, a);
+  };
+  using Launcher = void (*)(const Context&, const ConvTilePlan&, bool, dim3, const IgemmArgs<T>&);
   if (p.pool)
-    launch_igemm_pool(ctx, plan.tile, packs, grid, a);
+    go(static_cast<Launcher>(launch_igemm_pool), launch_igemm_pool_mma);
   else if (forward)
-    launch_igemm_forward(ctx, plan.tile, packs, grid, a);
+    go(static_cast<Launcher>(launch_igemm_forward), launch_igemm_forward_mma);
+  else if (phased)
+    go(static_cast<Launcher>(launch_igemm_phases), launch_igemm_phases_mma);
   else
-    launch_igemm_data(ctx, plan.tile, packs, grid, a);
+    go(static_cast<Launcher>(launch_igemm_data), launch_igemm_data_mma);
   if (plan.splits == 1) return;
   const int64_t n = int64_t{v.n} * v.h.dst_size * v.w.dst_size * v.dc;
   const auto finish = [&](auto kernel, int width) {
@@ -201,17 +245,25 @@ bool weight_packs(const ConvShape& s) {
 }
 
 template <class T>
-ConvTilePlan plan_weight(const ConvShape& s) {
-  return plan_conv_tiles(s.kh * s.kw * (s.c / s.groups), s.oc / s.groups, s.n * s.oh * s.ow, s.groups, sizeof(T) == 4,
-                         weight_packs<T>(s), 512);
+ConvProblem weight_problem(const ConvShape& s) {
+  return {s.kh * s.kw * (s.c / s.groups),
+          s.oc / s.groups,
+          s.n * s.oh * s.ow,
+          s.groups,
+          sizeof(T) == 4,
+          weight_packs<T>(s),
+          512};
 }
 
 template <class T>
 size_t weight_workspace(const ConvShape& s) {
   if (s.n * s.oh * s.ow == 0) return 0;
   if (is_product(s)) return gemm_kernels<T>().gemm_workspace(product<T>(s, ConvPass::kBackwardWeight), 1);
-  const int64_t splits = plan_weight<T>(s).splits;
-  return splits == 1 ? 0 : static_cast<size_t>(splits * s.kh * s.kw * (s.c / s.groups) * s.oc) * sizeof(T);
+  const auto each = static_cast<size_t>(s.kh * s.kw * (s.c / s.groups) * s.oc) * sizeof(T);
+  return most_for_units(sizeof(T) == 4, [&](ConvUnits units) {
+    const int64_t splits = plan_conv_tiles(weight_problem<T>(s), units).splits;
+    return splits == 1 ? 0 : static_cast<size_t>(splits) * each;
+  });
 }
 
 template <class T>
@@ -226,7 +278,7 @@ void run_weight(const Context& ctx, const ConvWeightParams<T>& p) {
     g.c = p.dweight;
     return gemm_kernels<T>().gemm(ctx, g);
   }
-  ConvTilePlan plan = plan_weight<T>(s);
+  ConvTilePlan plan = plan_conv_tiles(weight_problem<T>(s), units_of(ctx, sizeof(T) == 4));
   const bool packs = weight_packs<T>(s) && aligned16(p.x);
   if (!packs && sizeof(T) == 4) narrow_loads(plan, s.kh * s.kw * (s.c / s.groups), s.oc / s.groups);
   const int64_t n = s.kh * s.kw * (s.c / s.groups) * s.oc;
@@ -247,7 +299,14 @@ void run_weight(const Context& ctx, const ConvWeightParams<T>& p) {
   a.packed_sums = columns && aligned16(a.sums);
   const dim3 grid(static_cast<unsigned>(plan.row_tiles * plan.column_tiles), static_cast<unsigned>(s.groups),
                   static_cast<unsigned>(plan.splits));
-  launch_igemm_weight(ctx, plan.tile, packs, grid, a);
+  if constexpr (sizeof(T) == 4) {
+    if (plan.units != ConvUnits::kSimt)
+      launch_igemm_weight_mma(ctx, plan, packs, grid, a);
+    else
+      launch_igemm_weight(ctx, plan, packs, grid, a);
+  } else {
+    launch_igemm_weight(ctx, plan, packs, grid, a);
+  }
   if (plan.splits > 1) sum_parts(ctx, a.sums, static_cast<int>(plan.splits), n, p.dweight);
 }
 
@@ -257,31 +316,34 @@ bool can_run_weight(const ConvShape& s) { return small_enough(s) && s.groups <= 
 
 // The least cycles, roughly: tiles in turn on each multiprocessor, whose units are idle where it has few warps; and,
 // where k is cut, another launch that reads all sums.
-ConvTilePlan plan_conv_tiles(int64_t m, int64_t n, int64_t k, int64_t products, bool is_float, bool wide,
-                             int64_t most_splits) {
+ConvTilePlan plan_conv_tiles(const ConvProblem& p, ConvUnits units) {
   constexpr double kLaunch = 4000, kBytesPerCycle = 1000, kStart = 1000, kMostPartial = 64 << 20;
   constexpr int64_t kLeastLength = 128;
-  if (k < 1) k = 1;
+  const bool mma = units != ConvUnits::kSimt;
+  const int64_t k = p.k < 1 ? 1 : p.k;
   ConvTilePlan best;
   double least = -1;
   for (const TileCost& t : kTiles) {
-    if (is_float ? !(wide || t.narrow_loads) : !t.of_double) continue;
-    const int64_t rows = ceil_div(m, t.m), columns = ceil_div(n, t.n);
-    const double tiles = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(products);
-    const double bytes = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(products) * 4;
-    for (int64_t wanted = 1; wanted <= most_splits; wanted *= 2) {
-      const int64_t length = round_up(ceil_div(k, wanted), kBlockK), splits = ceil_div(k, length);
+    const double rate = t.rate[static_cast<int>(units)];
+    if (rate == 0 || (!p.is_float && !t.of_double)) continue;
+    if (p.is_float && !p.packed && !(mma ? t.narrow_loads_mma : t.narrow_loads)) continue;
+    const int64_t rows = ceil_div(p.m, t.m), columns = ceil_div(p.n, t.n);
+    const double products = static_cast<double>(p.products);
+    const double tiles = static_cast<double>(rows) * static_cast<double>(columns) * products;
+    const double bytes = static_cast<double>(p.m) * static_cast<double>(p.n) * products * 4;
+    const double resident = mma ? t.resident_mma : t.resident;
+    for (int64_t wanted = 1; wanted <= p.most_splits; wanted *= 2) {
+      const int64_t length = round_up(ceil_div(k, wanted), kLengthStep), splits = ceil_div(k, length);
       const auto parts = static_cast<double>(splits);
       if (splits > 1 && (length < kLeastLength || bytes * parts > kMostPartial)) break;
       const double each = tiles * parts <= kMultiprocessors ? 1 : tiles * parts / kMultiprocessors;
-      const double warps = (each < t.resident ? each : t.resident) * static_cast<double>(t.threads) / 32;
+      const double warps = (each < resident ? each : resident) * static_cast<double>(t.threads) / 32;
       const double rounds = each < 8 ? static_cast<double>(static_cast<int64_t>(each + 0.999)) : each;
-      double cycles = kStart + rounds * static_cast<double>(length * t.m * t.n) /
-                                   (128 * t.efficiency * (warps < 8 ? warps / 8 : 1));
+      double cycles = kStart + rounds * static_cast<double>(length * t.m * t.n) / (rate * (warps < 8 ? warps / 8 : 1));
       if (splits > 1) cycles += kLaunch + bytes * (2 * parts + 1) / kBytesPerCycle;
       if (least >= 0 && cycles >= least) continue;
       least = cycles;
-      best = {t.name, rows, columns, splits, length};
+      best = {units, t.name, rows, columns, splits, length};
     }
   }
   return best;

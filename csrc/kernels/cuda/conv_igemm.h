@@ -1,19 +1,34 @@
 // Convolution as a matrix product whose left side is never written down: a row is a destination pixel, a column a
 // destination channel, and a place along k a source channel of a kernel tap. Loaders find the elements in the images;
-// the product itself is gemm_tile_simt.h's. Divisions are by multiplication: one pair per 16-byte load along k, and per
-// row once.
+// the product itself is gemm_tile_simt.h's or gemm_tile_mma.h's. Divisions are by multiplication: one pair per 16-byte
+// load along k, and per row once.
 #pragma once
 
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/conv_geometry.h"
 #include "kernels/cuda/conv_igemm_plan.h"
-#include "kernels/cuda/gemm_tile_simt.h"
+#include "kernels/cuda/conv_tiles.h"
 
 namespace lamella::cuda {
 namespace {
 
 // A coordinate that stays outside of every image when another is added.
 constexpr int kNowhere = -(1 << 30);
+
+// The way that a kernel goes. Without phases all that it needs of the geometry are its arguments, which take no
+// registers.
+enum class Way { kForward, kPool, kData, kPhases };
+
+template <Way kWay>
+__device__ __forceinline__ ConvAxis<int> axis_of(const ConvAxisRule<int>& r, int phase) {
+  if constexpr (kWay == Way::kPhases) {
+    return r.axis(phase);
+  } else if constexpr (kWay == Way::kData) {
+    return {0, 1, r.dst_size, 1, r.src_size, r.kernel, 0, 1, r.pad, -r.dilation};
+  } else {
+    return {0, 1, r.dst_size, r.stride, r.src_size, r.kernel, 0, 1, -r.pad, r.dilation};
+  }
+}
 
 // How rows of the product are numbered: pixel by pixel of one phase; where a pooling follows, window by window.
 struct RowOrder {
@@ -152,22 +167,20 @@ struct TapWeightLoader {
 // ---- forward and the gradient to data
 // --------------------------------------------------------------------------------
 
-template <class T>
+template <class T, Way kWay>
 struct IgemmStore {
   T* dst;  // of the group
   const T* bias;
   Activation act;
-  bool flat;  // rows are the destination's pixels, in their order
   bool packed;
   int channels, phase_h, phase_w;  // of all groups; the phase's first pixel
   RowOrder order;
   const ConvView<int>* view;
 
   __device__ __forceinline__ int64_t pixel(int row) const {
-    if (flat) return row;
+    if constexpr (kWay != Way::kPhases) return row;
     const RowOrder::Pixel p = order(row);
-    const int i = phase_h + p.i * (view->h.forward ? 1 : view->h.stride);
-    const int j = phase_w + p.j * (view->w.forward ? 1 : view->w.stride);
+    const int i = phase_h + p.i * view->h.stride, j = phase_w + p.j * view->w.stride;
     return (int64_t{p.n} * view->h.dst_size + i) * view->w.dst_size + j;
   }
   __device__ __forceinline__ void operator()(int64_t row, int64_t column, Pack<T> v, int count) const {
@@ -234,29 +247,28 @@ struct IgemmPool {
   }
 };
 
-// Grid: tiles, groups, phases (of a destination in phases) or splits of k.
-template <class T, class Tile, bool kForward, bool kPacked, bool kPool>
-__global__ void __launch_bounds__(Tile::kThreads) igemm(const __grid_constant__ IgemmArgs<T> a) {
+// Grid: tiles, groups, and phases of the destination or splits of k.
+template <class T, class Tile, Way kWay, bool kPacked, int kLeastBlocks>
+__global__ void __launch_bounds__(Tile::kThreads, kLeastBlocks) igemm(const __grid_constant__ IgemmArgs<T> a) {
+  constexpr bool kPool = kWay == Way::kPool, kPhases = kWay == Way::kPhases;
   const ConvView<int>& v = a.view;
-  const bool phases = v.h.phases * v.w.phases > 1;
-  const int phase = phases ? static_cast<int>(blockIdx.z) : 0, split = phases ? 0 : static_cast<int>(blockIdx.z);
-  const int group = static_cast<int>(blockIdx.y);
-  const TapOrder taps{v.h.axis(phase / v.w.phases), v.w.axis(phase % v.w.phases), v.w.kernel, a.channels, a.taps_w};
+  const int z = static_cast<int>(blockIdx.z), group = static_cast<int>(blockIdx.y);
+  TapOrder taps{axis_of<kWay>(v.h, kPhases ? z / v.w.phases : 0), axis_of<kWay>(v.w, kPhases ? z % v.w.phases : 0),
+                v.w.kernel, a.channels, a.taps_w};
   RowOrder order{a.row, a.image, kPool};
-  TapOrder order_of_taps = taps;
-  if (phases) {
+  if constexpr (kPhases) {
     if (taps.h.count == 0 || taps.w.count == 0) return;
     order.row = FastDiv(taps.w.count);
     order.image = FastDiv(taps.h.count);
-    order_of_taps.taps_w = FastDiv(taps.w.taps > 0 ? taps.w.taps : 1);
+    taps.taps_w = FastDiv(taps.w.taps > 0 ? taps.w.taps : 1);
   }
   const int rows = v.n * taps.h.count * taps.w.count, k = taps.h.taps * taps.w.taps * v.kc;
   const TilePlace place = tile_place(blockIdx.x, a.row_tiles, a.column_tiles);
   const int64_t row0 = int64_t{place.row} * Tile::kBlockM, column0 = int64_t{place.column} * Tile::kBlockN;
   if (row0 >= rows) return;
-  const int k_begin = split * a.split_length, k_end = min(k, k_begin + a.split_length);
+  const int k_begin = kPhases ? 0 : z * a.split_length, k_end = kPhases ? k : min(k, k_begin + a.split_length);
 
-  const WindowLoader<T, kPacked> left{a.p.src + int64_t{group} * v.kc, order_of_taps, order, rows, k_end, v.sc};
+  const WindowLoader<T, kPacked> left{a.p.src + int64_t{group} * v.kc, taps, order, rows, k_end, v.sc};
   const int64_t first = int64_t{group} * v.nc;
   const auto product = [&](const auto& right) {
     if constexpr (kPool) {
@@ -268,63 +280,36 @@ __global__ void __launch_bounds__(Tile::kThreads) igemm(const __grid_constant__ 
                               v.dc};
       Tile::run(left, right, row0, column0, k_begin, k_end, rows, v.nc, pool);
     } else {
-      const bool whole = a.splits == 1;
-      T* const dst = whole ? a.p.dst : a.partial + int64_t{split} * rows * v.dc;
-      const IgemmStore<T> store{dst + first,
-                                whole && a.p.bias != nullptr ? a.p.bias + first : nullptr,
-                                whole ? a.p.act : Activation{},
-                                !phases,
-                                a.packed_dst,
-                                v.dc,
-                                taps.h.out0,
-                                taps.w.out0,
-                                order,
-                                &v};
+      const bool whole = kPhases || a.splits == 1;
+      T* const dst = whole ? a.p.dst : a.partial + int64_t{z} * rows * v.dc;
+      const IgemmStore<T, kWay> store{dst + first,
+                                      whole && a.p.bias != nullptr ? a.p.bias + first : nullptr,
+                                      whole ? a.p.act : Activation{},
+                                      a.packed_dst,
+                                      v.dc,
+                                      taps.h.out0,
+                                      taps.w.out0,
+                                      order,
+                                      &v};
       Tile::run(left, right, row0, column0, k_begin, k_end, rows, v.nc, store);
     }
   };
-  if constexpr (kForward) {
+  if constexpr (kWay == Way::kForward || kWay == Way::kPool) {
     product(MatrixLoader<T, false>{a.p.weight + group * v.w_group, 1, v.w_k, v.nc, k_end, a.packed_weight});
   } else {
-    product(TapWeightLoader<T, kPacked>{a.p.weight + group * v.w_group, order_of_taps, v.nc, k_end, v.w_tap, v.w_j});
+    product(TapWeightLoader<T, kPacked>{a.p.weight + group * v.w_group, taps, v.nc, k_end, v.w_tap, v.w_j});
   }
 }
 
-template <class T, class Tile, bool kForward, bool kPacked, bool kPool>
-void launch_igemm(const Context& ctx, dim3 grid, const IgemmArgs<T>& a) {
-  launch(ctx, igemm<T, Tile, kForward, kPacked, kPool>, {grid, dim3(Tile::kThreads), Tile::kSharedBytes}, a);
-}
-
-// Chooses the kernel: all tiles of packed floats; of others those that plan_conv_tiles knows.
-template <bool kForward, bool kPool>
-void launch_igemm_tile(const Context& ctx, ConvTile tile, bool packed, dim3 grid, const IgemmArgs<float>& a) {
-  using Narrow = SimtTile<float, 128, 32, 16, 8, 4>;
-  using Middle = SimtTile<float, 128, 64, 16, 8, 8>;
-  using Small = SimtTile<float, 32, 32, 16, 4, 4>;
-  if (!packed) {
-    if (tile == ConvTile::k128x32) return launch_igemm<float, Narrow, kForward, false, kPool>(ctx, grid, a);
-    if (tile == ConvTile::k128x64) return launch_igemm<float, Middle, kForward, false, kPool>(ctx, grid, a);
-    return launch_igemm<float, Small, kForward, false, kPool>(ctx, grid, a);
+template <Way kWay>
+struct LaunchIgemm {
+  const Context& ctx;
+  dim3 grid;
+  template <class Tile, bool kPacked, int kLeastBlocks, class T>
+  void go(const IgemmArgs<T>& a) const {
+    launch(ctx, igemm<T, Tile, kWay, kPacked, kLeastBlocks>, {grid, dim3(Tile::kThreads), Tile::kSharedBytes}, a);
   }
-  switch (tile) {
-    case ConvTile::k32x32:
-      return launch_igemm<float, Small, kForward, true, kPool>(ctx, grid, a);
-    case ConvTile::k64x64:
-      return launch_igemm<float, SimtTile<float, 64, 64, 16, 8, 4>, kForward, true, kPool>(ctx, grid, a);
-    case ConvTile::k128x32:
-      return launch_igemm<float, Narrow, kForward, true, kPool>(ctx, grid, a);
-    case ConvTile::k128x64:
-      return launch_igemm<float, Middle, kForward, true, kPool>(ctx, grid, a);
-    case ConvTile::k128x128:
-      return launch_igemm<float, SimtTile<float, 128, 128, 16, 8, 8>, kForward, true, kPool>(ctx, grid, a);
-  }
-}
-template <bool kForward, bool kPool>
-void launch_igemm_tile(const Context& ctx, ConvTile tile, bool, dim3 grid, const IgemmArgs<double>& a) {
-  if (tile == ConvTile::k64x64)
-    return launch_igemm<double, SimtTile<double, 64, 64, 16, 8, 4>, kForward, false, kPool>(ctx, grid, a);
-  launch_igemm<double, SimtTile<double, 32, 32, 16, 4, 4>, kForward, false, kPool>(ctx, grid, a);
-}
+};
 
 }  // namespace
 }  // namespace lamella::cuda

@@ -3,11 +3,13 @@
 
 namespace lamella::cuda {
 
-void launch_igemm_forward(const Context& ctx, ConvTile tile, bool packed, dim3 grid, const IgemmArgs<float>& a) {
-  launch_igemm_tile<true, false>(ctx, tile, packed, grid, a);
+void launch_igemm_forward(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                          const IgemmArgs<float>& a) {
+  with_simt_tile(plan.tile, packed, LaunchIgemm<Way::kForward>{ctx, grid}, a, float{});
 }
-void launch_igemm_forward(const Context& ctx, ConvTile tile, bool packed, dim3 grid, const IgemmArgs<double>& a) {
-  launch_igemm_tile<true, false>(ctx, tile, packed, grid, a);
+void launch_igemm_forward(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                          const IgemmArgs<double>& a) {
+  with_simt_tile(plan.tile, packed, LaunchIgemm<Way::kForward>{ctx, grid}, a, double{});
 }
 
 }  // namespace lamella::cuda

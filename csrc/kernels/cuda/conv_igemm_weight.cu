@@ -1,151 +1,15 @@
-// The gradient to weights as an implicit matrix product: a row is an input channel of a kernel tap, a column an output
-// channel, and sums run over the output's pixels, cut into parts for enough blocks. Both sides lie along rows and
-// columns in memory: they go by cp.async to shared memory and never through registers.
-#include "kernels/cuda/conv_igemm_plan.h"
-#include "kernels/cuda/gemm_tile_simt.h"
+// The gradient to weights as an implicit matrix product.
+#include "kernels/cuda/conv_igemm_weight.h"
 
 namespace lamella::cuda {
-namespace {
 
-// A coordinate that stays outside of every image when another is added.
-constexpr int kNowhere = -(1 << 30);
-
-// kPacked: groups have a multiple of a pack of channels, and x is aligned.
-template <class T, bool kPacked>
-struct PixelLoader {
-  static constexpr bool kAlongK = false;
-  static constexpr int kPack = Pack<T>::kSize, kPlaces = kPacked ? 1 : kPack;
-  const T* x;  // of the group
-  int h, w, channels, group_channels, kernel_w, dilation_h, dilation_w, stride_h, stride_w, pad_top, pad_left;
-  FastDiv by_channels, by_kernel_w, by_row, by_image;  // of y
-  int rows, k_end;
-
-  struct Row {
-    int64_t at[kPlaces];
-    int y[kPlaces], x[kPlaces];
-  };
-  struct Depth {
-    int64_t at;
-    int y, x;
-  };
-  __device__ __forceinline__ Row row(int64_t r) const {
-    Row p;
-#pragma unroll
-    for (int i = 0; i < kPlaces; ++i) {
-      const int at = static_cast<int>(r) + i;
-      auto tap = static_cast<uint32_t>(at);
-      const auto channel = static_cast<int>(by_channels.split(tap)), tap_x = static_cast<int>(by_kernel_w.split(tap));
-      const auto tap_y = static_cast<int>(tap);
-      const int oy = tap_y * dilation_h - pad_top, ox = tap_x * dilation_w - pad_left;
-      p.y[i] = at < rows ? oy : kNowhere;
-      p.x[i] = ox;
-      p.at[i] = (int64_t{oy} * w + ox) * channels + channel;
-    }
-    return p;
-  }
-  __device__ __forceinline__ Depth depth(int64_t k) const {
-    if (k >= k_end) return {0, kNowhere, 0};
-    auto n = static_cast<uint32_t>(k);
-    const int x0 = static_cast<int>(by_row.split(n)) * stride_w, y = static_cast<int>(by_image.split(n)) * stride_h;
-    return {((int64_t{n} * h + y) * w + x0) * channels, y, x0};
-  }
-  __device__ __forceinline__ bool inside(const Row& r, const Depth& d, int i) const {
-    return static_cast<unsigned>(r.y[i] + d.y) < static_cast<unsigned>(h) &&
-           static_cast<unsigned>(r.x[i] + d.x) < static_cast<unsigned>(w);
-  }
-  __device__ __forceinline__ void copy(T* shared, const Row& r, const Depth& d) const {
-    if constexpr (kPacked) {
-      const bool in = inside(r, d, 0);
-      copy_async<16>(shared, in ? x + r.at[0] + d.at : x, in ? 16 : 0);
-    } else {
-#pragma unroll
-      for (int i = 0; i < kPack; ++i) {
-        const bool in = inside(r, d, i);
-        copy_async<sizeof(T)>(shared + i, in ? x + r.at[i] + d.at : x, in ? static_cast<int>(sizeof(T)) : 0);
-      }
-    }
-  }
-};
-
-template <class T>
-struct SumStore {
-  T* to;
-  int64_t channels;
-  bool packed;
-  __device__ __forceinline__ void operator()(int64_t row, int64_t column, const Pack<T>& v, int count) const {
-    T* const at = to + row * channels + column;
-    if (packed) return store_pack(at, v);
-#pragma unroll
-    for (int j = 0; j < Pack<T>::kSize; ++j) {
-      if (j < count) at[j] = v.v[j];
-    }
-  }
-};
-
-template <class T, class Tile, bool kPacked>
-__global__ void __launch_bounds__(Tile::kThreads) igemm_weight(const __grid_constant__ IgemmWeightArgs<T> a) {
-  const ConvShape& s = a.shape;
-  const auto i = [](int64_t v) { return static_cast<int>(v); };
-  const int cg = i(s.c / s.groups), og = i(s.oc / s.groups), group = i(blockIdx.y), rows = i(s.kh * s.kw) * cg;
-  const int k = i(s.n * s.oh * s.ow), k_begin = i(blockIdx.z) * a.split_length;
-  const int k_end = min(k, k_begin + a.split_length);
-  const TilePlace place = tile_place(blockIdx.x, a.row_tiles, a.column_tiles);
-  const PixelLoader<T, kPacked> left{a.x + int64_t{group} * cg,
-                                     i(s.h),
-                                     i(s.w),
-                                     i(s.c),
-                                     cg,
-                                     i(s.kw),
-                                     i(s.dilation_h),
-                                     i(s.dilation_w),
-                                     i(s.stride_h),
-                                     i(s.stride_w),
-                                     i(s.pad_top),
-                                     i(s.pad_left),
-                                     a.channels,
-                                     a.kernel_w,
-                                     a.row,
-                                     a.image,
-                                     rows,
-                                     k_end};
-  const MatrixLoader<T, false> right{a.dy + int64_t{group} * og, 1, s.oc, og, k_end, a.packed_dy};
-  const SumStore<T> store{a.sums + int64_t{blockIdx.z} * rows * s.oc + int64_t{group} * og, s.oc, a.packed_sums};
-  Tile::run(left, right, int64_t{place.row} * Tile::kBlockM, int64_t{place.column} * Tile::kBlockN, k_begin, k_end,
-            rows, og, store);
+void launch_igemm_weight(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                         const IgemmWeightArgs<float>& a) {
+  with_simt_tile(plan.tile, packed, LaunchIgemmWeight{ctx, grid}, a, float{});
 }
-
-template <class T, class Tile, bool kPacked>
-void go(const Context& ctx, dim3 grid, const IgemmWeightArgs<T>& a) {
-  launch(ctx, igemm_weight<T, Tile, kPacked>, {grid, dim3(Tile::kThreads), Tile::kSharedBytes}, a);
-}
-
-}  // namespace
-
-void launch_igemm_weight(const Context& ctx, ConvTile tile, bool packed, dim3 grid, const IgemmWeightArgs<float>& a) {
-  using Narrow = SimtTile<float, 128, 32, 16, 8, 4>;
-  using Middle = SimtTile<float, 128, 64, 16, 8, 8>;
-  using Small = SimtTile<float, 32, 32, 16, 4, 4>;
-  if (!packed) {
-    if (tile == ConvTile::k128x32) return go<float, Narrow, false>(ctx, grid, a);
-    if (tile == ConvTile::k128x64) return go<float, Middle, false>(ctx, grid, a);
-    return go<float, Small, false>(ctx, grid, a);
-  }
-  switch (tile) {
-    case ConvTile::k32x32:
-      return go<float, Small, true>(ctx, grid, a);
-    case ConvTile::k64x64:
-      return go<float, SimtTile<float, 64, 64, 16, 8, 4>, true>(ctx, grid, a);
-    case ConvTile::k128x32:
-      return go<float, Narrow, true>(ctx, grid, a);
-    case ConvTile::k128x64:
-      return go<float, Middle, true>(ctx, grid, a);
-    case ConvTile::k128x128:
-      return go<float, SimtTile<float, 128, 128, 16, 8, 8>, true>(ctx, grid, a);
-  }
-}
-void launch_igemm_weight(const Context& ctx, ConvTile tile, bool, dim3 grid, const IgemmWeightArgs<double>& a) {
-  if (tile == ConvTile::k64x64) return go<double, SimtTile<double, 64, 64, 16, 8, 4>, false>(ctx, grid, a);
-  go<double, SimtTile<double, 32, 32, 16, 4, 4>, false>(ctx, grid, a);
+void launch_igemm_weight(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                         const IgemmWeightArgs<double>& a) {
+  with_simt_tile(plan.tile, packed, LaunchIgemmWeight{ctx, grid}, a, double{});
 }
 
 }  // namespace lamella::cuda

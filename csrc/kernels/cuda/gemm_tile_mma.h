@@ -18,7 +18,7 @@
 
 #include <utility>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/gemm_tile_simt.h"
 #include "kernels/cuda/mma.h"
 
 namespace lamella::cuda {
@@ -216,13 +216,16 @@ struct MmaTile {
         }
       }
       __syncthreads();
+      constexpr int kTogether = rows_together<Epilogue>();
+      static_assert(16 % kTogether == 0);
 #pragma unroll 1
-      for (int p = static_cast<int>(threadIdx.x); p < kSlabRows * (kBlockN / kPack); p += kThreads) {
-        const int r = p / (kBlockN / kPack), c = p % (kBlockN / kPack) * kPack;
+      for (int p = static_cast<int>(threadIdx.x); p < kSlabRows / kTogether * (kBlockN / kPack); p += kThreads) {
+        const int r = p / (kBlockN / kPack) * kTogether, c = p % (kBlockN / kPack) * kPack;
         const int64_t row = row0 + r / 16 * kWarpM + slab * 16 + r % 16, column = column0 + c;
         if (row >= rows || column >= columns) continue;
         const int64_t left = columns - column;
-        epilogue(row, column, load_pack(shared + r * kSlabLine + c), left < kPack ? static_cast<int>(left) : kPack);
+        const int count = left < kPack ? static_cast<int>(left) : kPack;
+        hand_over<kTogether, kSlabLine>(shared + r * kSlabLine + c, row, column, count, epilogue);
       }
     }
   }

@@ -64,6 +64,20 @@ constexpr int rows_together() {
   }
 }
 
+// Finished sums of kTogether rows, kLine numbers apart in shared memory, to the epilogue.
+template <int kTogether, int kLine, class T, class Epilogue>
+__device__ __forceinline__ void hand_over(const T* from, int64_t row, int64_t column, int count,
+                                          const Epilogue& epilogue) {
+  if constexpr (kTogether == 1) {
+    epilogue(row, column, load_pack(from), count);
+  } else {
+    Pack<T> v[kTogether];
+#pragma unroll
+    for (int t = 0; t < kTogether; ++t) v[t] = load_pack(from + t * kLine);
+    epilogue(row, column, v, count);
+  }
+}
+
 template <class T, int kBlockM_, int kBlockN_, int kBlockK_, int kThreadM, int kThreadN>
 struct SimtTile {
   static constexpr int kBlockM = kBlockM_, kBlockN = kBlockN_, kBlockK = kBlockK_;
@@ -252,15 +266,7 @@ struct SimtTile {
         if (row >= rows || column >= columns) continue;
         const int64_t left = columns - column;
         const int count = left < kPack ? static_cast<int>(left) : kPack;
-        const T* const from = shared + r * kStrideB + c;
-        if constexpr (kTogether == 1) {
-          epilogue(row, column, load_pack(from), count);
-        } else {
-          Pack<T> v[kTogether];
-#pragma unroll
-          for (int t = 0; t < kTogether; ++t) v[t] = load_pack(from + t * kStrideB);
-          epilogue(row, column, v, count);
-        }
+        hand_over<kTogether, kStrideB>(shared + r * kStrideB + c, row, column, count, epilogue);
       }
     }
   }

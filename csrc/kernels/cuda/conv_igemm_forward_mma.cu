@@ -1,0 +1,11 @@
+// Forward as an implicit matrix product on the matrix units.
+#include "kernels/cuda/conv_igemm.h"
+
+namespace lamella::cuda {
+
+void launch_igemm_forward_mma(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                              const IgemmArgs<float>& a) {
+  with_mma_tile(plan, packed, LaunchIgemm<Way::kForward>{ctx, grid}, a);
+}
+
+}  // namespace lamella::cuda

@@ -1,0 +1,15 @@
+// The gradient to data of any stride, phase by phase, as an implicit matrix product.
+#include "kernels/cuda/conv_igemm.h"
+
+namespace lamella::cuda {
+
+void launch_igemm_phases(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                         const IgemmArgs<float>& a) {
+  with_simt_tile(plan.tile, packed, LaunchIgemm<Way::kPhases>{ctx, grid}, a, float{});
+}
+void launch_igemm_phases(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                         const IgemmArgs<double>& a) {
+  with_simt_tile(plan.tile, packed, LaunchIgemm<Way::kPhases>{ctx, grid}, a, double{});
+}
+
+}  // namespace lamella::cuda
