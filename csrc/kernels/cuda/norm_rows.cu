@@ -57,7 +57,7 @@ __device__ void finish(const Args<T>& a, int64_t first, int64_t j, const RowStat
 
 template <class T, bool kCenter, int kVec, int kItems, class Team>
 __global__ void __launch_bounds__(Team::template most<kVec>()) norm_rows(Args<T> a, Team team) {
-  const int64_t row = team.row();
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * team.teams() + team.team();
   const bool there = row < a.rows;
   const int items = there ? static_cast<int>(a.d) / kVec : 0, member = team.member(), size = team.size();
   const int64_t first = row * a.d;
@@ -100,7 +100,7 @@ template <class T, bool kCenter, int kVec>
 __global__ void __launch_bounds__(512) norm_long_rows(Args<T> a, BlockTeam team) {
   const int64_t items = a.d / kVec;
   const int member = team.member(), size = team.size();
-  const int64_t row = team.row(), first = row * a.d;
+  const int64_t row = blockIdx.x, first = row * a.d;
   T center = 0;
   if constexpr (kCenter) {
     auto sum = Sums<T, 1>::zero();
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(512) norm_long_rows(Args<T> a, BlockTeam team)
 template <class T, bool kCenter, int kVec, int kLaneItems, int kBlockItems>
 void run(const Context& ctx, const Args<T>& a) {
   const TeamPlan plan = TeamPlan::of(a.d / kVec, kLaneItems, kBlockItems, BlockTeam::most<kVec>());
-  const Launch l = plan.launch(a.rows, sizeof(Sums<T, 2>));
+  const Launch l = plan.launch(ceil_div(a.rows, plan.teams()), sizeof(Sums<T, 2>));
   if (!plan.block) {
     launch(ctx, norm_rows<T, kCenter, kVec, kLaneItems, LaneTeam>, l, a, LaneTeam{plan.log2});
   } else if (plan.items > 0) {

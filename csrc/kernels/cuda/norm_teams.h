@@ -15,7 +15,8 @@ struct LaneTeam {
   }
   __device__ int size() const { return 1 << log2; }
   __device__ int member() const { return static_cast<int>(threadIdx.x) & (size() - 1); }
-  __device__ int64_t row() const { return thread_number() >> log2; }
+  __device__ int teams() const { return static_cast<int>(blockDim.x) >> log2; }  // of a block
+  __device__ int team() const { return static_cast<int>(threadIdx.x) >> log2; }
   template <class A>
   __device__ A sum(A v) const {
     for (int d = size() / 2; d > 0; d /= 2) v = v + shuffle_xor(v, d);
@@ -31,7 +32,8 @@ struct BlockTeam {
   }
   __device__ int size() const { return static_cast<int>(blockDim.x); }
   __device__ int member() const { return static_cast<int>(threadIdx.x); }
-  __device__ int64_t row() const { return blockIdx.x; }
+  __device__ int teams() const { return 1; }
+  __device__ int team() const { return 0; }
   template <class A>
   __device__ A sum(A v) const {
     A* const scratch = dynamic_shared<A>();
@@ -70,9 +72,10 @@ struct TeamPlan {
     if (p.items == 0) p.threads = 512;
     return p;
   }
-  Launch launch(int64_t rows, size_t sum_bytes) const {
-    if (block) return {dim3(static_cast<unsigned>(rows)), dim3(static_cast<unsigned>(threads)), 32 * sum_bytes};
-    return {dim3(static_cast<unsigned>(ceil_div(rows << log2, threads))), dim3(static_cast<unsigned>(threads))};
+  int teams() const { return block ? 1 : threads >> log2; }
+  // sum_bytes: what BlockTeam::sum adds up.
+  Launch launch(int64_t blocks, size_t sum_bytes) const {
+    return {dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(threads)), block ? 32 * sum_bytes : 0};
   }
 };
 

@@ -130,11 +130,11 @@ struct ReducePlan {
     return p;
   }
 
-  // Blocks of up to 512 threads: lanes cover a line of 512 bytes where there is one, and the others the rows, eight or
-  // more to a thread. From 32 rows to a thread on, they are shared out to up to 512 blocks.
+  // Blocks of up to 256 threads: lanes cover a line of 512 bytes where there is one, and the others the rows, eight or
+  // more to a thread. From 32 rows to a thread on, they are shared out to up to 1,024 blocks.
   static ReducePlan of_columns(const ReduceSpace& s, int vec) {
-    constexpr int64_t kPieces = 512;
-    constexpr int kThreads = 512, kFew = 256;
+    constexpr int64_t kPieces = 1024;
+    constexpr int kThreads = 256;
     const int64_t n = s.count();
     ReducePlan p;
     p.columns = true;
@@ -142,7 +142,7 @@ struct ReducePlan {
     p.items = s.outputs() / vec;
     p.x = power_above(p.items, 32);
     p.y = power_above(ceil_div(n, 8), kThreads / p.x);
-    if (p.x * p.y < kFew) p.x = power_above(p.items, kFew / p.y);
+    p.x = power_above(p.items, kThreads / p.y);
     p.piece = n;
     if (n > int64_t{32} * p.y) {
       const int64_t step = int64_t{16} * p.y;
@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(512)
 // Neighbouring outputs to threadIdx.x, and their elements to threadIdx.y and the blocks. Dynamic shared memory: kVec
 // partial results for each thread.
 template <class R, int kVec>
-__global__ void __launch_bounds__(512) reduce_columns(R r, ReduceSpace s, int64_t items, unsigned tiles, int64_t n,
+__global__ void __launch_bounds__(256) reduce_columns(R r, ReduceSpace s, int64_t items, unsigned tiles, int64_t n,
                                                       int64_t piece, int64_t pieces, typename R::Acc* partials) {
   constexpr int U = R::kUnroll;
   typename R::Acc* const scratch = dynamic_shared<typename R::Acc>();
@@ -332,6 +332,18 @@ size_t reduce_workspace_bytes(const ReduceSpace& s) {
   return p.pieces == 1 ? 0 : static_cast<size_t>(p.pieces * s.outputs()) * sizeof(typename R::Acc);
 }
 
+// Eight outputs to a block: there may be few.
+template <class R>
+void combine_partials(const Context& ctx, const R& r, const ReduceSpace& s, int64_t pieces,
+                      const typename R::Acc* partials) {
+  const int64_t outputs = s.outputs();
+  const int x = ReducePlan::power_above(outputs, 8), y = ReducePlan::power_above(ceil_div(pieces, 4), 512 / x);
+  launch(ctx, reduce_partials<R>,
+         {dim3(static_cast<unsigned>(ceil_div(outputs, x))), dim3(static_cast<unsigned>(x), static_cast<unsigned>(y)),
+          static_cast<size_t>(x * y) * sizeof(typename R::Acc)},
+         r, s, pieces, partials);
+}
+
 // `aligned`: accesses of 16 bytes are possible wherever the shape lets them begin. `workspace`: of
 // reduce_workspace_bytes().
 template <class R>
@@ -343,14 +355,7 @@ void run_reduction(const Context& ctx, const R& r, const ReduceSpace& s, bool al
   const int64_t outputs = s.outputs(), n = s.count();
   auto* const partials = static_cast<Acc*>(workspace);
   const auto blocks = [](int64_t count) { return dim3(static_cast<unsigned>(count)); };
-  const auto combine = [&](int64_t pieces) {
-    const int x = ReducePlan::power_above(outputs, 32), y = ReducePlan::power_above(ceil_div(pieces, 4), 512 / x);
-    launch(ctx, reduce_partials<R>,
-           {blocks(ceil_div(outputs, x)), dim3(static_cast<unsigned>(x), static_cast<unsigned>(y)),
-            static_cast<size_t>(x * y) * sizeof(Acc)},
-           r, s, pieces, partials);
-  };
-  if (n == 0) return combine(0);
+  if (n == 0) return combine_partials(ctx, r, s, 0, partials);
   if (p.columns) {
     const int64_t tiles = ceil_div(p.items, p.x);
     const Launch l{blocks(tiles * p.pieces), dim3(static_cast<unsigned>(p.x), static_cast<unsigned>(p.y)),
@@ -366,7 +371,7 @@ void run_reduction(const Context& ctx, const R& r, const ReduceSpace& s, bool al
     const auto kernel = p.vec == 1 ? reduce_rows<R, 1> : reduce_rows<R, kSize>;
     launch(ctx, kernel, {blocks(outputs * p.pieces), blocks(p.x)}, r, s, n, p.piece, p.pieces, partials);
   }
-  if (p.pieces > 1) combine(p.pieces);
+  if (p.pieces > 1) combine_partials(ctx, r, s, p.pieces, partials);
 }
 
 }  // namespace lamella::cuda
