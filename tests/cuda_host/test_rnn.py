@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import reference_rnn as ref
 
+import lamella
 from lamella._kernels._call import op, run_backward
 
 LIBRARY = os.environ.get("LAMELLA_TEST_BACKEND", "")
@@ -62,6 +63,35 @@ def test_shares(cell: str, n: int, t: int, c: int, h: int) -> None:
                 # Sums over n * t rows and 4 h gates, which carry the forward pass's errors.
                 atol = 32 * 1.2e-7 * (c + 4 * h + 4) ** 0.5 * max(1.0, float(np.abs(b).max()))
                 np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_precisions(cell: str) -> None:
+    """Without matrix units, and with factors of tf32 (whose products the default adds up from three)."""
+    inputs = inputs_of(cell, 18, 4, 6, 52, 2)
+    inputs[0] += 0.5
+    attrs = {"bidirectional": True}
+
+    def results() -> list[Any]:
+        outputs = op(cell, attrs).forward(inputs)[0]
+        return outputs + run_backward(cell, attrs, inputs, [np.ones_like(o) for o in outputs])
+
+    def error(got: list[Any]) -> float:
+        pairs = [(a, b) for a, b in zip(got, exact, strict=True) if a is not None]
+        return max(float(np.abs(a - b).max()) / max(1.0, float(np.abs(b).max())) for a, b in pairs)
+
+    default = results()
+    try:
+        lamella.set_precision("strict")
+        exact = results()
+        lamella.set_precision("default")
+        lamella._cpu.set_matmul_precision(1)
+        rounded = results()
+    finally:
+        lamella.set_precision("default")
+        lamella._cpu.set_matmul_precision(0)
+    assert error(default) < 2e-6
+    assert 1e-6 < error(rounded) < 2e-3
 
 
 @pytest.mark.parametrize("cell", CELLS)

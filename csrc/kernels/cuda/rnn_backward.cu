@@ -57,7 +57,7 @@ __device__ __forceinline__ const T* cell_before(const RnnParams<T>& p, const Rnn
 enum Input { kSaved0, kSaved1, kSaved2, kSaved3, kState, kStateBefore, kCellBefore, kGradient, kInputs };
 
 // Blocks, units and cells as in persistent_forward. A block keeps the rows of w_hh of its units.
-template <class T, int kTileRows>
+template <class Tile, class T>
 __global__ void __launch_bounds__(kSliceThreads, 1) persistent_backward(const __grid_constant__ BackwardArgs<T> a) {
   const RnnParams<T>& p = a.b.f;
   const SliceShape& f = a.slice;
@@ -159,9 +159,8 @@ __global__ void __launch_bounds__(kSliceThreads, 1) persistent_backward(const __
     if (a.unit_blocks > 1) {
       barrier.wait(static_cast<unsigned>(p.t - s));
     }
-    slice_product<T, kBackwardLanes, kTileRows>(f, rows, units, reinterpret_cast<const Pack<T>*>(weights),
-                                                a.dg[direction] + rnn_row(p, r0, t) * kept * h + back_first(p), dg_row,
-                                                stages, partial, sum);
+    slice_product<Tile>(f, rows, units, reinterpret_cast<const Pack<T>*>(weights),
+                        a.dg[direction] + rnn_row(p, r0, t) * kept * h + back_first(p), dg_row, stages, partial, sum);
     for (int e = thread; e < cells; e += kSliceThreads) {
       const int r = e / units;
       own_dh[e] += sum[r * f.columns + (e - r * units)];
@@ -306,10 +305,10 @@ struct BackwardPlan {
   SlicePlan slices;
   bool persistent = false;
 
-  explicit BackwardPlan(const RnnBackwardParams<T>& b) {
+  BackwardPlan(const RnnBackwardParams<T>& b, SliceUnits kind) {
     const RnnParams<T>& p = b.f;
     if (p.t < kLeastPersistentSteps || resets_before(p)) return;
-    slices = plan_slices(p, kBackwardLanes, back_depth(p), 1, 0, kInputs + 2);
+    slices = plan_slices(p, kind, kBackwardLanes, back_depth(p), 1, 0, kInputs + 2);
     persistent = slices.fits;
   }
 };
@@ -455,32 +454,32 @@ BackwardArgs<T> backward_args(const RnnBackwardParams<T>& b, const BackwardPlan<
 
 template <class T>
 size_t backward_workspace(const RnnBackwardParams<T>& b, int threads) {
-  const BackwardPlan<T> plan(b);
-  const BackwardLayout<T> layout(b, plan, nullptr);
-  const BackwardArgs<T> a = backward_args(b, plan, layout);
-  size_t bytes = 0;
-  const auto count = [&](const GemmParams<T>& g) {
-    const size_t needed = device_gemm<T>().gemm_workspace(g, threads);
-    if (needed > bytes) bytes = needed;
-  };
-  sequence_products(a, count);
-  if (!plan.persistent && b.f.t > 0)
-    for (int part = 0; part < 2; ++part) state_product(a, 0, 0, part, count);
-  return layout.arena.used + bytes;
+  // Whatever precision the context will ask for.
+  size_t most_bytes = 0;
+  for (int kind = 0; kind < 3; ++kind) {
+    const BackwardPlan<T> plan(b, static_cast<SliceUnits>(kind));
+    const BackwardLayout<T> layout(b, plan, nullptr);
+    const BackwardArgs<T> a = backward_args(b, plan, layout);
+    size_t bytes = 0;
+    const auto count = [&](const GemmParams<T>& g) {
+      const size_t needed = device_gemm<T>().gemm_workspace(g, threads);
+      if (needed > bytes) bytes = needed;
+    };
+    sequence_products(a, count);
+    if (!plan.persistent && b.f.t > 0)
+      for (int part = 0; part < 2; ++part) state_product(a, 0, 0, part, count);
+    bytes += layout.arena.used;
+    if (bytes > most_bytes) most_bytes = bytes;
+  }
+  return most_bytes;
 }
 
 template <class T>
-void run_persistent(const Context& ctx, const SlicePlan& s, const BackwardArgs<T>& a) {
+void run_persistent(const Context& ctx, const SlicePlan& s, SliceUnits kind, const BackwardArgs<T>& a) {
   const Launch l = {dim3(static_cast<unsigned>(s.unit_blocks * s.groups * a.b.f.directions)), dim3(kSliceThreads),
                     static_cast<size_t>(s.shared_bytes), s.unit_blocks > 1};
-  switch (s.shape.tile_rows) {
-    case 1:
-      return launch(ctx, persistent_backward<T, 1>, l, a);
-    case 4:
-      return launch(ctx, persistent_backward<T, 4>, l, a);
-    default:
-      return launch(ctx, persistent_backward<T, 8>, l, a);
-  }
+  with_tile<T, kBackwardLanes>(s.shape, kind,
+                               [&](auto tile) { launch(ctx, persistent_backward<decltype(tile), T>, l, a); });
 }
 
 template <class T>
@@ -509,7 +508,8 @@ void run_steps(const Context& ctx, const Context& products, const BackwardArgs<T
 template <class T>
 void backward(const Context& ctx, const RnnBackwardParams<T>& b) {
   const RnnParams<T>& p = b.f;
-  const BackwardPlan<T> plan(b);
+  const SliceUnits kind = slice_units<T>(ctx);
+  const BackwardPlan<T> plan(b, kind);
   const BackwardLayout<T> layout(b, plan, ctx.workspace);
   const BackwardArgs<T> a = backward_args(b, plan, layout);
   Context products = ctx;
@@ -518,7 +518,7 @@ void backward(const Context& ctx, const RnnBackwardParams<T>& b) {
   if (p.n > 0) {
     if (plan.persistent) {
       if (layout.count > 0) launch(ctx, zero_counters, flat(layout.count), layout.counters, layout.count);
-      run_persistent(ctx, plan.slices, a);
+      run_persistent(ctx, plan.slices, kind, a);
     } else {
       run_steps(ctx, products, a);
     }

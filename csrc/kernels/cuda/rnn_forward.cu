@@ -58,7 +58,7 @@ __device__ __forceinline__ void store_gates(const RnnParams<T>& p, const RnnDire
 
 // A block has `units` units of up to slice.rows rows of one direction: all gates of a unit stand side by side among its
 // columns. Cell e of a block is row e / units, unit e % units; one thread has it at every step.
-template <class T, int kTileRows>
+template <class Tile, class T>
 __global__ void __launch_bounds__(kSliceThreads, 1) persistent_forward(const __grid_constant__ ForwardArgs<T> a) {
   const RnnParams<T>& p = a.p;
   const SliceShape& f = a.slice;
@@ -126,8 +126,8 @@ __global__ void __launch_bounds__(kSliceThreads, 1) persistent_forward(const __g
     }
     const T* const before = s > 0 ? a.state[direction] + s % 2 * size : d.h0;
     if (before != nullptr) {
-      slice_product<T, kForwardLanes, kTileRows>(f, rows, units * gates, reinterpret_cast<const Pack<T>*>(weights),
-                                                 before + r0 * h, h, stages, partial, sum);
+      slice_product<Tile>(f, rows, units * gates, reinterpret_cast<const Pack<T>*>(weights), before + r0 * h, h, stages,
+                          partial, sum);
     } else {
       copy_async_commit();
       copy_async_wait<0>();
@@ -247,10 +247,10 @@ struct ForwardPlan {
   int64_t steps = 0;      // of a run
   int64_t ld = 0;         // of the gates from the input
 
-  explicit ForwardPlan(const RnnParams<T>& p) {
+  ForwardPlan(const RnnParams<T>& p, SliceUnits kind) {
     const int64_t gates = rnn_gates(p.cell);
     if (p.t >= kLeastPersistentSteps && !resets_before(p)) {
-      slices = plan_slices(p, kForwardLanes, p.h, gates, gates, gates + 2);
+      slices = plan_slices(p, kind, kForwardLanes, p.h, gates, gates, gates + 2);
       persistent = slices.fits;
     }
     in_place = p.t > 0;
@@ -356,28 +356,28 @@ size_t products_workspace(const RnnParams<T>& p, const ForwardPlan<T>& plan, int
 
 template <class T>
 size_t forward_workspace(const RnnParams<T>& p, int threads) {
-  const ForwardPlan<T> plan(p);
-  return ForwardLayout<T>(p, plan, nullptr).arena.used + products_workspace(p, plan, threads);
+  // Whatever precision the context will ask for.
+  size_t bytes = 0;
+  for (int kind = 0; kind < 3; ++kind) {
+    const ForwardPlan<T> plan(p, static_cast<SliceUnits>(kind));
+    const size_t needed = ForwardLayout<T>(p, plan, nullptr).arena.used + products_workspace(p, plan, threads);
+    if (needed > bytes) bytes = needed;
+  }
+  return bytes;
 }
 
 template <class T>
-void run_persistent(const Context& ctx, const ForwardPlan<T>& plan, const ForwardArgs<T>& a) {
-  const SlicePlan& s = plan.slices;
+void run_persistent(const Context& ctx, const SlicePlan& s, SliceUnits kind, const ForwardArgs<T>& a) {
   const Launch l = {dim3(static_cast<unsigned>(s.unit_blocks * s.groups * a.p.directions)), dim3(kSliceThreads),
                     static_cast<size_t>(s.shared_bytes), s.unit_blocks > 1};
-  switch (s.shape.tile_rows) {
-    case 1:
-      return launch(ctx, persistent_forward<T, 1>, l, a);
-    case 4:
-      return launch(ctx, persistent_forward<T, 4>, l, a);
-    default:
-      return launch(ctx, persistent_forward<T, 8>, l, a);
-  }
+  with_tile<T, kForwardLanes>(s.shape, kind,
+                              [&](auto tile) { launch(ctx, persistent_forward<decltype(tile), T>, l, a); });
 }
 
 template <class T>
 void forward(const Context& ctx, const RnnParams<T>& p) {
-  const ForwardPlan<T> plan(p);
+  const SliceUnits kind = slice_units<T>(ctx);
+  const ForwardPlan<T> plan(p, kind);
   const ForwardLayout<T> layout(p, plan, ctx.workspace);
   const int64_t size = p.n * p.h, gates = rnn_gates(p.cell);
   if (size == 0) return;
@@ -419,7 +419,7 @@ void forward(const Context& ctx, const RnnParams<T>& p) {
       gemm.gemm(products, input_product(p, plan, i, a.t0[i], a.s1 - a.s0, layout.gx[i]));
     }
     if (plan.persistent) {
-      run_persistent(ctx, plan, a);
+      run_persistent(ctx, plan.slices, kind, a);
       continue;
     }
     for (int64_t s = a.s0; s < a.s1; ++s) {
