@@ -475,11 +475,10 @@ size_t backward_workspace(const RnnBackwardParams<T>& b, int threads) {
 }
 
 template <class T>
-void run_persistent(const Context& ctx, const SlicePlan& s, SliceUnits kind, const BackwardArgs<T>& a) {
+void run_persistent(const Context& ctx, const SlicePlan& s, const BackwardArgs<T>& a) {
   const Launch l = {dim3(static_cast<unsigned>(s.unit_blocks * s.groups * a.b.f.directions)), dim3(kSliceThreads),
                     static_cast<size_t>(s.shared_bytes), s.unit_blocks > 1};
-  with_tile<T, kBackwardLanes>(s.shape, kind,
-                               [&](auto tile) { launch(ctx, persistent_backward<decltype(tile), T>, l, a); });
+  with_tile<T, kBackwardLanes>(s.shape, [&](auto tile) { launch(ctx, persistent_backward<decltype(tile), T>, l, a); });
 }
 
 template <class T>
@@ -518,7 +517,7 @@ void backward(const Context& ctx, const RnnBackwardParams<T>& b) {
   if (p.n > 0) {
     if (plan.persistent) {
       if (layout.count > 0) launch(ctx, zero_counters, flat(layout.count), layout.counters, layout.count);
-      run_persistent(ctx, plan.slices, kind, a);
+      run_persistent(ctx, plan.slices, a);
     } else {
       run_steps(ctx, products, a);
     }

@@ -367,11 +367,10 @@ size_t forward_workspace(const RnnParams<T>& p, int threads) {
 }
 
 template <class T>
-void run_persistent(const Context& ctx, const SlicePlan& s, SliceUnits kind, const ForwardArgs<T>& a) {
+void run_persistent(const Context& ctx, const SlicePlan& s, const ForwardArgs<T>& a) {
   const Launch l = {dim3(static_cast<unsigned>(s.unit_blocks * s.groups * a.p.directions)), dim3(kSliceThreads),
                     static_cast<size_t>(s.shared_bytes), s.unit_blocks > 1};
-  with_tile<T, kForwardLanes>(s.shape, kind,
-                              [&](auto tile) { launch(ctx, persistent_forward<decltype(tile), T>, l, a); });
+  with_tile<T, kForwardLanes>(s.shape, [&](auto tile) { launch(ctx, persistent_forward<decltype(tile), T>, l, a); });
 }
 
 template <class T>
@@ -419,7 +418,7 @@ void forward(const Context& ctx, const RnnParams<T>& p) {
       gemm.gemm(products, input_product(p, plan, i, a.t0[i], a.s1 - a.s0, layout.gx[i]));
     }
     if (plan.persistent) {
-      run_persistent(ctx, plan.slices, kind, a);
+      run_persistent(ctx, plan.slices, a);
       continue;
     }
     for (int64_t s = a.s0; s < a.s1; ++s) {

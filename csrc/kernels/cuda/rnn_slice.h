@@ -26,7 +26,7 @@ struct SliceShape {
   int rows = 0, columns = 0;         // of a block, at most
   int depth = 0, packs = 0, ld = 0;  // of the sums, the same in packs, packs from a column of w to the next
   int tile_rows = 0, lanes_down = 0, lanes_across = 0;
-  int mma_down = 0, mma_across = 0;
+  int mma_down = 0, mma_across = 0, terms = 0;
   bool aligned = false;  // rows of a are whole packs, and so is what lies between them
 
   __host__ __device__ int block_rows() const { return mma_across > 0 ? 8 * mma_down : tile_rows * lanes_down; }
@@ -100,9 +100,9 @@ struct SimtTile {
   }
 };
 
-// Columns of w are the matrix units' rows, for there are more of them. kTerms: 1, factors of tf32; or 3, factors of two
+// Columns of w are the matrix units' rows, for there are more of them. Terms: 1, factors of tf32; or 3, factors of two
 // parts each that leave an error of 2^-21 or so, that of float32's own sums (but infinities become NaN).
-template <int kDown, int kAcross, int kTerms>
+template <int kDown, int kAcross>
 struct MmaTile {
   float acc[kAcross][kDown][4];
 
@@ -114,7 +114,7 @@ struct MmaTile {
 #pragma unroll
         for (int i = 0; i < 4; ++i) acc[c][r][i] = 0.0f;
   }
-  template <int kCount>
+  template <int kTerms, int kCount>
   static __device__ __forceinline__ void split(uint32_t (&high)[kCount], uint32_t (&low)[kCount]) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
@@ -125,6 +125,15 @@ struct MmaTile {
   }
   __device__ __forceinline__ void add(const SliceShape& f, const Pack<float>* stage, const Pack<float>* w, int n, int m,
                                       int packs) {
+    if (f.terms == 3) {
+      multiply<3>(f, stage, w, n, m, packs);
+    } else {
+      multiply<1>(f, stage, w, n, m, packs);
+    }
+  }
+  template <int kTerms>
+  __device__ __forceinline__ void multiply(const SliceShape& f, const Pack<float>* stage, const Pack<float>* w, int n,
+                                           int m, int packs) {
     const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
     // Of matrix_load: lane 8 i + r names row r of the i-th matrix.
     const int i = lane / 8, r0 = lane % 8;
@@ -139,13 +148,13 @@ struct MmaTile {
 #pragma unroll
       for (int r = 0; r < (kDown + 1) / 2; ++r) {
         matrix_load<false>(a_high[r], a_at[r] + q);
-        split(a_high[r], a_low[r]);
+        split<kTerms>(a_high[r], a_low[r]);
       }
 #pragma unroll
       for (int c = 0; c < kAcross; ++c) {
         uint32_t w_high[4], w_low[4];
         matrix_load<false>(w_high, w_at[c] + q);
-        split(w_high, w_low);
+        split<kTerms>(w_high, w_low);
 #pragma unroll
         for (int r = 0; r < kDown; ++r) {
           const uint32_t high[2] = {a_high[r / 2][r % 2 * 2], a_high[r / 2][r % 2 * 2 + 1]};
@@ -317,6 +326,7 @@ SlicePlan plan_slices(const RnnParams<T>& p, SliceUnits kind, int lanes, int64_t
       for (const auto& tile : kTiles) {
         f.mma_down = tile[0];
         f.mma_across = tile[1];
+        f.terms = terms;
         const double steps = static_cast<double>(ceil_div(packs, 2 * kSliceWarps)) * kSliceWarps;
         const double loads = 4.0 * (tile[1] + (tile[0] + 1) / 2), products = 2.0 * terms * tile[0] * tile[1];
         const double clocks = loads > products ? loads : products;
@@ -340,24 +350,15 @@ SlicePlan plan_slices(const RnnParams<T>& p, SliceUnits kind, int lanes, int64_t
   return best;
 }
 
-template <int kValue>
-struct Terms {
-  static constexpr int value = kValue;
-};
 // Calls f with a tile (a value of its type) that is what the plan has chosen.
 template <class T, int kLanes, class F>
-void with_tile(const SliceShape& s, SliceUnits kind, const F& f) {
+void with_tile(const SliceShape& s, const F& f) {
   if constexpr (sizeof(T) == sizeof(float)) {
-    const auto mma = [&](auto terms) {
-      constexpr int kTerms = decltype(terms)::value;
-      if (s.mma_down == 1 && s.mma_across == 1) return f(MmaTile<1, 1, kTerms>{});
-      if (s.mma_down == 1) return f(MmaTile<1, 4, kTerms>{});
-      if (s.mma_down == 2) return f(MmaTile<2, 2, kTerms>{});
-      if (s.mma_across == 1) return f(MmaTile<4, 1, kTerms>{});
-      return f(MmaTile<4, 2, kTerms>{});
-    };
-    if (kind == SliceUnits::kThreeTerms) return mma(Terms<3>{});
-    if (kind == SliceUnits::kOneTerm) return mma(Terms<1>{});
+    if (s.mma_down == 1 && s.mma_across == 1) return f(MmaTile<1, 1>{});
+    if (s.mma_down == 1) return f(MmaTile<1, 4>{});
+    if (s.mma_down == 2) return f(MmaTile<2, 2>{});
+    if (s.mma_down == 4 && s.mma_across == 1) return f(MmaTile<4, 1>{});
+    if (s.mma_down == 4) return f(MmaTile<4, 2>{});
   }
   if (s.tile_rows == 1) return f(SimtTile<T, kLanes, 1>{});
   if (s.tile_rows == 4) return f(SimtTile<T, kLanes, 4>{});
