@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(256) add_up(const AccuracySums* parts, int cou
 
 template <class T>
 RowLaunch accuracy_launch(const AccuracyParams<T>& p) {
-  RowLaunch l = row_launch(p.rows, p.classes, kMostBlocks);
+  RowLaunch l = row_launch(p.rows, p.classes, kMostBlocks, true);
   if (p.rows == 0) l.launch = {dim3(1), dim3(32)};
   return l;
 }

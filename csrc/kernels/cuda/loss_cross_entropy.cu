@@ -70,24 +70,6 @@ __device__ T clip(T x, T low, T high) {
   return smaller(high, larger(low, x));
 }
 
-// The largest value so far, NaNs passed over, and the sum of exp(value - it).
-template <class T>
-struct RunningSum {
-  T top = T(-INFINITY), sum = 0;
-
-  template <int N>
-  __device__ void add(const Values<T, N>& v) {
-    T m = top;
-#pragma unroll
-    for (int k = 0; k < N; ++k) m = larger(v[k], m);
-    const T base = m == T(-INFINITY) ? T(0) : m;
-    sum *= exp(top - base);
-#pragma unroll
-    for (int k = 0; k < N; ++k) sum += exp(v[k] - base);
-    top = m;
-  }
-};
-
 template <class T, class Team, ClassScores S, bool kDense, bool kPacked>
 __global__ void __launch_bounds__(512) values(Call<T> call, Team team, LossSums* parts) {
   using Index = typename Team::Index;
@@ -101,8 +83,7 @@ __global__ void __launch_bounds__(512) values(Call<T> call, Team team, LossSums*
     if constexpr (S == ClassScores::kLogits) {
       RunningSum<T> running;
       for_places<kPacked>(team, row.x, 0, n, [&](auto at) { running.add(load_at(row.x, at)); });
-      top = team_max(team, running.top);
-      total = team_sum(team, running.sum * exp(running.top - top));
+      total = running.of_team(team, top);
       log_total = log(total);
     }
     if constexpr (S == ClassScores::kProbs) {
@@ -252,7 +233,7 @@ int64_t row_length(const CrossEntropyParams<T>& p) {
 
 template <class T>
 RowLaunch forward_launch(const CrossEntropyParams<T>& p) {
-  RowLaunch l = row_launch(p.rows, row_length(p), kMostLossBlocks);
+  RowLaunch l = row_launch(p.rows, row_length(p), kMostLossBlocks, p.result.reduction != Reduction::kNone);
   // A loss of no rows is a number too.
   if (p.rows == 0 && p.result.reduction != Reduction::kNone) l.launch = {dim3(1), dim3(32)};
   return l;

@@ -138,6 +138,31 @@ __device__ void for_places(const Team& team, const T* row, typename Team::Index 
   }
 }
 
+// The largest value so far, NaNs passed over, and the sum of exp(value - it).
+template <class T>
+struct RunningSum {
+  T top = T(-INFINITY), sum = 0;
+
+  template <int N>
+  __device__ void add(const Values<T, N>& v) {
+    T m = top;
+#pragma unroll
+    for (int k = 0; k < N; ++k) m = v[k] > m ? v[k] : m;
+    const T base = m == T(-INFINITY) ? T(0) : m;
+    sum *= exp(top - base);
+#pragma unroll
+    for (int k = 0; k < N; ++k) sum += exp(v[k] - base);
+    top = m;
+  }
+
+  // Of all threads together: their sum, with the largest value in `all_top`.
+  template <class Team>
+  __device__ T of_team(const Team& team, T& all_top) const {
+    all_top = team_max(team, top);
+    return team_sum(team, sum * exp(top - all_top));
+  }
+};
+
 // Whether arrays begin at the same place of 16 bytes, so that they may be read together, from some element on.
 template <class T>
 bool same_place(const T* a, const T* b) {
@@ -151,7 +176,8 @@ struct RowLaunch {
   LaneTeam lanes;
   Launch launch;
 };
-inline RowLaunch row_launch(int64_t rows, int64_t length, int64_t most_blocks) {
+// sums: all blocks' results are to be added up.
+inline RowLaunch row_launch(int64_t rows, int64_t length, int64_t most_blocks, bool sums = false) {
   constexpr int kBlockThreads = 512, kWarps = 8;
   RowLaunch r;
   const auto blocks = [&](int64_t n) { return dim3(static_cast<unsigned>(n < most_blocks ? n : most_blocks)); };
@@ -163,7 +189,7 @@ inline RowLaunch row_launch(int64_t rows, int64_t length, int64_t most_blocks) {
   while (r.lanes.width > 1 && r.lanes.width / 2 >= length) r.lanes.width /= 2;
   const int64_t warps = ceil_div(rows, 32 / r.lanes.width);
   // What one block does in no time needs no second launch that adds up blocks' results.
-  if (warps <= 128 && rows * length <= 16384) {
+  if (sums && warps <= 128 && rows * length <= 16384) {
     r.launch = {dim3(rows > 0 ? 1 : 0), dim3(static_cast<unsigned>(32 * (warps < 16 ? warps : 16)))};
   } else {
     r.launch = {blocks(ceil_div(warps, kWarps)), dim3(32 * kWarps)};

@@ -1,10 +1,11 @@
 // Softmax and log-softmax, each way. All of them are bound by memory: forward reads x and writes y, backward reads two
 // arrays and writes one.
 //
-// Contiguous rows of up to 1,024 elements belong to a warp each, which keeps them in registers; longer ones to a block,
-// which reads them once per pass (from L2 after the first). Rows across memory (inner > 1) go 32 neighbours to a block,
-// whose warps share the axis.
-#include "kernels/cuda/device.h"
+// Contiguous rows of up to 1,024 elements belong to a warp each, which keeps them in registers; those of up to 16 to
+// some of its lanes; longer ones, or few, to a block, which reads them twice (from a cache the second time), 16 bytes
+// at once: forward's sum of exponentials comes out of the same pass as the maximum. Rows across memory (inner > 1) go
+// 32 neighbours to a block, whose warps share the axis.
+#include "kernels/cuda/row_team.h"
 #include "kernels/cuda/tables.h"
 #include "kernels/softmax.h"
 
@@ -25,6 +26,21 @@ struct Forward {
   __device__ void store(int64_t i, T v, T top, T prepared) const {
     y[i] = kLog ? (v - top) - prepared : exp(v - top) * prepared;
   }
+
+  template <bool kPacked, class Team>
+  __device__ void row(const Team& team, int64_t first, typename Team::Index n) const {
+    RunningSum<T> running;
+    for_places<kPacked>(team, x + first, 0, n, [&](auto at) { running.add(load_at(x + first, at)); });
+    T top;
+    const T p = prepare(running.of_team(team, top));
+    for_places<kPacked>(team, x + first, 0, n, [&](auto at) {
+      auto v = load_at(x + first, at);
+#pragma unroll
+      for (int k = 0; k < at.kCount; ++k) v[k] = kLog ? (v[k] - top) - p : exp(v[k] - top) * p;
+      store_at(y + first, at, v);
+    });
+  }
+  bool same_places() const { return same_place<T>(x, y); }
 };
 
 template <class T, bool kLog>
@@ -41,6 +57,27 @@ struct Backward {
     const T d = g[i];
     dx[i] = kLog ? fma(-exp(v), sum, d) : v * (d - sum);
   }
+
+  template <bool kPacked, class Team>
+  __device__ void row(const Team& team, int64_t first, typename Team::Index n) const {
+    T sum = 0;
+    for_places<kPacked>(team, y + first, 0, n, [&](auto at) {
+      const auto d = load_at(g + first, at);
+      Values<T, at.kCount> v{};
+      if constexpr (!kLog) v = load_at(y + first, at);
+#pragma unroll
+      for (int k = 0; k < at.kCount; ++k) sum += kLog ? d[k] : v[k] * d[k];
+    });
+    sum = team_sum(team, sum);
+    for_places<kPacked>(team, y + first, 0, n, [&](auto at) {
+      auto v = load_at(y + first, at);
+      const auto d = load_at(g + first, at);
+#pragma unroll
+      for (int k = 0; k < at.kCount; ++k) v[k] = kLog ? fma(-exp(v[k]), sum, d[k]) : v[k] * (d[k] - sum);
+      store_at(dx + first, at, v);
+    });
+  }
+  bool same_places() const { return same_place<T>(y, g) && same_place<T>(y, dx); }
 };
 
 template <class R, class T>
@@ -95,21 +132,11 @@ __global__ void __launch_bounds__(kWarps * 32) warp_rows(R r, int64_t rows, int 
   }
 }
 
-template <class T, class R>
-__global__ void __launch_bounds__(512) block_rows(R r, int64_t rows, int64_t n) {
-  __shared__ T scratch[32];
-  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
-    const int64_t first = row * n;
-    T top = T(-INFINITY);
-    if constexpr (R::kHasMax) {
-      for (int64_t i = threadIdx.x; i < n; i += blockDim.x) top = nan_max(r.load(first + i), top);
-      top = block_max(top, scratch);
-    }
-    T sum = 0;
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += row_term(r, first + i, r.load(first + i), top);
-    const T p = prepared(r, block_sum(sum, scratch));
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) r.store(first + i, r.load(first + i), top, p);
-  }
+template <bool kPacked, class R, class Team>
+__global__ void __launch_bounds__(512) team_rows(R r, Team team, int64_t rows, int64_t n) {
+  for_rows(team, rows, [&](int64_t row, bool inside) {
+    r.template row<kPacked>(team, row * n, static_cast<typename Team::Index>(inside ? n : 0));
+  });
 }
 
 // Element a of row (o, i) at (o * n + a) * inner + i. Block: 32 neighbouring i, blockDim.y shares of the axis.
@@ -167,6 +194,14 @@ void run(const Context& ctx, const R& r, int64_t outer, int64_t n, int64_t inner
   if (outer * n * inner == 0) return;
   if (inner > 1) {
     launch(ctx, columns<T, R>, {dim3(grid_of(outer * ceil_div(inner, 32))), dim3(32, kShares)}, r, outer, n, inner);
+    return;
+  }
+  const RowLaunch l = row_launch(outer, n, int64_t{device_limits().multiprocessors} * 32);
+  if (l.by_block) {
+    r.same_places() ? launch(ctx, team_rows<true, R, BlockTeam>, l.launch, r, BlockTeam(), outer, n)
+                    : launch(ctx, team_rows<false, R, BlockTeam>, l.launch, r, BlockTeam(), outer, n);
+  } else if (n <= 16) {
+    launch(ctx, team_rows<false, R, LaneTeam>, l.launch, r, l.lanes, outer, n);
   } else if (n <= 32) {
     run_warps<T, 1>(ctx, r, outer, n);
   } else if (n <= 128) {
@@ -176,7 +211,8 @@ void run(const Context& ctx, const R& r, int64_t outer, int64_t n, int64_t inner
   } else if (n <= 1024) {
     run_warps<T, 32>(ctx, r, outer, n);
   } else {
-    launch(ctx, block_rows<T, R>, {dim3(grid_of(outer)), dim3(512)}, r, outer, n);
+    r.same_places() ? launch(ctx, team_rows<true, R, LaneTeam>, l.launch, r, l.lanes, outer, n)
+                    : launch(ctx, team_rows<false, R, LaneTeam>, l.launch, r, l.lanes, outer, n);
   }
 }
 
