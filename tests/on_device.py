@@ -57,7 +57,7 @@ def divert():
         return [back(r) if o is None else o for r, o in zip(results, out or [None] * len(results), strict=True)]
 
     def _name(dtype):
-        return "uint8" if dtype == bool else dtype.newbyteorder("=").name
+        return "uint8" if dtype.kind == "b" else dtype.newbyteorder("=").name
 
     class Record:
         def __init__(self, record):

@@ -21,8 +21,9 @@ struct Context {
   void* pool = nullptr;                  // first argument of parallel_for
   void* workspace = nullptr;             // 64-byte aligned; at least what the kernel's *_workspace function asked for
   size_t workspace_bytes = 0;
-  bool strict = false;     // set_precision("strict"): no Winograd, no reassociation beyond blocked sums
-  // Of devices with matrix units: float32 products may round their factors, to the 10 bits of tf32, or to 7 of bfloat16.
+  bool strict = false;  // set_precision("strict"): no Winograd, no reassociation beyond blocked sums
+  // Of devices with matrix units: float32 products may round their factors, to the 10 bits of tf32, or to 7 of
+  // bfloat16.
   bool tf32 = false, bf16 = false;
   void* stream = nullptr;  // of a device: where kernels are launched
 };
