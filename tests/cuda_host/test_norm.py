@@ -91,6 +91,27 @@ def test_channels_of_any_shape(n, rows, c, groups, offset, dtype):
     close(got[2], g.sum(axis=(0, 1)), dtype, 10 * count)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize(("rows", "d"), [(3000, 1), (3001, 8), (20_001, 4), (2500, 40), (1100, 260), (1030, 1028)])
+def test_parameters_of_many_rows(rows, d, offset, dtype):
+    """Sums of columns by as many blocks as there can be, each of several rows, with and without gradients of rows."""
+    x, grad = normal((rows, d), dtype, d, offset, 0.5), normal((rows, d), dtype, d + 1, offset)
+    gamma, beta = normal((d,), dtype, d + 2), normal((d,), dtype, d + 3)
+    o = op("layer_norm", {"eps": 1e-2})
+    outputs, saved = o.forward([x, gamma, beta], True)
+    got = o.backward([x, gamma, beta], outputs, saved, [grad], [True, True, True])
+    apart = o.backward([x, gamma, beta], outputs, saved, [grad], [False, True, True])
+    alone = o.backward([x, gamma, beta], outputs, saved, [grad], [True, False, False])
+    assert got[0].tobytes() == alone[0].tobytes()
+    z, _ = ref.normalise(x, (1,), 1e-2)
+    g = grad.astype(np.float64)
+    close(got[1], (g * z).sum(axis=0), dtype, np.sqrt(rows))
+    close(got[2], g.sum(axis=0), dtype, np.sqrt(rows))
+    for i in (1, 2):
+        assert got[i].tobytes() == apart[i].tobytes()
+
+
 def test_batch_norm_of_a_channel_that_begins_far_away():
     """Moments are shifted by a channel's first number: where this is no good, they are as good as without."""
     x = normal((20_000, 8), np.float32, 0)
