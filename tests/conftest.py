@@ -26,11 +26,16 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "bindings: about plans or arguments; left out where ops are diverted to a device"
     )
+    config.addinivalue_line("markers", "backend: about the kernels that LAMELLA_TEST_BACKEND names; skipped without it")
     if BACKEND:
         lamella._cpu.run_everything_on(BACKEND)
 
 
 def pytest_collection_modifyitems(config, items):
+    if not BACKEND:
+        for item in items:
+            if item.get_closest_marker("backend"):
+                item.add_marker(pytest.mark.skip(reason="LAMELLA_TEST_BACKEND names no emulated device"))
     if not DEVICE:
         for item in items:
             if "cuda" in item.fixturenames:

@@ -3,7 +3,6 @@ begin anywhere, column sums in parts."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -125,6 +124,7 @@ UNITS = {
 } | {name: CASES[name] for name in ("few_pixels", "odd_channels", "phases", "groups", "strided_groups", "sequence")}
 
 
+@pytest.mark.backend
 @pytest.mark.parametrize("case", UNITS)
 def test_matrix_units(case: str, precision: str) -> None:
     n, size, c, kernel, oc, stride, padding, dilation, groups = UNITS[case]
@@ -194,7 +194,7 @@ def test_column_sums(rows: tuple[int, int], cols: int, dtype: Any) -> None:
     np.testing.assert_array_equal(got, again)
 
 
-@pytest.mark.skipif(not os.environ.get("LAMELLA_TEST_BACKEND"), reason="LAMELLA_TEST_BACKEND names no emulated device")
+@pytest.mark.backend
 def test_what_a_device_lacks_is_refused() -> None:
     x, w = np.ones((1, 6, 6, 8), np.float32), np.ones((3, 3, 8, 8), np.float32)
     with pytest.raises(ValueError, match=r"algorithm: expected an algorithm that can run on this device.*'winograd4'"):
