@@ -6,8 +6,9 @@ namespace {
 constexpr struct {
   DType dtype;
   const char* name;
-} kDTypes[] = {{DType::kF32, "float32"}, {DType::kF64, "float64"}, {DType::kI32, "int32"},
-               {DType::kI64, "int64"},   {DType::kU8, "uint8"},    {DType::kU64, "uint64"}};
+} kDTypes[] = {{DType::kF32, "float32"}, {DType::kF64, "float64"},  {DType::kI32, "int32"},
+               {DType::kI64, "int64"},   {DType::kU8, "uint8"},     {DType::kU64, "uint64"},
+               {DType::kF16, "float16"}, {DType::kBF16, "bfloat16"}};
 }  // namespace
 
 const char* dtype_name(DType t) {
@@ -19,7 +20,8 @@ const char* dtype_name(DType t) {
 DType dtype_from_name(const std::string& name) {
   for (const auto& e : kDTypes)
     if (name == e.name) return e.dtype;
-  fail_type("dtype", "name", "one of float32, float64, int32, int64, uint8, uint64", "'" + name + "'");
+  fail_type("dtype", "name", "one of float32, float64, float16, bfloat16, int32, int64, uint8, uint64",
+            "'" + name + "'");
 }
 
 Shape::Shape(std::initializer_list<int64_t> dims) {

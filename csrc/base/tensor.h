@@ -6,10 +6,11 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/half.h"
 
 namespace lamella {
 
-enum class DType : uint8_t { kF32, kF64, kI32, kI64, kU8, kU64 };
+enum class DType : uint8_t { kF32, kF64, kI32, kI64, kU8, kU64, kF16, kBF16 };
 
 constexpr int64_t dtype_size(DType t) {
   switch (t) {
@@ -18,13 +19,19 @@ constexpr int64_t dtype_size(DType t) {
       return 4;
     case DType::kU8:
       return 1;
+    case DType::kF16:
+    case DType::kBF16:
+      return 2;
     default:
       return 8;
   }
 }
 const char* dtype_name(DType t);            // "float32", ... as NumPy spells it
 DType dtype_from_name(const std::string&);  // throws Error(kType) on an unknown name
+constexpr bool is_half(DType t) { return t == DType::kF16 || t == DType::kBF16; }
 constexpr bool is_float(DType t) { return t == DType::kF32 || t == DType::kF64; }
+// Whether there can be gradients.
+constexpr bool is_floating(DType t) { return is_float(t) || is_half(t); }
 
 template <class T>
 struct DTypeOf;
@@ -51,6 +58,15 @@ struct DTypeOf<uint8_t> {
 template <>
 struct DTypeOf<uint64_t> {
   static constexpr DType value = DType::kU64;
+};
+
+template <>
+struct DTypeOf<f16> {
+  static constexpr DType value = DType::kF16;
+};
+template <>
+struct DTypeOf<bf16> {
+  static constexpr DType value = DType::kBF16;
 };
 
 // A small inline shape: no allocation, so that shapes can be rebuilt in a plan's hot loop.

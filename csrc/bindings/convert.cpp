@@ -55,8 +55,45 @@ py::object from_json(const Json& v) {
   return d;
 }
 
+namespace {
+
+constexpr int kHalfNumber = 23;     // NumPy's type number of float16
+constexpr int kFirstForeign = 256;  // from here on types are other packages'
+
+// NumPy has no bfloat16 of its own: JAX, TensorFlow and CuPy take that of ml_dtypes.
+py::dtype bfloat16() {
+  static PyObject* known = nullptr;  // under the GIL
+  if (known == nullptr) {
+    py::object type;
+    try {
+      type = py::module_::import("ml_dtypes").attr("bfloat16");
+    } catch (py::error_already_set& e) {
+      if (!e.matches(PyExc_ImportError)) throw;
+      throw py::import_error("bfloat16 arrays need the package ml_dtypes (pip install ml_dtypes)");
+    }
+    known = py::dtype::from_args(type).release().ptr();
+  }
+  return py::reinterpret_borrow<py::dtype>(known);
+}
+
+// Whether a foreign type is bfloat16, by its name: whoever has such an array has ml_dtypes.
+bool is_bfloat16(const py::dtype& d) {
+  static int known = -1;
+  const int number = d.num();
+  if (number < kFirstForeign || number == known) return number == known;
+  if (std::string(py::str(d)) != "bfloat16") return false;
+  known = number;
+  return true;
+}
+
+}  // namespace
+
 py::dtype to_numpy(DType t) {
   switch (t) {
+    case DType::kF16:
+      return py::dtype(kHalfNumber);
+    case DType::kBF16:
+      return bfloat16();
     case DType::kF32:
       return py::dtype::of<float>();
     case DType::kF64:
@@ -79,14 +116,17 @@ bool find_dtype(const py::array& a, DType& found) {
   const auto size = a.itemsize();
   switch (d->kind) {
     case 'f':
-      found = size == 4 ? DType::kF32 : DType::kF64;
-      return size == 4 || size == 8;
+      found = size == 4 ? DType::kF32 : size == 8 ? DType::kF64 : DType::kF16;
+      return size == 4 || size == 8 || size == 2;
     case 'i':
       found = size == 4 ? DType::kI32 : DType::kI64;
       return size == 4 || size == 8;
     case 'u':
       found = size == 8 ? DType::kU64 : DType::kU8;
       return size == 8 || size == 1;
+    case 'V':
+      found = DType::kBF16;
+      return size == 2 && is_bfloat16(a.dtype());
     case 'b':
       found = DType::kU8;
       return size == 1;
@@ -100,7 +140,7 @@ bool find_dtype(const py::array& a, DType& found) {
 DType dtype_of(const py::array& a, const char* op, const char* argument) {
   DType found;
   if (find_dtype(a, found)) return found;
-  fail_type(op, argument, "an array of float32, float64, int32, int64, uint8, uint64 or bool",
+  fail_type(op, argument, "an array of float32, float64, float16, bfloat16, int32, int64, uint8, uint64 or bool",
             std::string(py::str(a.dtype())));
 }
 

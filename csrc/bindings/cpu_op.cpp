@@ -261,7 +261,7 @@ class Record {
     {
       MaybeReleaseGil release(bytes);
       profiled_call(*op_, true, in_, grad_in.views, [&] {
-        op_->backward(exec, args);
+        run_backward(*op_, exec, args);
         exec.check_device();
       });
     }
@@ -359,7 +359,7 @@ class PyOp {
     {
       MaybeReleaseGil release(in.bytes + grad_out.bytes);
       profiled_call(*op_, true, in.views, grad_in.views, [&] {
-        op_->backward(exec, args);
+        run_backward(*op_, exec, args);
         exec.check_device();
       });
     }
@@ -432,7 +432,7 @@ class PyOp {
     exec.training = training;
     MaybeReleaseGil release(call.in.bytes + call.out.bytes);
     profiled_call(*op_, false, call.in.views, call.out.views, [&] {
-      op_->forward(exec, {call.in.views, call.out.views, call.saved.views, {}});
+      lamella::run_forward(*op_, exec, {call.in.views, call.out.views, call.saved.views, {}});
       exec.check_device();
     });
   }
@@ -490,7 +490,7 @@ py::object run_direct(const Op& op, PyObject* const* inputs, size_t n, py::handl
   {
     MaybeReleaseGil release(bytes + sig.outputs[0].bytes());
     profiled_call(op, false, {in, n}, {&result, 1}, [&] {
-      op.forward(exec, {{in, n}, {&result, 1}, {}, {}});
+      run_forward(op, exec, {{in, n}, {&result, 1}, {}, {}});
       exec.check_device();
     });
   }

@@ -24,12 +24,13 @@ struct CuPy {
   PyObject* dense;                                                    // cupy.ascontiguousarray
   PyObject* alloc;                                                    // cupy.cuda.alloc
   PyObject* stream;                                                   // cupy.cuda.get_current_stream
-  PyObject* dtypes[6];                                                // by DType
+  PyObject* dtypes[8];                                                // by DType
   PyObject *data, *ptr, *shape, *dtype, *num, *flags, *c_contiguous;  // names
 };
 CuPy* cupy = nullptr;
 
-constexpr const char* kDtypeNames[] = {"float32", "float64", "int32", "int64", "uint8", "uint64"};
+constexpr const char* kDtypeNames[] = {"float32", "float64", "int32", "int64", "uint8", "uint64", "float16"};
+constexpr int kBFloat16 = static_cast<int>(DType::kBF16);  // looked up when it is first needed
 
 PyObject* keep(nb::object o) { return o.release().ptr(); }
 
@@ -44,7 +45,8 @@ void find_cupy() {
   c->alloc = keep(cuda.attr("alloc"));
   c->stream = keep(cuda.attr("get_current_stream"));
   const nb::object dtype = m.attr("dtype");
-  for (int i = 0; i < 6; ++i) c->dtypes[i] = keep(dtype(kDtypeNames[i]));
+  for (int i = 0; i < kBFloat16; ++i) c->dtypes[i] = keep(dtype(kDtypeNames[i]));
+  c->dtypes[kBFloat16] = nullptr;
   c->data = PyUnicode_InternFromString("data");
   c->ptr = PyUnicode_InternFromString("ptr");
   c->shape = PyUnicode_InternFromString("shape");
@@ -86,9 +88,18 @@ bool dtype_of_number(long number, DType* t) {
     case 12:
       *t = DType::kF64;
       return true;
+    case 23:
+      *t = DType::kF16;
+      return true;
     default:
       return false;
   }
+}
+
+// That of ml_dtypes, which NumPy and CuPy know by its name.
+bool is_bfloat16(const nb::object& dtype, DType* t) {
+  *t = DType::kBF16;
+  return std::string_view(nb::str(dtype).c_str()) == "bfloat16";
 }
 
 Found view_of_cupy(PyObject* array, TensorView* view) {
@@ -97,9 +108,10 @@ Found view_of_cupy(PyObject* array, TensorView* view) {
   const nb::object dtype = nb::steal(PyObject_GetAttr(array, cupy->dtype));
   const nb::object number = nb::steal(dtype ? PyObject_GetAttr(dtype.ptr(), cupy->num) : nullptr);
   if (!dense || !number) return Found::kError;
-  if (!dtype_of_number(PyLong_AsLong(number.ptr()), &view->dtype)) {
-    return refuse("cuda: dtype: expected float32, float64, int32, int64, uint8, uint64 or bool, got " +
-                  std::string(nb::str(dtype).c_str()));
+  if (!dtype_of_number(PyLong_AsLong(number.ptr()), &view->dtype) && !is_bfloat16(dtype, &view->dtype)) {
+    return refuse(
+        "cuda: dtype: expected float32, float64, float16, bfloat16, int32, int64, uint8, uint64 or bool, got " +
+        std::string(nb::str(dtype).c_str()));
   }
   if (dense.ptr() != Py_True) return Found::kStrided;
   const nb::object data = nb::steal(PyObject_GetAttr(array, cupy->data));
@@ -130,6 +142,10 @@ Found view_of_foreign(PyObject* object, TensorView* view) {
     view->dtype = DType::kF32;
   } else if (is(Code::Float, 64)) {
     view->dtype = DType::kF64;
+  } else if (is(Code::Float, 16)) {
+    view->dtype = DType::kF16;
+  } else if (is(Code::Bfloat, 16)) {
+    view->dtype = DType::kBF16;
   } else if (is(Code::Int, 32)) {
     view->dtype = DType::kI32;
   } else if (is(Code::Int, 64)) {
@@ -139,7 +155,8 @@ Found view_of_foreign(PyObject* object, TensorView* view) {
   } else if (is(Code::UInt, 64)) {
     view->dtype = DType::kU64;
   } else {
-    return refuse("cuda: dtype: expected float32, float64, int32, int64, uint8, uint64 or bool, got another");
+    return refuse(
+        "cuda: dtype: expected float32, float64, float16, bfloat16, int32, int64, uint8, uint64 or bool, got another");
   }
   if (a.ndim() > Shape::kMaxRank) {
     return refuse("cuda: array: expected at most 8 dimensions, got " + std::to_string(a.ndim()));
@@ -167,7 +184,20 @@ Found view(PyObject* object, TensorView* view) {
 
 PyObject* dense(PyObject* array) { return PyObject_CallOneArg(cupy->dense, array); }
 
+// CuPy's bfloat16 is that of ml_dtypes.
+bool find_bfloat16() {
+  if (cupy->dtypes[kBFloat16] != nullptr) return true;
+  const nb::object types = nb::steal(PyImport_ImportModule("ml_dtypes"));
+  const nb::object type = nb::steal(types ? PyObject_GetAttrString(types.ptr(), "bfloat16") : nullptr);
+  const nb::object numpy = nb::steal(type ? PyImport_ImportModule("numpy") : nullptr);
+  cupy->dtypes[kBFloat16] = numpy ? PyObject_CallMethod(numpy.ptr(), "dtype", "O", type.ptr()) : nullptr;
+  if (cupy->dtypes[kBFloat16] != nullptr) return true;
+  PyErr_SetString(PyExc_ImportError, "bfloat16 arrays need the package ml_dtypes (pip install ml_dtypes)");
+  return false;
+}
+
 PyObject* empty(const TensorSpec& spec) {
+  if (spec.dtype == DType::kBF16 && !find_bfloat16()) return nullptr;
   const nb::object shape = nb::steal(PyTuple_New(spec.shape.rank()));
   if (!shape) return nullptr;
   for (int i = 0; i < spec.shape.rank(); ++i) PyTuple_SET_ITEM(shape.ptr(), i, PyLong_FromLongLong(spec.shape[i]));

@@ -144,14 +144,14 @@ class Plan::Compiler {
     needs_grad_.assign(graph_.values().size(), false);
     for (size_t id = 0; id < graph_.values().size(); ++id) {
       const Value& v = graph_.values()[id];
-      needs_grad_[id] = v.kind == ValueKind::kParam && v.trainable && is_float(v.spec.dtype);
+      needs_grad_[id] = v.kind == ValueKind::kParam && v.trainable && is_floating(v.spec.dtype);
     }
     for (const Node& n : graph_.nodes()) {
       bool any = false;
       for (size_t i = 0; i < n.in.size(); ++i) {
         any |= n.in[i] >= 0 && needs_grad_[n.in[i]] && n.op->differentiable(static_cast<int>(i));
       }
-      for (int id : n.out) needs_grad_[id] = any && is_float(specs_[id].dtype);
+      for (int id : n.out) needs_grad_[id] = any && is_floating(specs_[id].dtype);
     }
   }
 
@@ -417,6 +417,7 @@ class Plan::Compiler {
       if (buffers_[d.in[k].buffer].external == nullptr || buffers_[d.in[k].buffer].trained) return;
       s.prepared_from |= 1u << k;
     }
+    if (std::any_of(in.begin(), in.end(), [](const TensorSpec& t) { return is_half(t.dtype); })) return;
     const TensorSpec spec = d.op->prepared_spec(plan_.exec_, in);
     if (training_ && spec.bytes() > kMostPreparedInTraining) return;
     if (spec.bytes() == 0) return;
@@ -505,7 +506,7 @@ void Plan::refresh_prepared() {
   uint64_t sources = 0;
   for (const TensorView& v : setup_sources_) sources = sources * 31 + fingerprint(v);
   if (!is_set_up_ || sources != setup_fingerprint_) {
-    for (const Step& s : setup_) s.op->forward(exec_, {s.in, s.out, s.saved, {}});
+    for (const Step& s : setup_) run_forward(*s.op, exec_, {s.in, s.out, s.saved, {}});
     setup_fingerprint_ = sources;
     is_set_up_ = true;
   }
@@ -584,9 +585,9 @@ bool Plan::run_recorded(std::span<const TensorView> inputs) {
 
 inline void Plan::run_step(const Step& s) {
   if (s.backward) {
-    s.op->backward(exec_, {s.in, s.out, s.saved, s.grad_out, s.grad_in});
+    run_backward(*s.op, exec_, {s.in, s.out, s.saved, s.grad_out, s.grad_in});
   } else {
-    s.op->forward(exec_, {s.in, s.out, s.saved, s.is_prepared ? s.prepared : TensorView{}});
+    run_forward(*s.op, exec_, {s.in, s.out, s.saved, s.is_prepared ? s.prepared : TensorView{}});
   }
 }
 

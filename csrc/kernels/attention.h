@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/half.h"
 #include "base/philox.h"
 #include "kernels/context.h"
 
@@ -31,7 +32,7 @@ struct AttentionParams {
   int64_t n = 0, heads = 1, l = 0, s = 0;  // batch; queries; keys
   int64_t e = 0, ev = 0;                   // sizes of a query and key, of a value
   AttentionArray<const T> q, k, v;
-  T scale = 1;
+  Real<T> scale = 1;
   bool causal = false;  // query i sees keys j <= i
   AttentionMask mask;
   const uint8_t* key_mask = nullptr;  // (n, s): nonzero where the key counts
@@ -41,7 +42,7 @@ struct AttentionParams {
   bool dropout = false;
   PhiloxKey key;
   uint32_t threshold = 0;
-  T keep = 1;
+  Real<T> keep = 1;
   bool weights_dropped = false;  // whether `weights` are those after dropout
 
   // Outputs. A query that sees no key has weights of zero.

@@ -31,6 +31,9 @@ struct Backend {
   const char* name = nullptr;  // "cuda"
   const KernelTable<float>* f32 = nullptr;
   const KernelTable<double>* f64 = nullptr;
+  // On 16-bit arrays, with sums and scalars in float32: those families that are filled in. nullptr: none.
+  const KernelTable<f16>* half = nullptr;
+  const KernelTable<bf16>* brain = nullptr;
   bool host_memory = false;  // whether the host may read and write the device's arrays directly (the emulated device)
 
   const char* (*open)(int device) = nullptr;  // makes a device the calling thread's; says why it cannot

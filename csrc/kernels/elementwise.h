@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/half.h"
 #include "kernels/activation.h"
 #include "kernels/context.h"
 
@@ -113,9 +114,9 @@ template <class T>
 struct ClipParams {
   int64_t n = 0;
   const T* x = nullptr;
-  T* y = nullptr;         // backward: dx
-  const T* dy = nullptr;  // backward only
-  T low = 0, high = 0;    // infinite: no bound; NaN passes through
+  T* y = nullptr;             // backward: dx
+  const T* dy = nullptr;      // backward only
+  Real<T> low = 0, high = 0;  // infinite: no bound; NaN passes through
 };
 
 // y = fn(a, b); operands of `dims`: a, b.
@@ -169,14 +170,14 @@ struct ExpandParams {
   BroadcastDims dims;
   const T* x = nullptr;
   T* y = nullptr;
-  T scale = 1;
+  Real<T> scale = 1;
 };
 
 // y += alpha * x.
 template <class T>
 struct AxpyParams {
   int64_t n = 0;
-  T alpha = 1;
+  Real<T> alpha = 1;
   const T* x = nullptr;
   T* y = nullptr;
 };
@@ -184,7 +185,7 @@ struct AxpyParams {
 template <class T>
 struct FillParams {
   int64_t n = 0;
-  T value = 0;
+  Real<T> value = 0;
   T* y = nullptr;
 };
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/half.h"
 #include "kernels/activation.h"
 #include "kernels/context.h"
 
@@ -18,9 +19,9 @@ struct GemmParams {
   const T* b = nullptr;
   int64_t rs_b = 0, cs_b = 1;
   T* c = nullptr;
-  int64_t ldc = 0;          // row stride of C; its columns are contiguous
-  T alpha = 1, beta = 0;    // beta == 0: C is not read (may hold NaN)
-  const T* bias = nullptr;  // [n] or nullptr
+  int64_t ldc = 0;              // row stride of C; its columns are contiguous
+  Real<T> alpha = 1, beta = 0;  // beta == 0: C is not read (may hold NaN)
+  const T* bias = nullptr;      // [n] or nullptr
   Activation act;
   int64_t batch = 1;  // independent products
   int64_t batch_stride_a = 0, batch_stride_b = 0, batch_stride_c = 0;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/half.h"
 #include "base/philox.h"
 #include "kernels/context.h"
 
@@ -20,7 +21,7 @@ struct DropoutParams {
   int64_t outer = 1, mid = 1, inner = 1;
   uint32_t threshold = 0;
   bool keep_none = false;
-  T scale = 1;
+  Real<T> scale = 1;
   const T* x = nullptr;
   T* y = nullptr;  // may be x
 };

@@ -10,7 +10,7 @@
 namespace lamella {
 
 // dst (outer, index.n, inner) = src (outer, rows, inner) at rows index[k], which are in [0, rows): checked before. Any
-// element type of element_bytes 1, 4 or 8.
+// element type of element_bytes 1, 2, 4 or 8.
 struct GatherParams {
   IndexList index;
   int64_t outer = 1, rows = 0, inner = 1;

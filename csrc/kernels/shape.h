@@ -9,7 +9,7 @@
 namespace lamella {
 
 // dst[i . dst_strides] = src[i . src_strides] for every index i below dims; strides in elements, any sign, 0 in the
-// source to repeat. The destination's elements are distinct. Any element type of element_bytes 1, 4 or 8.
+// source to repeat. The destination's elements are distinct. Any element type of element_bytes 1, 2, 4 or 8.
 struct StridedCopyParams {
   static constexpr int kMaxRank = 8;
   int rank = 0;
@@ -28,9 +28,10 @@ struct FillBytesParams {
   uint64_t pattern = 0;  // the element's bits
 };
 
-enum class Element : int32_t { kF32, kF64, kI32, kI64, kU8, kU64 };
+enum class Element : int32_t { kF32, kF64, kI32, kI64, kU8, kU64, kF16, kBF16 };
 
-// Floats become integers by truncation; NaN becomes 0 and what does not fit the nearest end of the range.
+// Floats become integers by truncation; NaN becomes 0 and what does not fit the nearest end of the range. Between
+// floats of 16 bits and anything but float32 the way leads over float32.
 struct CastParams {
   const void* src = nullptr;
   void* dst = nullptr;

@@ -32,9 +32,23 @@ Exec::Exec(Generator* generator, const Backend* backend, void* stream)
 Exec::~Exec() { drop_workspace(); }
 
 void Exec::drop_workspace() {
-  release(workspace_);
-  workspace_ = nullptr;
-  workspace_bytes_ = 0;
+  release(std::exchange(workspace_, nullptr));
+  release(std::exchange(scratch_, nullptr));
+  workspace_bytes_ = scratch_bytes_ = 0;
+}
+
+size_t Exec::grow(void*& memory, size_t has, size_t bytes) {
+  if (bytes <= has) return has;
+  // The contents need not survive, so the old buffer goes first: the peak is the larger of the two, not their sum.
+  release(std::exchange(memory, nullptr));
+  const size_t rounded = bytes <= SIZE_MAX - kPage ? (bytes + kPage - 1) / kPage * kPage : bytes;
+  memory = allocate(static_cast<int64_t>(std::min<size_t>(rounded, INT64_MAX)), "workspace");
+  return rounded;
+}
+
+void* Exec::scratch(size_t bytes) {
+  scratch_bytes_ = grow(scratch_, std::exchange(scratch_bytes_, 0), bytes);
+  return scratch_;
 }
 
 void Exec::set_device(const Backend* backend, void* stream) {
@@ -45,13 +59,7 @@ void Exec::set_device(const Backend* backend, void* stream) {
 }
 
 Context Exec::context(size_t bytes) {
-  if (bytes > workspace_bytes_) {
-    // The contents need not survive, so the old buffer goes first: the peak is the larger of the two, not their sum.
-    drop_workspace();
-    const size_t rounded = bytes <= SIZE_MAX - kPage ? (bytes + kPage - 1) / kPage * kPage : bytes;
-    workspace_ = allocate(static_cast<int64_t>(std::min<size_t>(rounded, INT64_MAX)), "workspace");
-    workspace_bytes_ = rounded;
-  }
+  if (bytes > workspace_bytes_) workspace_bytes_ = grow(workspace_, std::exchange(workspace_bytes_, 0), bytes);
   Context ctx;
   if (backend_ == nullptr) ctx = make_context();
   ctx.stream = stream_;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <type_traits>
 #include <utility>
 
 #include "base/philox.h"
@@ -38,8 +39,13 @@ class Exec {
 
   template <class T>
   const KernelTable<T>& kernels() const {
-    if (backend_ == nullptr) return cpu_kernels<T>();
-    if constexpr (sizeof(T) == 4) {
+    if constexpr (std::is_same_v<T, f16>) {
+      return *backend_->half;  // see takes_halves()
+    } else if constexpr (std::is_same_v<T, bf16>) {
+      return *backend_->brain;
+    } else if (backend_ == nullptr) {
+      return cpu_kernels<T>();
+    } else if constexpr (std::is_same_v<T, float>) {
       return *backend_->f32;
     } else {
       return *backend_->f64;
@@ -52,6 +58,9 @@ class Exec {
   // A kernel context whose workspace holds at least `bytes` (64-byte aligned, contents undefined). The buffer only
   // grows, so a plan's second step finds it large enough and allocates nothing.
   Context context(size_t bytes = 0);
+
+  // Memory apart from the workspace, for whoever calls an op; as it is, until the next call.
+  void* scratch(size_t bytes);
 
   // Memory of the device, filled and copied in the order of its stream.
   void* allocate(int64_t bytes, const char* what);  // throws where there is none
@@ -81,6 +90,8 @@ class Exec {
   void raise_device_errors();
   void check(const char* error);
   void drop_workspace();
+  // A buffer of at least `bytes` in place of one that has `has`; returns how many there are.
+  size_t grow(void*& memory, size_t has, size_t bytes);
 
   Generator* generator_;
   const Backend* backend_;
@@ -89,6 +100,8 @@ class Exec {
   uint64_t recorded_keys_ = 0;
   void* workspace_ = nullptr;
   size_t workspace_bytes_ = 0;
+  void* scratch_ = nullptr;
+  size_t scratch_bytes_ = 0;
 };
 
 // The position of the first index that `check` finds out of range, or -1. On a device, -1: see IndexCheckParams.
@@ -113,6 +126,14 @@ decltype(auto) dispatch_float(DType dtype, const char* op, const char* argument,
     default:
       fail_type(op, argument, "float32 or float64", dtype_name(dtype));
   }
+}
+
+// Likewise where the op takes 16-bit floats on devices (Op::kOnDevice).
+template <class F>
+decltype(auto) dispatch_real(DType dtype, const char* op, const char* argument, F&& f) {
+  if (dtype == DType::kF16) return f.template operator()<f16>();
+  if (dtype == DType::kBF16) return f.template operator()<bf16>();
+  return dispatch_float(dtype, op, argument, std::forward<F>(f));
 }
 
 }  // namespace lamella

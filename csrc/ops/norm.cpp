@@ -58,6 +58,7 @@ class BatchNorm final : public Op {
   }
 
   std::string_view name() const override { return kName; }
+  bool follows_first() const override { return true; }
   Json attrs() const override {
     return Json::Object{{"eps", eps_},
                         {"momentum", momentum_},
@@ -177,6 +178,7 @@ class GroupNorm final : public Op {
   }
 
   std::string_view name() const override { return label(); }
+  bool follows_first() const override { return true; }
   Json attrs() const override {
     Json a = Json::Object{{"eps", eps_}};
     if (!instance_) a.set("groups", groups_);
@@ -274,6 +276,7 @@ class RowNorm final : public Op {
   }
 
   std::string_view name() const override { return label(); }
+  bool follows_first() const override { return true; }
   Json attrs() const override { return Json::Object{{"eps", eps_}, {"axes", axes_}}; }
 
   Signature infer(std::span<const TensorSpec> in, bool training) const override {

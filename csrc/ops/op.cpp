@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/half.h"
+
 namespace lamella {
 
 namespace {
@@ -91,7 +93,7 @@ void Op::backward(Exec&, const BackwardArgs&) const {
 }
 
 Signature infer_checked(const Op& op, std::span<const TensorSpec> in, bool training) {
-  Signature sig = op.infer(in, training);
+  Signature sig = infer_halves(op, in, training);
   for (const std::vector<TensorSpec>* specs : {&sig.outputs, &sig.saved}) {
     for (const TensorSpec& s : *specs) {
       if (!s.shape.representable()) {

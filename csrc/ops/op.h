@@ -81,6 +81,13 @@ class Op {
   // The inputs that prepare reads, bit mask: plans call it where these are parameters, whatever the others are.
   virtual uint32_t prepared_inputs() const { return 0; }
 
+  // Which of its calls take arrays of 16-bit floats as they are. The others get float32 ones (see ops/half.cpp).
+  enum Halves : uint32_t { kNoHalves = 0, kInForward = 1, kInBackward = 2, kOnDevice = 4 };
+  virtual uint32_t halves() const { return kNoHalves; }
+  // Whether results are of the first input's type where the types of the inputs differ: statistics and scales may be
+  // wider than the data.
+  virtual bool follows_first() const { return false; }
+
   // For lamella.profile, LAMELLA_VERBOSE and docs: floating-point operations of one forward pass; 0 if not counted.
   virtual double flops(std::span<const TensorSpec> in) const {
     (void)in;
@@ -90,6 +97,9 @@ class Op {
 
 using OpPtr = std::shared_ptr<const Op>;
 
+// How ops are run and asked for their results, whatever the types of their arrays: see ops/half.cpp.
+void run_forward(const Op& op, Exec& exec, const ForwardArgs& args);
+void run_backward(const Op& op, Exec& exec, const BackwardArgs& args);
 // op.infer(), whose outputs and saved tensors must be of a representable size: attributes may come from anywhere, and a
 // size that wraps around would have memory allocated for less than the kernels write.
 Signature infer_checked(const Op& op, std::span<const TensorSpec> in, bool training);

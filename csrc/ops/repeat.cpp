@@ -102,6 +102,7 @@ class Pattern {
 
 class RepeatingOp : public Op {
  public:
+  uint32_t halves() const override { return kInForward; }
   BackwardUses backward_uses() const override { return {0, 0}; }
   Signature infer(std::span<const TensorSpec> in, bool) const override {
     check_count(name().data(), in, 1, 1);
@@ -254,6 +255,7 @@ class ReverseOp final : public Op {
   }
   std::string_view name() const override { return kName; }
   Json attrs() const override { return Json::Object{{"axis", axis_}}; }
+  uint32_t halves() const override { return kInForward | kInBackward; }
   BackwardUses backward_uses() const override { return {0, 0}; }
   Signature infer(std::span<const TensorSpec> in, bool) const override {
     check_count(kName, in, 1, 1);
@@ -303,6 +305,7 @@ class GatherOp final : public Op {
   std::string_view name() const override { return kName; }
   Json attrs() const override { return Json::Object{{"axis", axis_}}; }
   bool differentiable(int input) const override { return input == static_cast<int>(kX); }
+  uint32_t halves() const override { return kInForward; }
   BackwardUses backward_uses() const override { return {1u << kIndices, 0}; }
 
   Signature infer(std::span<const TensorSpec> in, bool) const override {
@@ -382,6 +385,7 @@ class StackOp final : public Op {
   }
   std::string_view name() const override { return kName; }
   Json attrs() const override { return Json::Object{{"axis", axis_}}; }
+  uint32_t halves() const override { return kInForward | kInBackward; }
   BackwardUses backward_uses() const override { return {0, 0}; }
   Signature infer(std::span<const TensorSpec> in, bool) const override {
     if (in.empty()) fail_value(kName, "inputs", "at least one", "none");
@@ -429,6 +433,7 @@ class SplitOp final : public Op {
   }
   std::string_view name() const override { return kName; }
   Json attrs() const override { return Json::Object{{"sizes", list_json(sizes_)}, {"axis", axis_}}; }
+  uint32_t halves() const override { return kInForward | kInBackward; }
   BackwardUses backward_uses() const override { return {0, 0}; }
   Signature infer(std::span<const TensorSpec> in, bool) const override {
     check_count(kName, in, 1, 1);

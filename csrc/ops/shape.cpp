@@ -72,6 +72,12 @@ void fill(Exec& exec, const TensorView& dst, double value) {
     case DType::kF64:
       p.pattern = std::bit_cast<uint64_t>(value);
       break;
+    case DType::kF16:
+      p.pattern = to_f16(static_cast<float>(value)).bits;
+      break;
+    case DType::kBF16:
+      p.pattern = to_bf16(static_cast<float>(value)).bits;
+      break;
     default:
       p.pattern = static_cast<uint64_t>(static_cast<int64_t>(value));
   }
@@ -85,6 +91,7 @@ void fill(Exec& exec, const TensorView& dst, double value) {
 class ViewOp : public Op {
  public:
   bool is_view() const override { return true; }
+  uint32_t halves() const override { return kInForward | kInBackward; }
   BackwardUses backward_uses() const override { return {0, 0}; }
   void forward(Exec& exec, const ForwardArgs& args) const override { copy_all(exec, args.in[0], args.out[0]); }
   void backward(Exec& exec, const BackwardArgs& args) const override {
@@ -242,6 +249,7 @@ class SqueezeOp final : public ViewOp {
 
 class MoveOp : public Op {
  public:
+  uint32_t halves() const override { return kInForward | kInBackward; }
   BackwardUses backward_uses() const override { return {0, 0}; }
 };
 
@@ -497,6 +505,10 @@ Element element_of(DType t) {
       return Element::kI64;
     case DType::kU8:
       return Element::kU8;
+    case DType::kF16:
+      return Element::kF16;
+    case DType::kBF16:
+      return Element::kBF16;
     default:
       return Element::kU64;
   }
@@ -518,7 +530,7 @@ class CastOp final : public MoveOp {
   void forward(Exec& exec, const ForwardArgs& args) const override { run(exec, args.in[0], args.out[0]); }
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0].data) return;
-    if (!args.grad_out[0].data || !is_float(args.grad_out[0].dtype)) return fill(exec, args.grad_in[0], 0);
+    if (!args.grad_out[0].data || !is_floating(args.grad_out[0].dtype)) return fill(exec, args.grad_in[0], 0);
     run(exec, args.grad_out[0], args.grad_in[0]);
   }
 

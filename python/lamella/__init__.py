@@ -38,9 +38,9 @@ __all__ = [
 ]
 
 _SUBMODULES = frozenset({
-    "activations", "applications", "audio", "autograd", "callbacks", "constraints", "data", "datasets", "functional",
-    "initializers", "io", "keras", "kernels", "layers", "losses", "metrics", "models", "nn", "optim", "optimizers",
-    "preprocessing", "regularizers", "saving", "transforms", "utils",
+    "activations", "amp", "applications", "audio", "autograd", "callbacks", "constraints", "data", "datasets",
+    "functional", "initializers", "io", "keras", "kernels", "layers", "losses", "metrics", "mixed_precision", "models",
+    "nn", "optim", "optimizers", "preprocessing", "regularizers", "saving", "transforms", "utils",
 })  # fmt: skip
 
 

@@ -159,7 +159,7 @@ class _Cloning:
     def _again(self, layer: Any, name: str) -> Any:
         """A layer with the same configuration."""
         if type(layer) is Lambda:  # its function need not have a name
-            kept = {"name": name, "trainable": layer._trainable, "dtype": layer.compute_dtype}
+            kept = {"name": name, "trainable": layer._trainable, "dtype": layer.dtype_policy.name}
             return Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments, **kept)
         config = {**layer.get_config(), "name": name}
         cls = get_registered_name(type(layer))

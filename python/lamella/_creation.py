@@ -11,6 +11,7 @@ import numpy as np
 from . import _rng
 from . import autograd as ag
 from ._device import check_device, place
+from ._dtypes import as_dtype, is_number
 from ._methods import _ints
 
 __all__ = [
@@ -47,12 +48,12 @@ def _new(array: np.ndarray, requires_grad: bool = False, device: Any = None) -> 
 
 
 def _dtype(dtype: Any, default: Any = np.float32) -> np.dtype:
-    return np.dtype(default if dtype is None else dtype)
+    return as_dtype(default if dtype is None else dtype)
 
 
 def _numbers(function: str, data: Any, dtype: Any = None) -> np.ndarray:
     array = ag.as_array(data, dtype)
-    if array.dtype.kind not in "fiub":
+    if not is_number(array.dtype):
         what = f"an array of {array.dtype}" if isinstance(data, np.ndarray) else f"{type(data).__name__} {data!r:.60}"
         raise TypeError(f"{function}: data: expected numbers, got {what}")
     return array
@@ -80,7 +81,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """A tensor over the data's own memory where that is possible."""
     where = check_device(device)
-    if isinstance(data, Tensor) and (dtype is None or np.dtype(dtype) == data.dtype):
+    if isinstance(data, Tensor) and (dtype is None or as_dtype(dtype) == data.dtype):
         return data if where is None else data.to(where)
     return ag.wrap(place(_numbers("as_tensor", data, dtype), where))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import losses
 from ._device import dense, device_of, on_device, place
+from ._dtypes import is_number
 from ._errors import short
 from ._snapshot import FitState, random_state, set_random_state
 from .autograd import as_array, wrap
@@ -227,7 +228,7 @@ def _plain(value: Any, what: str) -> np.ndarray:
         array = as_array(value)
     except (TypeError, ValueError) as e:
         raise TypeError(f"{what}: expected an array of numbers, got {type(value).__name__}") from e
-    if array.dtype.kind not in "fiub":
+    if not is_number(array.dtype):
         raise TypeError(f"{what}: expected an array of numbers, got dtype {array.dtype}")
     if array.ndim == 0:
         raise ValueError(f"{what}: expected one row a sample, got a single number")

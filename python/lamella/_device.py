@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _cpu
+from ._dtypes import as_dtype
 from ._errors import short
 
 __all__ = ["CPU", "device", "parse_to"]
@@ -173,4 +174,4 @@ def parse_to(args: tuple[Any, ...], dtype: Any, where: Any) -> tuple[np.dtype | 
             continue  # non_blocking: copies from the host are done when `to` returns
         elif a is not None:
             dtype = a
-    return (None if dtype is None else np.dtype(dtype)), check_device(where)
+    return (None if dtype is None else as_dtype(dtype)), check_device(where)

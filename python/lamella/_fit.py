@@ -84,9 +84,17 @@ class Trainable(Steps):
         jit_compile : {"auto", True, False}
             True: a model that native plans cannot run is an error. Otherwise plans are used where they can be.
         auto_scale_loss : bool
-            Losses are scaled where weights are of half precision; no weights are.
+            Layers that compute in float16 lose small gradients: with True they are refused, unless the optimizer has a
+            `loss_scale_factor`.
         """
         self.optimizer = optimizers.get(optimizer)
+        if auto_scale_loss is True and self.optimizer.loss_scale_factor is None:
+            for layer in self.modules():
+                if getattr(layer, "compute_dtype", "") == "float16":
+                    raise ValueError(
+                        f"compile: auto_scale_loss: {layer.name} computes in float16, whose small gradients are lost: "
+                        'expected an optimizer with a loss_scale_factor, "mixed_bfloat16", or auto_scale_loss=False'
+                    )
         self._loss_arg, self._loss_weight_arg = loss, loss_weights
         self.__dict__.pop("_known_target_rules", None)
         if (isinstance(loss, dict) and "class_name" in loss) or (

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import autograd as ag
+from ._dtypes import is_float
 
 __all__ = ["Function"]
 
@@ -84,7 +85,7 @@ class Function:
             fn = _FunctionBackward(cls, ctx, [None if t is None else (t.shape, t.dtype) for t in tensors])
             edges = [None if t is None else ag._edge_of(t) for t in tensors]
             node = ag.Node(fn, edges, cls, len(arrays), True)
-            out = tuple(ag.wrap(a, (node, i)) if a.dtype.kind == "f" else ag.wrap(a) for i, a in enumerate(arrays))
+            out = tuple(ag.wrap(a, (node, i)) if is_float(a.dtype) else ag.wrap(a) for i, a in enumerate(arrays))
         else:
             out = tuple(ag.wrap(a) for a in arrays)
         return out if several else out[0]

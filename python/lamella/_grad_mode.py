@@ -15,6 +15,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 class _Mode(threading.local):
     grad = True
     tracer: Any = None  # who is tracing on this thread
+    autocast: Any = None  # what changes the precision of ops on this thread
+
+    def __init__(self) -> None:
+        self.outer_autocasts: list[Any] = []
 
 
 state = _Mode()

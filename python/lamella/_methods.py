@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ._device import device_of, on_device, to_host
+from ._dtypes import as_dtype, is_float
 
 if TYPE_CHECKING:
     from . import functional as F
@@ -71,7 +72,7 @@ class TensorMethods:
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a float type."""
-        return self.dtype.kind == "f"
+        return is_float(self.dtype)
 
     def is_contiguous(self) -> bool:
         """Whether the memory is in C order."""
@@ -205,7 +206,7 @@ class TensorMethods:
 
     def type(self, dtype: Any) -> Tensor:
         """This tensor with another dtype."""
-        return self.to(np.dtype(dtype))
+        return self.to(as_dtype(dtype))
 
     def type_as(self, other: Tensor) -> Tensor:
         """This tensor with the other's dtype."""
@@ -214,6 +215,14 @@ class TensorMethods:
     def float(self) -> Tensor:
         """As float32."""
         return self.to(np.dtype(np.float32))
+
+    def half(self) -> Tensor:
+        """As float16."""
+        return self.to(np.dtype(np.float16))
+
+    def bfloat16(self) -> Tensor:
+        """As bfloat16."""
+        return self.to("bfloat16")
 
     def double(self) -> Tensor:
         """As float64."""
@@ -552,7 +561,7 @@ class TensorMethods:
 
     def sum(self, dim: Any = None, keepdim: builtins.bool = False, dtype: Any = None) -> Tensor:
         """The sum of all elements, or over some dimensions."""
-        return F.sum(self if dtype is None else self.to(np.dtype(dtype)), dim, keepdim)
+        return F.sum(self if dtype is None else self.to(as_dtype(dtype)), dim, keepdim)
 
     def mean(self, dim: Any = None, keepdim: builtins.bool = False) -> Tensor:
         """The mean of all elements, or over some dimensions."""

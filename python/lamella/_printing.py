@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._device import to_host
+from ._dtypes import is_float
 
 
 def tensor_repr(t: Any) -> str:
@@ -41,7 +42,7 @@ def tensor_html(t: Any, most: int = 10) -> str:
     data = np.atleast_2d(to_host(t._data))
     rows, columns = data.shape
     shown = data[:most, :most]
-    text = f"{{:{'.4g' if data.dtype.kind == 'f' else ''}}}"
+    text = f"{{:{'.4g' if is_float(data.dtype) else ''}}}"
     cells = [[str(i), *(text.format(v) for v in row.tolist())] for i, row in enumerate(shown)]
     heads = ["", *map(str, range(shown.shape[1]))]
     if columns > most:

@@ -19,6 +19,7 @@ from ._device import to_host
 from ._errors import short
 from ._suggest import unknown_name
 from .autograd import Tensor, as_array, wrap
+from .mixed_precision import unsaid_is_float32
 
 FORMAT = 1
 _KEY = "lamella"
@@ -190,7 +191,7 @@ def rebuild(config: Any, classes: dict[str, type], custom_objects: dict[str, typ
     cls: Any = find(name, classes, custom_objects)
     if cls is None:
         raise unknown_name("layer (pass your own classes in custom_objects)", name, classes)
-    with custom_scope(custom_objects):
+    with custom_scope(custom_objects), unsaid_is_float32():
         if getattr(cls, "_holds_layers", False):
             return cls.from_config(config.get("config"), custom_objects)
         return cls.from_config(config.get("config", {}))

@@ -71,6 +71,7 @@ from ._functional.reduce import (
 from ._functional.shape import chunk, flatten, permute, reshape, split, squeeze, stack, transpose, unsqueeze
 from ._profile import profile
 from ._rng import Generator, manual_seed
+from .amp import autocast, get_autocast_dtype, is_autocast_enabled
 from .autograd import (
     Tensor,
     enable_grad,
@@ -91,6 +92,7 @@ negative = neg
 
 float32 = float = np.dtype(np.float32)
 float64 = double = np.dtype(np.float64)
+float16 = half = np.dtype(np.float16)
 int8 = np.dtype(np.int8)
 int16 = short = np.dtype(np.int16)
 int32 = int = np.dtype(np.int32)
@@ -226,3 +228,12 @@ __all__ = [
 ]
 
 explain_all(globals(), __all__)
+__all__ += ["bfloat16"]  # noqa: F405
+
+
+def __getattr__(name: str) -> Any:
+    if name == "bfloat16":
+        from ._dtypes import bfloat16
+
+        return bfloat16()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,7 @@ import numpy as np
 from . import _cpu
 from . import autograd as ag
 from ._device import to_host
+from ._dtypes import as_dtype
 from ._functional.shape import transpose_op
 from ._grad_mode import state as _mode
 
@@ -38,7 +39,7 @@ class Symbol(ag.Tensor):
         self._tracer = tracer
         self._id = id
         self._shape = tuple(shape)
-        self._spec_dtype = np.dtype(dtype)
+        self._spec_dtype = as_dtype(dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -175,7 +176,7 @@ class Tracer:
 
     def input(self, name: str, shape: Sequence[int], dtype: Any) -> Symbol:
         """A new input of the graph."""
-        dtype = np.dtype(dtype)
+        dtype = as_dtype(dtype)
         return Symbol(self, self.graph.add_input(name, dtype.name, tuple(shape)), tuple(shape), dtype)
 
     def apply(self, op: _cpu.Op, inputs: Sequence[ag.Tensor | None]) -> Any:

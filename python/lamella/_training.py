@@ -14,6 +14,7 @@ import numpy as np
 from . import _cpu, metrics
 from ._data import Data, batches
 from ._device import CPU, device, device_of, namespace, place, to_host
+from ._dtypes import is_half
 from ._metrics.base import is_native, sums_plainly
 from ._snapshot import FitState, set_metric_states
 from ._trace import NotTraceable, Symbol, Tracer
@@ -155,12 +156,14 @@ class Engine:
 
     # -- forward, loss and metrics, on tensors or symbols --
 
-    def forward(self, x: Sequence[Tensor], training: bool) -> tuple[list[Tensor], list[Tensor]]:
-        """(outputs, activity penalties)."""
+    def forward(self, x: Sequence[Tensor], training: bool, wide: bool = True) -> tuple[list[Tensor], list[Tensor]]:
+        """(outputs, activity penalties); losses and metrics want `wide` outputs, those of 16 bits in float32."""
         before, phases.now.losses = phases.now.losses, []
         try:
             outputs = flatten(self.model(x[0] if len(x) == 1 else list(x), training=training))
             self._masks = list(phases.now.output_masks)
+            if wide:
+                outputs = [o.to(np.dtype(np.float32)) if is_half(o.dtype) else o for o in outputs]
             return outputs, phases.now.losses
         finally:
             phases.now.losses = before
@@ -374,7 +377,7 @@ class Engine:
         symbols = [tracer.input(f"input_{i}", s[1], s[0]) for i, s in enumerate(specs)]
         nx, ny = len(data.x), len(data.y)
         with tracer:
-            outputs, penalties = self.forward(symbols[:nx], mode == "train")
+            outputs, penalties = self.forward(symbols[:nx], mode == "train", mode != "predict")
         if mode == "predict":
             plan = _cpu.Plan(tracer.graph, specs, symbol_ids(outputs), False, self.where().type == "cuda")
             return _Step(plan, [], batch)
@@ -546,7 +549,7 @@ class Engine:
                 first = begin + s * batch
                 part = data.take(slice(first, first + batch))
                 x = [wrap(a) for a in self._floats(part.x)]
-                got = [as_array(o) for o in self.forward(x, False)[0]]
+                got = [as_array(o) for o in self.forward(x, False, False)[0]]
                 if not outputs:
                     outputs.extend(namespace(g).empty((data.rows, *g.shape[1:]), g.dtype) for g in got)
                 for whole, g in zip(outputs, got, strict=True):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import _cpu, _device, _methods
+from ._dtypes import is_float
 from ._grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ._grad_mode import state as _mode
 
@@ -130,7 +131,7 @@ class Tensor(_methods.TensorMethods):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if value and not _is_float(self.dtype):
+        if value and not is_float(self.dtype):
             raise RuntimeError(f"requires_grad: only float tensors can have gradients, got {self.dtype}")
         if not value and self._edge is not None:
             raise RuntimeError("requires_grad: only leaf tensors can be changed; use detach() to leave the graph")
@@ -194,10 +195,6 @@ class Tensor(_methods.TensorMethods):
         if create_graph:
             raise NotImplementedError("backward: create_graph: gradients of gradients are not supported")
         _run([self], [gradient], retain_graph, None)
-
-
-def _is_float(dtype: np.dtype) -> bool:
-    return dtype.kind == "f"
 
 
 def _float32_unless_array(data: Any) -> Any:
@@ -277,6 +274,8 @@ def apply(op: _cpu.Op, *inputs: Tensor | None, training: bool = False) -> Any:
     arrays: list[Any] = []
     record = False
     try:
+        if _mode.autocast is not None:
+            inputs = _mode.autocast.inputs_for(op, inputs)
         for t in inputs:
             if t is None:
                 arrays.append(None)

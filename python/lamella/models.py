@@ -55,10 +55,10 @@ class Model(Trainable):
 
     @property
     def compute_dtype(self) -> str:  # type: ignore[override]
-        """The float type of the first layer."""
+        """The float type of the first layer's weights, which inputs are given in."""
         for layer in self._modules.values():
             if isinstance(layer, Layer) and not isinstance(layer, InputLayer):
-                return layer.compute_dtype
+                return layer.variable_dtype
         return self.__dict__["_dtype"]
 
     @compute_dtype.setter

@@ -118,7 +118,9 @@ def test_layers(make, message):
 def test_names_and_types_of_layers():
     with pytest.raises(TypeError, match="Dense: name: expected a string, got 3"):
         layers.Dense(3, name=3)
-    with pytest.raises(TypeError, match="dtype: expected float32 or float64, got 'abc'"):
+    with pytest.raises(
+        TypeError, match="dtype: expected one of float32, float64, mixed_float16, mixed_bfloat16, got 'abc'"
+    ):
         layers.Dense(3, dtype="abc")
 
 

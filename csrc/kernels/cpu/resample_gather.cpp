@@ -32,6 +32,8 @@ void gather_rows(const Context& ctx, const GatherParams& p) {
     gather_typed<uint32_t>(ctx, p);
   } else if (p.element_bytes == 8) {
     gather_typed<uint64_t>(ctx, p);
+  } else if (p.element_bytes == 2) {
+    gather_typed<uint16_t>(ctx, p);
   } else {
     gather_typed<uint8_t>(ctx, p);
   }

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "base/half.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/tables.h"
@@ -166,6 +167,8 @@ void copy(const Context& ctx, const StridedCopyParams& p) {
     copy_typed<uint32_t>(ctx, p);
   } else if (p.element_bytes == 8) {
     copy_typed<uint64_t>(ctx, p);
+  } else if (p.element_bytes == 2) {
+    copy_typed<uint16_t>(ctx, p);
   } else {
     copy_typed<uint8_t>(ctx, p);
   }
@@ -185,6 +188,8 @@ void fill_bytes(const Context& ctx, const FillBytesParams& p) {
     fill_typed<uint32_t>(ctx, p);
   } else if (p.element_bytes == 8) {
     fill_typed<uint64_t>(ctx, p);
+  } else if (p.element_bytes == 2) {
+    fill_typed<uint16_t>(ctx, p);
   } else {
     fill_typed<uint8_t>(ctx, p);
   }
@@ -234,10 +239,71 @@ void cast_from(const Context& ctx, const CastParams& p) {
       return cast_typed<uint8_t, From>(ctx, p);
     case Element::kU64:
       return cast_typed<uint64_t, From>(ctx, p);
+    default:
+      return;  // 16 bits: see cast_through
   }
 }
 
+// Between floats of 16 bits and anything, a chunk of float32 at a time.
+template <class H>
+void widen(const void* src, float* dst, int64_t n) {
+  const H* from = static_cast<const H*>(src);
+  for (int64_t i = 0; i < n; ++i) dst[i] = to_float(from[i]);
+}
+template <class H>
+void narrow(const float* src, void* dst, int64_t n) {
+  H* to = static_cast<H*>(dst);
+  for (int64_t i = 0; i < n; ++i) to[i] = narrowed<H>(src[i]);
+}
+
+constexpr bool is_half(Element e) { return e == Element::kF16 || e == Element::kBF16; }
+constexpr int64_t size_of(Element e) {
+  if (is_half(e)) return 2;
+  if (e == Element::kU8) return 1;
+  return e == Element::kF32 || e == Element::kI32 ? 4 : 8;
+}
+
+void cast(const Context& ctx, const CastParams& p);
+
+void cast_through(const Context& ctx, const CastParams& p) {
+  constexpr int64_t kChunk = 512;
+  parallel_range(ctx, (p.n + kChunk - 1) / kChunk, 16, [&](int64_t begin, int64_t end, int) {
+    float buffer[kChunk];
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const int64_t first = chunk * kChunk, n = p.n - first < kChunk ? p.n - first : kChunk;
+      const char* src = static_cast<const char*>(p.src) + first * size_of(p.from);
+      char* dst = static_cast<char*>(p.dst) + first * size_of(p.to);
+      const auto through = [&](const void* from, Element from_type, void* to, Element to_type) {
+        CastParams part;
+        part.src = from;
+        part.dst = to;
+        part.from = from_type;
+        part.to = to_type;
+        part.n = n;
+        Context alone = ctx;
+        alone.threads = 1;
+        cast(alone, part);
+      };
+      if (p.from == Element::kF16) {
+        widen<f16>(src, buffer, n);
+      } else if (p.from == Element::kBF16) {
+        widen<bf16>(src, buffer, n);
+      } else {
+        through(src, p.from, buffer, Element::kF32);
+      }
+      if (p.to == Element::kF16) {
+        narrow<f16>(buffer, dst, n);
+      } else if (p.to == Element::kBF16) {
+        narrow<bf16>(buffer, dst, n);
+      } else {
+        through(buffer, Element::kF32, dst, p.to);
+      }
+    }
+  });
+}
+
 void cast(const Context& ctx, const CastParams& p) {
+  if (is_half(p.from) || is_half(p.to)) return cast_through(ctx, p);
   switch (p.from) {
     case Element::kF32:
       return cast_from<float>(ctx, p);
@@ -251,6 +317,8 @@ void cast(const Context& ctx, const CastParams& p) {
       return cast_from<uint8_t>(ctx, p);
     case Element::kU64:
       return cast_from<uint64_t>(ctx, p);
+    default:
+      return;
   }
 }
 

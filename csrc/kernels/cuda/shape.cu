@@ -312,6 +312,8 @@ void run(const Context& ctx, const Walk& w) {
       return run_units<uint64_t>(ctx, w);
     case 4:
       return run_units<uint32_t>(ctx, w);
+    case 2:
+      return run_units<uint16_t>(ctx, w);
     default:
       return run_units<uint8_t>(ctx, w);
   }
@@ -354,6 +356,7 @@ void fill_bytes(const Context& ctx, const FillBytesParams& p) {
   const int64_t packs = (bytes - before) / 16;
   uint64_t word = p.pattern;
   if (p.element_bytes == 1) word = (word & 0xFF) * 0x0101010101010101u;
+  if (p.element_bytes == 2) word = (word & 0xFFFF) * 0x0001000100010001u;
   if (p.element_bytes == 4) word = (word & 0xFFFFFFFF) * 0x0000000100000001u;
   const auto low = static_cast<unsigned>(word), high = static_cast<unsigned>(word >> 32);
   launch(ctx, fill_packs, {dim3(static_cast<unsigned>(block_count(packs))), dim3(kThreads)}, static_cast<char*>(p.dst),

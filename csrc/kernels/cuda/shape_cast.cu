@@ -1,5 +1,6 @@
 // Conversion between element types. Bound by memory: each thread reads and writes four neighbours at once.
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/half.h"
 #include "kernels/cuda/shape_parts.h"
 #include "kernels/cuda/tables.h"
 
@@ -17,9 +18,18 @@ struct alignas(sizeof(T) * kAtOnce < 16 ? sizeof(T) * kAtOnce : 16) Four {
 template <class T>
 constexpr bool kIsFloat = static_cast<T>(0.5) != static_cast<T>(0);
 
+template <>
+constexpr bool kIsFloat<f16> = true;
+template <>
+constexpr bool kIsFloat<bf16> = true;
+
 template <class To, class From>
 __device__ To convert(From v) {
-  if constexpr (kIsFloat<From> && !kIsFloat<To>) {
+  if constexpr (kIsHalf<From>) {
+    return convert<To>(widened(v));
+  } else if constexpr (kIsHalf<To>) {
+    return rounded_to<To>(static_cast<float>(v));
+  } else if constexpr (kIsFloat<From> && !kIsFloat<To>) {
     constexpr bool is_signed = static_cast<To>(-1) < static_cast<To>(0);
     constexpr int bits = static_cast<int>(sizeof(To)) * 8 - (is_signed ? 1 : 0);
     constexpr To top = static_cast<To>(~uint64_t{0} >> (64 - bits));
@@ -72,6 +82,10 @@ void cast_from(const Context& ctx, const CastParams& p) {
       return cast_typed<uint8_t, From>(ctx, p);
     case Element::kU64:
       return cast_typed<uint64_t, From>(ctx, p);
+    case Element::kF16:
+      return cast_typed<f16, From>(ctx, p);
+    case Element::kBF16:
+      return cast_typed<bf16, From>(ctx, p);
   }
 }
 
@@ -91,6 +105,10 @@ void cast(const Context& ctx, const CastParams& p) {
       return cast_from<uint8_t>(ctx, p);
     case Element::kU64:
       return cast_from<uint64_t>(ctx, p);
+    case Element::kF16:
+      return cast_from<f16>(ctx, p);
+    case Element::kBF16:
+      return cast_from<bf16>(ctx, p);
   }
 }
 

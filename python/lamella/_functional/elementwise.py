@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import is_float, promoted
 from .._errors import short
 from .._kernels._call import op as make_op
 from .shape import cast, inverse, on_memory, permute, reshape
@@ -69,18 +70,18 @@ def _constant(value: Any, like: Tensor) -> Tensor:
     """A number or array as a tensor; numbers take the dtype of the other operand where that can hold them."""
     if type(value) is float or type(value) is int:
         dtype = like.dtype
-        if dtype.kind != "f" and (type(value) is float or dtype.kind == "b"):
+        if not is_float(dtype) and (type(value) is float or dtype.kind == "b"):
             dtype = np.dtype(np.float32 if type(value) is float else np.int64)
         return ag.wrap(np.asarray(value, dtype))
     array = ag.as_array(value)
-    if array.ndim == 0 and array.dtype.kind == "f" and like.dtype.kind == "f":
+    if array.ndim == 0 and is_float(array.dtype) and is_float(like.dtype):
         array = array.astype(like.dtype, copy=False)
     return ag.wrap(array)
 
 
 def _promoted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     da, db = a.dtype, b.dtype
-    fa, fb = da.kind == "f", db.kind == "f"
+    fa, fb = is_float(da), is_float(db)
     if fa != fb:
         dtype = da if fa else db
     elif len(a.shape) == 0 and len(b.shape) > 0:
@@ -88,7 +89,7 @@ def _promoted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     elif len(b.shape) == 0 and len(a.shape) > 0:
         dtype = da
     else:
-        dtype = np.promote_types(da, db)
+        dtype = promoted(da, db)
     return cast(a, dtype), cast(b, dtype)
 
 
@@ -132,7 +133,7 @@ def named_op(name: str) -> Any:
 def _binary(name: str, of_integers: Any, doc: str) -> Any:
     def function(a: Any, b: Any) -> Tensor:
         a, b = _operands(a, b)
-        if a.dtype.kind != "f":
+        if not is_float(a.dtype):
             return ag.wrap(ag.as_result(of_integers(_known(name, a), _known(name, b))))
         if a._phys is None and b._phys is None:
             return ag.apply(named_op(name), a, b)
@@ -162,14 +163,14 @@ _pow = _binary("pow", np.power, "a ** b.")
 def div(a: Any, b: Any) -> Tensor:
     """a / b; integers become float32."""
     a, b = _operands(a, b)
-    if a.dtype.kind != "f":
+    if not is_float(a.dtype):
         a, b = cast(a, np.float32), cast(b, np.float32)
     return _div(a, b)
 
 
 def pow(a: Any, b: Any) -> Tensor:
     """a ** b."""
-    if type(b) in (int, float) and isinstance(a, ag.Tensor) and a.dtype.kind == "f":
+    if type(b) in (int, float) and isinstance(a, ag.Tensor) and is_float(a.dtype):
         if b == 2:
             return square(a)
         if b == 0.5:
@@ -182,7 +183,7 @@ def pow(a: Any, b: Any) -> Tensor:
 def floor_divide(a: Any, b: Any) -> Tensor:
     """The largest whole number not above a / b."""
     a, b = _operands(a, b)
-    if a.dtype.kind != "f":
+    if not is_float(a.dtype):
         return ag.wrap(ag.as_result(_known("floor_divide", a) // _known("floor_divide", b)))
     return floor(_div(a, b))
 
@@ -190,7 +191,7 @@ def floor_divide(a: Any, b: Any) -> Tensor:
 def remainder(a: Any, b: Any) -> Tensor:
     """a - floor(a / b) * b."""
     a, b = _operands(a, b)
-    if a.dtype.kind != "f":
+    if not is_float(a.dtype):
         return ag.wrap(ag.as_result(_known("remainder", a) % _known("remainder", b)))
     return sub(a, mul(floor(_div(a, b)), b))
 
@@ -200,7 +201,7 @@ def compare(name: str, a: Tensor, b: Any) -> Tensor:
     if name == "equal" and b is None:
         return ag.wrap(np.zeros(a.shape, bool))
     a, b = _operands(a, b)
-    if (a._data is None or b._data is None) and a.dtype.kind == "f":
+    if (a._data is None or b._data is None) and is_float(a.dtype):
         return ag.apply(named_op(name), a, b)
     return ag.wrap(ag.as_result(getattr(np, name)(_known(name, a), _known(name, b))))
 
@@ -221,7 +222,7 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
     if not isinstance(a, ag.Tensor) and not isinstance(b, ag.Tensor):
         a = ag.wrap(ag.as_array(a))
     a, b = _operands(a, b)
-    if a.dtype.kind != "f":
+    if not is_float(a.dtype):
         return ag.wrap(np.where(_known("where", condition), _known("where", a), _known("where", b)))
     return ag.apply(named_op("where"), condition, a, b)
 
@@ -232,12 +233,12 @@ def where(condition: Tensor, a: Any, b: Any) -> Tensor:
 def _float(x: Any) -> Tensor:
     if not isinstance(x, ag.Tensor):
         x = ag.wrap(ag.as_array(x))
-    return x if x.dtype.kind == "f" else cast(x, np.float32)
+    return x if is_float(x.dtype) else cast(x, np.float32)
 
 
 def _unary(name: str, doc: str, of_integers: Any = None) -> Any:
     def function(x: Tensor) -> Tensor:
-        if not isinstance(x, ag.Tensor) or x.dtype.kind != "f":
+        if not isinstance(x, ag.Tensor) or not is_float(x.dtype):
             if of_integers is not None and isinstance(x, ag.Tensor):
                 return ag.wrap(ag.as_result(of_integers(_known(name, x))))
             x = _float(x)
@@ -290,7 +291,7 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if isinstance(min, ag.Tensor) or isinstance(max, ag.Tensor):
         x = x if min is None else maximum(x, min)
         return x if max is None else minimum(x, max)
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return ag.wrap(np.clip(_known("clamp", x), min, max))
     op = clip_op(None if min is None else float(min), None if max is None else float(max))
     return on_memory(lambda m: ag.apply(op, m), x)
@@ -316,7 +317,7 @@ def activation(x: Tensor, name: str, alpha: float | None = None) -> Tensor:
     alpha : float, optional
         The slope or scale of those that have one.
     """
-    if not isinstance(x, ag.Tensor) or x.dtype.kind != "f":
+    if not isinstance(x, ag.Tensor) or not is_float(x.dtype):
         x = _float(x)
     op = activation_op(name, alpha)
     if x._phys is not None:

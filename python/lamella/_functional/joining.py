@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import is_float, promoted
 from .._kernels._call import op as make_op
 from .shape import axis_of, inverse, permute
 
@@ -36,8 +37,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if not parts:
         raise ValueError("cat: tensors: expected at least one, got none")
     axis = axis_of("cat", dim, len(parts[0].shape))
-    dtype = np.result_type(*[t.dtype for t in parts])
-    if dtype.kind != "f":
+    dtype = promoted(*[t.dtype for t in parts])
+    if not is_float(dtype):
         arrays = [t._data for t in parts]
         if any(a is None for a in arrays):
             next(t for t in parts if t._data is None)._refuse(f"cat of {dtype}")

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from .. import autograd as ag
+from .._dtypes import is_float
 from .._kernels._call import op as make_op
 
 __all__ = [
@@ -63,7 +64,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     from .elementwise import _operands
 
     a, b = _operands(a, b)
-    if a.dtype.kind != "f":
+    if not is_float(a.dtype):
         from .elementwise import _known
 
         return ag.wrap(ag.as_result(_known("matmul", a) @ _known("matmul", b)))

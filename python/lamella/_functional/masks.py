@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import is_float
 from .shape import cast
 
 __all__ = ["both", "counting", "inverted"]
@@ -25,7 +26,7 @@ def counting(mask: Any) -> Tensor:
         return mask
     if mask._data is not None:
         return ag.wrap(mask._data != 0)
-    return (mask if mask.dtype.kind == "f" else cast(mask, np.float32)) != 0
+    return (mask if is_float(mask.dtype) else cast(mask, np.float32)) != 0
 
 
 def inverted(mask: Any) -> Tensor:
@@ -33,7 +34,7 @@ def inverted(mask: Any) -> Tensor:
     mask = _as_tensor(mask)
     if mask._data is not None:
         return ag.wrap(mask._data == 0)
-    return (mask if mask.dtype.kind == "f" else cast(mask, np.float32)) == 0
+    return (mask if is_float(mask.dtype) else cast(mask, np.float32)) == 0
 
 
 def both(a: Any, b: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import is_float
 from .._errors import short
 from .._kernels._call import op as make_op
 from .elementwise import _known
@@ -83,14 +84,14 @@ def _numpy_reduce(fn: Any, name: str, x: Tensor, dim: Dim, keepdim: bool) -> Ten
 
 def sum(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """The sum of all elements, or over some dimensions; integers and bools give int64."""
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return _numpy_reduce(np.sum, "sum", x, dim, keepdim)
     return _reduce("sum", x, dim, keepdim)
 
 
 def mean(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """The mean of all elements, or over some dimensions."""
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         raise TypeError(f"mean: expected a float tensor, got {x.dtype}; use float()")
     return _reduce("mean", x, dim, keepdim)
 
@@ -132,14 +133,14 @@ def norm(x: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> Tenso
 
 def amax(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """The largest element over some dimensions; equal ones share the gradient."""
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return _numpy_reduce(np.max, "amax", x, dim, keepdim)
     return _reduce("max", x, dim, keepdim)
 
 
 def amin(x: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """The smallest element over some dimensions; equal ones share the gradient."""
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return _numpy_reduce(np.min, "amin", x, dim, keepdim)
     return _reduce("min", x, dim, keepdim)
 
@@ -172,7 +173,7 @@ def _arg_op(name: str, axis: int, keepdims: bool) -> Any:
 
 
 def _arg(name: str, fn: Any, x: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return ag.wrap(ag.as_result(fn(_known(name, x), axis=dim, keepdims=keepdim)))
     if dim is None:
         flat = ag.apply(_arg_op(name, 0, False), x.detach().reshape(-1) if x._data is not None else x.reshape(-1))
@@ -218,7 +219,7 @@ def _softmax_op(name: str, axis: int) -> Any:
 
 
 def _softmax(name: str, x: Tensor, dim: int) -> Tensor:
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         x = cast(x, np.float32)
     if x._phys is None:
         return ag.apply(_softmax_op(name, dim), x)

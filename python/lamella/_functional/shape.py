@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import autograd as ag
 from .._device import place
+from .._dtypes import as_dtype, is_float, is_half
 from .._errors import short
 from .._kernels._call import op as make_op
 
@@ -339,13 +340,16 @@ def _cast_op(dtype: str) -> Any:
 
 def cast(x: Tensor, dtype: Any) -> Tensor:
     """A tensor of another dtype; a float's gradient comes back in the dtype of `x`."""
-    dtype = np.dtype(dtype)
+    dtype = as_dtype(dtype)
     if dtype == x.dtype:
         return x
-    if x._data is None:
-        return ag.apply(_cast_op(dtype.name), x)
+    if x._data is None or is_half(dtype) or is_half(x.dtype):
+        if x._phys is None:
+            return ag.apply(_cast_op(dtype.name), x)
+        perm = x._phys[1]
+        return permute(ag.apply(_cast_op(dtype.name), permute(x, inverse(perm))), perm)
     data = x._data.astype(dtype)
-    return _copied(x, data, _CastBackward(x.dtype)) if dtype.kind == "f" else ag.wrap(data)
+    return _copied(x, data, _CastBackward(x.dtype)) if is_float(dtype) else ag.wrap(data)
 
 
 def clone(x: Tensor) -> Tensor:

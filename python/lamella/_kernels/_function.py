@@ -11,6 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from .. import _cpu
+from .._dtypes import is_float
 from .._errors import short
 from ._call import an_array, as_arrays, op, run_arrays, run_backward
 
@@ -114,7 +115,7 @@ class Rule:
                 raise TypeError(f"{self.name}: grad: expected a list of one array or None per result, got {kind}")
             return as_arrays(grad)
         if isinstance(grad, (int, float)):
-            dtypes = (x.dtype for x in arrays if x is not None and x.dtype.kind == "f")
+            dtypes = (x.dtype for x in arrays if x is not None and is_float(x.dtype))
             return [np.asarray(grad, next(dtypes, None))]
         return as_arrays([grad])
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from .._dtypes import is_float
 from .._errors import short
 from .._kernels._call import op
 from .._loss_base import as_float, match_rank, matched
@@ -27,7 +28,7 @@ class Accuracy(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         pred = y_pred if isinstance(y_pred, Tensor) else as_array(y_pred)
         # float64 tells all class numbers apart.
-        super().update_state(y_true, pred if pred.dtype.kind == "f" else as_array(pred, np.float64), sample_weight)
+        super().update_state(y_true, pred if is_float(pred.dtype) else as_array(pred, np.float64), sample_weight)
 
 
 class _Hits(Metric):

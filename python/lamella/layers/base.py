@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import constraints, initializers, regularizers
+from .._dtypes import as_dtype, is_float, is_number
 from .._errors import short
 from .._grad_mode import state as _mode
 from .._suggest import unknown_name
+from ..amp import layer_precision, outside_layers
 from ..autograd import Tensor, as_array, wrap
+from ..mixed_precision import policy_of, unsaid_is_float32
 from ..nn.module import Module, structure_changed
 from ..nn.parameter import Parameter, traced
 from ._arguments import sample_shape
@@ -40,7 +43,7 @@ class Layer(Module):
         Unique name; by default made from the class name.
     trainable : bool
         Whether training changes the weights.
-    dtype : str, optional
+    dtype : str or DTypePolicy, optional
         "float32" (default) or "float64".
     activity_regularizer : Regularizer or str, optional
         Penalty on the output, added to the training loss.
@@ -99,11 +102,12 @@ class Layer(Module):
         self._named_by_user = name is not None
         self._owned = False  # whether a model has it: then its name stays
         try:
-            self.compute_dtype = np.dtype(dtype or "float32").name
-        except TypeError:
-            self.compute_dtype = ""
-        if self.compute_dtype not in _FLOATS:
-            raise TypeError(f"{self.name}: dtype: expected float32 or float64, got {short(dtype)}")
+            self.dtype_policy = policy_of(dtype)
+        except TypeError as e:
+            raise TypeError(f"{self.name}: {e}") from None
+        self.compute_dtype = self.dtype_policy.compute_dtype
+        mixed = self.compute_dtype != self.variable_dtype
+        self._precision = layer_precision(self.compute_dtype) if mixed else None
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self._trainable = bool(trainable)
@@ -215,7 +219,7 @@ class Layer(Module):
             if phases.now.budget < 0:
                 raise ValueError(f"{self.name}: the configuration asks for more weights than the file holds")
             init = np.zeros
-        value = np.asarray(as_array(init(shape, dtype or self.compute_dtype)), order="C")
+        value = np.asarray(as_array(init(shape, dtype or self.variable_dtype)), order="C")
         if value.shape != shape:
             raise ValueError(f"{self.name}: initializer: expected an array of shape {shape}, got {value.shape}")
         weight = Parameter(value, requires_grad=bool(trainable) and self._trainable)
@@ -312,10 +316,13 @@ class Layer(Module):
                 mask = self._mask_of(args[0])
             if "mask" in options:
                 kwargs["mask"] = mask
+            call = self.call
+            if self._precision is not None or _mode.autocast is not None:
+                call = self._call_in_precision
             if (self._pre_hooks or self._hooks) and not now.shapes_only:
-                out = self._run_hooked(self.call, args, kwargs)
+                out = self._run_hooked(call, args, kwargs)
             else:
-                out = self.call(*args, **kwargs)
+                out = call(*args, **kwargs)
             if mask is not None or type(self).compute_mask is not Layer.compute_mask:
                 self._keep_mask(args[0], out, mask)
             if self.activity_regularizer is not None:
@@ -333,6 +340,17 @@ class Layer(Module):
             if outermost:
                 now.masks = None
                 now.call = None
+
+    def _call_in_precision(self, *args: Any, **kwargs: Any) -> Any:
+        """`call` as the layer's policy has it, whatever that of the layer around it is."""
+        own = self._precision
+        if own is None:
+            with outside_layers():
+                return self.call(*args, **kwargs)
+        with own:
+            out = self.call(*args, **kwargs)
+        single, wanted = np.dtype(np.float32), _float_type(self.compute_dtype)
+        return map_structure(lambda t: t.to(wanted) if isinstance(t, Tensor) and t.dtype == single else t, out)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The same as calling the layer."""
@@ -356,21 +374,21 @@ class Layer(Module):
         """Arrays given by keyword: those of floats in the layer's type, masks as they are."""
         if not isinstance(value, np.ndarray):
             return value
-        return wrap(value.astype(self.compute_dtype) if value.dtype.kind == "f" else value)
+        return wrap(value.astype(self.compute_dtype) if is_float(value.dtype) else value)
 
     def _to_tensor(self, value: Any) -> Any:
         if value is None:
             return None
-        wanted = _FLOATS[self.compute_dtype]
+        wanted = _float_type(self.compute_dtype)
         if isinstance(value, Tensor):
             dtype = value.dtype
-            return value if dtype == wanted or dtype.kind != "f" else value.to(wanted)
+            return value if dtype == wanted or not is_float(dtype) else value.to(wanted)
         array = as_array(value)
         kind = array.dtype.kind
-        if kind not in "fiub":
+        if not is_number(array.dtype):
             what = f"an array of {array.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
             raise TypeError(f"{self.name}: inputs: expected numbers, got {what}")
-        if (kind == "f" and array.dtype != wanted) or (kind in "iub" and not self._takes_integers()):
+        if (is_float(array.dtype) and array.dtype != wanted) or (kind in "iub" and not self._takes_integers()):
             array = array.astype(wanted)
         return wrap(array)
 
@@ -574,13 +592,18 @@ class Layer(Module):
             )
         return self._calls[0]
 
+    @property
+    def variable_dtype(self) -> str:
+        """The float type of the weights."""
+        return self.dtype_policy.variable_dtype
+
     # -- configuration --
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs to make an equal layer without weights."""
         config: dict[str, Any] = {"name": self.name, "trainable": self._trainable}
-        if self.compute_dtype != "float32":
-            config["dtype"] = self.compute_dtype
+        if self.dtype_policy.name != "float32":
+            config["dtype"] = self.dtype_policy.name
         if self._sample_shape is not None:
             config["input_shape"] = list(self._sample_shape)
         if self.activity_regularizer is not None:
@@ -608,6 +631,11 @@ class Layer(Module):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """A layer from what `get_config` gave."""
+        with unsaid_is_float32():
+            return cls._made_from(config)
+
+    @classmethod
+    def _made_from(cls, config: dict[str, Any]) -> Any:
         taken = inspect.signature(cls.__init__).parameters
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values()):
             return cls(**config)
@@ -624,7 +652,7 @@ class Layer(Module):
         return f"name={self.name}, built={self.built}"
 
 
-_FLOATS = {name: np.dtype(name) for name in ("float32", "float64")}
+_float_type = functools.lru_cache(as_dtype)
 _WEIGHT_OPTIONS: dict[str, Any] = {
     "initializer": initializers,
     "regularizer": regularizers,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
+from .._dtypes import is_float
 from .._errors import short
 from ..autograd import Tensor, as_array, wrap
 from ._arguments import fraction, positive
@@ -188,7 +189,7 @@ class Discretization(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         if self.bin_boundaries is None:
             raise RuntimeError(f"{self.name}: bin_boundaries: call adapt first")
-        x = inputs if inputs.dtype.kind == "f" else F.cast(inputs, self.compute_dtype)
+        x = inputs if is_float(inputs.dtype) else F.cast(inputs, self.compute_dtype)
         edges = wrap(np.array(self.bin_boundaries, x.dtype))
         # NaN is below nothing: it lies in the last bin.
         below = F.sum(F.cast(F.compare("less", F.unsqueeze(x, -1), edges), x.dtype), -1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import activations
 from .._custom import custom, find, get_registered_name
+from .._dtypes import is_float
 from .._errors import refuse, short
 from .._kernels._call import op
 from .._suggest import unknown_name
@@ -301,7 +302,7 @@ class Embedding(Layer):
             self.set_weights(self._initial if isinstance(self._initial, list) else [self._initial])
 
     def call(self, inputs: Tensor) -> Tensor:
-        if inputs.dtype.kind == "f":
+        if is_float(inputs.dtype):
             inputs = apply(op("cast", {"dtype": "int64"}), inputs)
         return apply(op("embedding", {}), inputs, self.embeddings)
 

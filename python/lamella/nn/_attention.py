@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._dtypes import is_float
 from .._errors import short
 from .._functional.attention import attention
 from .._functional.masks import counting
@@ -58,7 +59,7 @@ def scaled_dot_product_attention(
     if is_causal and attn_mask is not None:
         raise ValueError(f"{_NAME}: attn_mask: expected None where is_causal is true, got a mask")
     if attn_mask is not None:
-        attn_mask = cast(attn_mask, query.dtype) if attn_mask.dtype.kind == "f" else counting(attn_mask)
+        attn_mask = cast(attn_mask, query.dtype) if is_float(attn_mask.dtype) else counting(attn_mask)
     if enable_gqa:
         key, value = (_shared("key", key, query), _shared("value", value, query))
     options: dict[str, Any] = {"causal": is_causal, "scale": scale, "dropout": dropout_p}

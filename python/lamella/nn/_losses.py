@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import is_float
 from .._errors import short
 from .._functional import elementwise as _e
 from .._functional import losses as _losses
@@ -87,7 +88,7 @@ def _classes_last(x: Tensor) -> Tensor:
 
 def _label_args(reduction: str, ignore_index: int, target: Tensor, weight: Tensor | None) -> dict[str, Any]:
     """PyTorch's mean over labels divides by the weights of those that count."""
-    labels = target.dtype.kind != "f"
+    labels = not is_float(target.dtype)
     mean = "weighted_mean" if labels else "mean"
     return {
         "weight": weight,
@@ -127,7 +128,7 @@ def cross_entropy(
     """
     reduction = reduction_name("cross_entropy", reduction, size_average, reduce)
     x = _classes_last(input)
-    if target.dtype.kind == "f" and target.shape == input.shape:
+    if is_float(target.dtype) and target.shape == input.shape:
         target = _classes_last(target)
     args = _label_args(reduction, ignore_index, target, weight)
     loss = _losses.cross_entropy(x, target, label_smoothing=label_smoothing, **args)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import is_float
 from .._errors import short
 from .._functional.attention import attention
 from .._functional.elementwise import add, where
@@ -151,13 +152,13 @@ class MultiheadAttention(Module):
                 )
             if len(shape) == 3:
                 attn_mask = attn_mask.reshape(n, self.num_heads, t, s)
-        if key_padding_mask is None or key_padding_mask.dtype.kind != "f":
+        if key_padding_mask is None or not is_float(key_padding_mask.dtype):
             seen = None if key_padding_mask is None else inverted(key_padding_mask)
             return self._op_mask(attn_mask, dtype), seen
         padding = cast(key_padding_mask, dtype).reshape(n, 1, 1, s)
         if attn_mask is None:
             return padding, None
-        if attn_mask.dtype.kind == "f":
+        if is_float(attn_mask.dtype):
             return add(cast(attn_mask, dtype), padding), None
         never = ag.wrap(np.full((1, 1, 1, 1), -np.inf, dtype))
         return where(inverted(attn_mask), padding, never), None
@@ -165,7 +166,7 @@ class MultiheadAttention(Module):
     def _op_mask(self, mask: Any, dtype: Any) -> Any:
         if mask is None:
             return None
-        return cast(mask, dtype) if mask.dtype.kind == "f" else inverted(mask)
+        return cast(mask, dtype) if is_float(mask.dtype) else inverted(mask)
 
     # -- running --
 
@@ -257,7 +258,7 @@ def _seen_by_all(mask: Any) -> Any:
     if mask is None:
         return None
     shape = (*mask.shape[:-1], 1)
-    if mask.dtype.kind == "f":
+    if is_float(mask.dtype):
         return cat([mask, ag.wrap(np.zeros(shape, mask.dtype))], -1)
     if mask._data is not None:
         return ag.wrap(np.concatenate([mask._data, np.ones(shape, mask.dtype)], -1))

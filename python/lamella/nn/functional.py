@@ -288,7 +288,7 @@ def _along(function: Any, name: str, input: Tensor, dim: int | None, dtype: Any)
     if dim is None:
         warnings.warn(f"{name}: dim: choose it explicitly; the implicit choice is PyTorch's old one", stacklevel=3)
         dim = 0 if len(input.shape) in (0, 1, 3) else 1
-    x = input if dtype is None else input.to(np.dtype(dtype))
+    x = input if dtype is None else input.to(dtype)
     if len(x.shape) or dim not in (0, -1):
         return function(x, dim)
     return function(x.reshape(1), 0).reshape(())  # a scalar counts as one element

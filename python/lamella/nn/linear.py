@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._dtypes import as_dtype, is_float
 from .._errors import short
 from .._functional.shape import flatten, unflatten
 from . import functional as F
@@ -23,8 +24,8 @@ def new_parameter(shape: Sequence[int], device: Any, dtype: Any, perm: tuple[int
     from .._device import check_device, place
 
     where = check_device(device)
-    kind = np.dtype(np.float32 if dtype is None else dtype)
-    if kind.kind != "f":
+    kind = as_dtype(np.float32 if dtype is None else dtype)
+    if not is_float(kind):
         raise TypeError(f"parameter: dtype: expected float32 or float64, got {kind}")
     return Parameter(place(np.zeros(tuple(shape), kind), where), perm=perm)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import is_float
 from .._errors import short
 from .._explain import explain
 from .._grad_mode import state as _mode
@@ -391,7 +392,7 @@ class Module:
 
         wanted, where = parse_to(args, dtype, device)
         if wanted is not None:
-            if wanted.kind != "f":
+            if not is_float(wanted):
                 raise TypeError(f"to: dtype: expected a float dtype, got {wanted}")
             self._convert(wanted)
         if where is not None:
@@ -412,6 +413,14 @@ class Module:
         """Convert to float32."""
         return self.to(np.dtype(np.float32))
 
+    def half(self: _M) -> _M:
+        """Convert to float16."""
+        return self.to(np.dtype(np.float16))
+
+    def bfloat16(self: _M) -> _M:
+        """Convert to bfloat16."""
+        return self.to("bfloat16")
+
     def double(self: _M) -> _M:
         """Convert to float64."""
         return self.to(np.dtype(np.float64))
@@ -426,11 +435,11 @@ class Module:
 
     def _convert(self, dtype: np.dtype) -> None:
         for p in self.parameters():
-            if p.dtype.kind == "f" and p.dtype != dtype:
+            if is_float(p.dtype) and p.dtype != dtype:
                 p.assign(p._data.astype(dtype))
         for m in self.modules():
             for name, b in m._buffers.items():
-                if b is not None and b.dtype.kind == "f" and b.dtype != dtype:
+                if b is not None and is_float(b.dtype) and b.dtype != dtype:
                     m._buffers[name] = ag.wrap(b._data.astype(dtype))
 
     # -- saving --
@@ -507,7 +516,7 @@ class Module:
                     f"size mismatch for {k}: copying a param with shape {_size(a.shape)} from checkpoint, "
                     f"the shape in current model is {_size(have)}."
                 )
-            elif assign and (a.dtype.kind == "f") != (own[k][2].dtype.kind == "f"):
+            elif assign and (is_float(a.dtype)) != (is_float(own[k][2].dtype)):
                 errors.append(f"{k}: expected {own[k][2].dtype}, got {a.dtype}.")
         if errors:
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import as_dtype
 from .._errors import short
 from .._functional.shape import squeeze, unsqueeze
 from . import functional as F
@@ -52,7 +53,7 @@ class _BatchNorm(Module):
         self.track_running_stats = track_running_stats
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             self.register_parameter(name, new_parameter((num_features,), device, dtype) if wanted else None)
-        kind = np.dtype(np.float32 if dtype is None else dtype)
+        kind = as_dtype(np.float32 if dtype is None else dtype)
         if track_running_stats:
             self.register_buffer("running_mean", ag.wrap(np.zeros(num_features, kind)))
             self.register_buffer("running_var", ag.wrap(np.ones(num_features, kind)))

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import autograd as ag
 from .._device import place, to_host
+from .._dtypes import is_float
 from .._functional.shape import PermuteBackward, inverse
 from .._grad_mode import state as _mode
 
@@ -89,7 +90,7 @@ class Parameter(ag.Tensor):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if value and self._data.dtype.kind != "f":
+        if value and not is_float(self._data.dtype):
             raise RuntimeError(f"requires_grad: only float tensors can have gradients, got {self.dtype}")
         self._rg = bool(value)
         if self._phys is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import as_dtype
 from .._errors import short
 from . import functional as F
 from . import init
@@ -302,7 +303,7 @@ class Transformer(Module):
         from .._device import check_device, place
 
         where = check_device(device)
-        dtype = np.dtype(np.float32 if dtype is None else dtype)
+        dtype = as_dtype(np.float32 if dtype is None else dtype)
         return ag.wrap(place(np.triu(np.full((sz, sz), -np.inf, dtype), 1), where))
 
     def forward(

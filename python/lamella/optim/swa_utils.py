@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd as ag
+from .._dtypes import is_float
 from .._errors import short
 from ..nn.module import Module
 from .lr_scheduler.base import LRScheduler, per_group
@@ -105,10 +106,10 @@ class AveragedModel(Module):
             for a, b in zip(own, other, strict=True):
                 a.copy_(b)
         else:
-            floats = [(a, b) for a, b in zip(own, other, strict=True) if a.dtype.kind == "f"]
+            floats = [(a, b) for a, b in zip(own, other, strict=True) if is_float(a.dtype)]
             self._average([a for a, _ in floats], [b for _, b in floats], count)
             for a, b in zip(own, other, strict=True):
-                if a.dtype.kind != "f":
+                if not is_float(a.dtype):
                     a.copy_(b)
         if not self.use_buffers:
             for a, b in zip(self.module.buffers(), model.buffers(), strict=True):

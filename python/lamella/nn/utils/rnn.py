@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import autograd as ag
+from ..._dtypes import is_float
 from ..._errors import short
 from ..._functional.elementwise import where
 from ..._functional.indexing import gather_rows
@@ -131,7 +132,7 @@ def take(x: Tensor, order: Any, dim: int) -> Tensor:
 
 def rows_of(x: Tensor, rows: np.ndarray) -> Tensor:
     """x[rows], in a graph too."""
-    if x.dtype.kind != "f":
+    if not is_float(x.dtype):
         return x[rows]
     return gather_rows(x, rows)
 
@@ -231,7 +232,7 @@ def pad_packed_sequence(
     data = sequence.data
     steps = rows_of(data, np.ascontiguousarray(rows))
     keep = np.ascontiguousarray(real).reshape(*real.shape, *[1] * (len(data.shape) - 1))
-    if data.dtype.kind != "f":
+    if not is_float(data.dtype):
         return ag.wrap(np.where(keep, steps._data, np.asarray(padding_value, data.dtype))), ag.wrap(lengths)
     return where(ag.wrap(keep), steps, ag.wrap(np.asarray(padding_value, data.dtype))), ag.wrap(lengths)
 
