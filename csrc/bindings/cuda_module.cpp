@@ -225,6 +225,7 @@ std::vector<Block>& blocks() {
 }
 
 void* allocate(size_t bytes, void*) {
+  if (bytes > PTRDIFF_MAX) return nullptr;
   const nb::gil_scoped_acquire gil;
   const nb::object owner =
       nb::steal(PyObject_CallFunction(cupy->alloc, "n", static_cast<Py_ssize_t>(bytes + (bytes == 0))));

@@ -1,6 +1,5 @@
 #include "ops/exec.h"
 
-#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -19,6 +18,10 @@ constexpr size_t kPage = size_t{4} << 10;
 uint64_t os_seed() {
   std::random_device device;
   return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
+[[noreturn]] void fail_memory(const char* what, const std::string& bytes) {
+  throw Error(ErrorKind::kMemory, what, "cannot allocate " + bytes + " bytes");
 }
 
 std::atomic<bool> g_strict{false};
@@ -42,7 +45,8 @@ size_t Exec::grow(void*& memory, size_t has, size_t bytes) {
   // The contents need not survive, so the old buffer goes first: the peak is the larger of the two, not their sum.
   release(std::exchange(memory, nullptr));
   const size_t rounded = bytes <= SIZE_MAX - kPage ? (bytes + kPage - 1) / kPage * kPage : bytes;
-  memory = allocate(static_cast<int64_t>(std::min<size_t>(rounded, INT64_MAX)), "workspace");
+  memory = take(rounded);
+  if (memory == nullptr) fail_memory("workspace", std::to_string(bytes));
   return rounded;
 }
 
@@ -73,10 +77,13 @@ Context Exec::context(size_t bytes) {
   return ctx;
 }
 
+void* Exec::take(size_t bytes) {
+  return backend_ == nullptr ? aligned_memory(bytes) : backend_->allocate(bytes, stream_);
+}
+
 void* Exec::allocate(int64_t bytes, const char* what) {
-  const size_t n = static_cast<size_t>(bytes);
-  void* p = backend_ == nullptr ? aligned_memory(n) : backend_->allocate(n, stream_);
-  if (p == nullptr) throw Error(ErrorKind::kMemory, what, "cannot allocate " + std::to_string(bytes) + " bytes");
+  void* p = take(static_cast<size_t>(bytes));
+  if (p == nullptr) fail_memory(what, std::to_string(bytes));
   return p;
 }
 

@@ -89,6 +89,7 @@ class Exec {
  private:
   void raise_device_errors();
   void check(const char* error);
+  void* take(size_t bytes);  // nullptr: there is none
   void drop_workspace();
   // A buffer of at least `bytes` in place of one that has `has`; returns how many there are.
   size_t grow(void*& memory, size_t has, size_t bytes);
