@@ -17,6 +17,7 @@ arch=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -
 
 step "build for $arch"
 cmake -S . -B build/gpu -G Ninja -DCMAKE_BUILD_TYPE=Release -DLAMELLA_CUDA=ON -DLAMELLA_WERROR=ON \
+  -DLAMELLA_CUDA_LINEINFO=ON \
   "-DLAMELLA_CUDA_ARCHITECTURES=$arch" "-Dpybind11_DIR=$("$python" -m pybind11 --cmakedir)" \
   "-DPython_EXECUTABLE=$(command -v "$python")" >"$out/cmake.log" || { tail -30 "$out/cmake.log"; exit 1; }
 ninja -C build/gpu >"$out/build.log" 2>&1 || { grep -E "error|FAILED" "$out/build.log" | head -40; exit 1; }

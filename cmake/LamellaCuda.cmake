@@ -6,6 +6,7 @@ set(LAMELLA_CUDA_ARCHITECTURES "80;86;89;90a;100" CACHE STRING
     "Compute capabilities to compile for; PTX of the last is added, for GPUs to come")
 
 option(LAMELLA_CUDA_WERROR "Treat warnings in CUDA sources as errors" ${LAMELLA_WERROR})
+option(LAMELLA_CUDA_LINEINFO "Name the source lines of kernels to profilers, in a module of twice the size" OFF)
 
 function(lamella_find_cuda result)
   set(${result} OFF PARENT_SCOPE)
@@ -69,9 +70,23 @@ function(lamella_cuda_options target)
     string(APPEND warnings ,-Werror)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings>)
   endif()
+  include(CheckCompilerFlag)
+  check_compiler_flag(CUDA --compress-mode=size LAMELLA_CUDA_COMPRESS_MODE)
+  if(LAMELLA_CUDA_COMPRESS_MODE)
+    set(compress --compress-mode=size)
+  else()  # before 12.8
+    set(compress -Xfatbin=-compress-all)
+  endif()
+  # nvcc's -O is about the host's code alone, and would override -Os: it prepares launches, most of a kernel's file by
+  # the time it takes to compile. Kernels are always optimized.
+  foreach(config RELEASE RELWITHDEBINFO)
+    string(REGEX REPLACE "-O[0-9]" "" CMAKE_CUDA_FLAGS_${config} "${CMAKE_CUDA_FLAGS_${config}}")
+    set(CMAKE_CUDA_FLAGS_${config} "${CMAKE_CUDA_FLAGS_${config}}" PARENT_SCOPE)
+  endforeach()
   # nvcc knows no -Wall; what it passes on is compiled by the host compiler, whose view of generated code has no say.
   target_compile_options(
-    ${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --extended-lambda -lineinfo
-                      -Xfatbin=-compress-all -Xcompiler=${warnings},-Wno-unused-parameter>)
+    ${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --extended-lambda ${compress}
+                      $<$<BOOL:${LAMELLA_CUDA_LINEINFO}>:-lineinfo> -Xcompiler=${warnings},-Wno-unused-parameter
+                      $<$<NOT:$<CONFIG:Debug>>:-Xcompiler=-Os>>)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc)
 endfunction()
