@@ -110,7 +110,7 @@ __device__ void sort_pass_alone(const From& from, int64_t n, int shift, unsigned
   const int t = static_cast<int>(threadIdx.x), warp = t / 32, lane = t % 32;
   const int64_t stretch = ceil_div(ceil_div(n, kWarps), 32) * 32, begin = warp * stretch;
   const int64_t end = begin + stretch < n ? begin + stretch : n;
-  for (int i = t; i < kWarps * kDigits; i += kAloneThreads) counts[0][i] = 0;
+  for (int i = t; i < kWarps * kDigits; i += kAloneThreads) counts[i / kDigits][i % kDigits] = 0;
   __syncthreads();
   count_digits<K>(from, begin + lane, end, 32, shift, counts[warp]);
   __syncthreads();
