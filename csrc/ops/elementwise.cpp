@@ -43,7 +43,7 @@ class ActivationOp final : public Op {
     return {{in[0]}, {}};
   }
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, "activation", "x", [&]<class T>() {
+    dispatch_real(args.in[0].dtype, "activation", "x", [&]<class T>() {
       ActivationParams<T> p;
       p.n = args.in[0].size();
       p.x = args.in[0].as<T>();
@@ -55,7 +55,7 @@ class ActivationOp final : public Op {
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0]) return;
     if (!args.grad_out[0]) return zero_tensor(exec, args.grad_in[0]);
-    dispatch_float(args.grad_in[0].dtype, "activation", "x", [&]<class T>() {
+    dispatch_real(args.grad_in[0].dtype, "activation", "x", [&]<class T>() {
       ActivationBackwardParams<T> p;
       p.n = args.grad_in[0].size();
       p.value = (from_output_ ? args.out : args.in)[0].as<T>();
@@ -68,6 +68,7 @@ class ActivationOp final : public Op {
   }
   BackwardUses backward_uses() const override { return from_output_ ? BackwardUses{0, 1} : BackwardUses{1, 0}; }
   bool can_run_in_place() const override { return true; }
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
 
  private:
   Activation act_;
@@ -109,7 +110,7 @@ class UnaryOp final : public Op {
     return {{in[0]}, {}};
   }
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, name_, "x", [&]<class T>() {
+    dispatch_real(args.in[0].dtype, name_, "x", [&]<class T>() {
       UnaryParams<T> p;
       p.n = args.in[0].size();
       p.x = args.in[0].as<T>();
@@ -121,7 +122,7 @@ class UnaryOp final : public Op {
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0]) return;
     if (!args.grad_out[0]) return zero_tensor(exec, args.grad_in[0]);
-    dispatch_float(args.grad_in[0].dtype, name_, "x", [&]<class T>() {
+    dispatch_real(args.grad_in[0].dtype, name_, "x", [&]<class T>() {
       UnaryBackwardParams<T> p;
       p.n = args.grad_in[0].size();
       if (unary_grad_from_output(fn_)) p.value = args.out[0].as<T>();
@@ -136,6 +137,7 @@ class UnaryOp final : public Op {
     return {unary_grad_from_input(fn_) ? 1u : 0u, unary_grad_from_output(fn_) ? 1u : 0u};
   }
   bool can_run_in_place() const override { return true; }
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
 
  private:
   Unary fn_;
@@ -169,14 +171,14 @@ class ClipOp final : public Op {
     return {{in[0]}, {}};
   }
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, "clip", "x", [&]<class T>() {
+    dispatch_real(args.in[0].dtype, "clip", "x", [&]<class T>() {
       exec.kernels<T>().elementwise.clip(exec.context(), params<T>(args.in[0], args.out[0]));
     });
   }
   void backward(Exec& exec, const BackwardArgs& args) const override {
     if (!args.grad_in[0]) return;
     if (!args.grad_out[0]) return zero_tensor(exec, args.grad_in[0]);
-    dispatch_float(args.grad_in[0].dtype, "clip", "x", [&]<class T>() {
+    dispatch_real(args.grad_in[0].dtype, "clip", "x", [&]<class T>() {
       ClipParams<T> p = params<T>(args.in[0], args.grad_in[0]);
       p.dy = args.grad_out[0].as<T>();
       exec.kernels<T>().elementwise.clip_backward(exec.context(), p);
@@ -184,6 +186,7 @@ class ClipOp final : public Op {
   }
   BackwardUses backward_uses() const override { return {1, 0}; }
   bool can_run_in_place() const override { return true; }
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
 
  private:
   template <class T>
@@ -192,8 +195,8 @@ class ClipOp final : public Op {
     p.n = x.size();
     p.x = x.as<T>();
     p.y = y.as<T>();
-    p.low = static_cast<T>(low_);
-    p.high = static_cast<T>(high_);
+    p.low = static_cast<Real<T>>(low_);
+    p.high = static_cast<Real<T>>(high_);
     return p;
   }
   double low_ = -std::numeric_limits<double>::infinity(), high_ = std::numeric_limits<double>::infinity();
@@ -227,7 +230,7 @@ class BinaryOp final : public Op {
     return {{{in[0].dtype, out}}, {}};
   }
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, name_, "a", [&]<class T>() {
+    dispatch_real(args.in[0].dtype, name_, "a", [&]<class T>() {
       BinaryParams<T> p;
       p.dims = collapse(args.out[0].shape, std::array{args.in[0].shape, args.in[1].shape});
       p.a = args.in[0].as<T>();
@@ -243,7 +246,7 @@ class BinaryOp final : public Op {
         if (g) zero_tensor(exec, g);
       return;
     }
-    dispatch_float(args.grad_out[0].dtype, name_, "a", [&]<class T>() {
+    dispatch_real(args.grad_out[0].dtype, name_, "a", [&]<class T>() {
       BinaryBackwardParams<T> p;
       p.dims = collapse(args.grad_out[0].shape, std::array{args.in[0].shape, args.in[1].shape});
       p.a = args.in[0].as<T>();
@@ -269,6 +272,7 @@ class BinaryOp final : public Op {
     }
   }
   bool can_run_in_place() const override { return true; }
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
 
  private:
   Binary fn_;
@@ -295,7 +299,7 @@ class CompareOp final : public Op {
     return {{{DType::kU8, infer_pair(name_, in)}}, {}};
   }
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, name_, "a", [&]<class T>() {
+    dispatch_real(args.in[0].dtype, name_, "a", [&]<class T>() {
       CompareParams<T> p;
       p.dims = collapse(args.out[0].shape, std::array{args.in[0].shape, args.in[1].shape});
       p.a = args.in[0].as<T>();
@@ -306,6 +310,7 @@ class CompareOp final : public Op {
     });
   }
   bool differentiable(int) const override { return false; }
+  uint32_t halves() const override { return kInForward | kOnDevice; }
   BackwardUses backward_uses() const override { return {0, 0}; }
 
  private:
@@ -328,7 +333,7 @@ class WhereOp final : public Op {
     return {{{in[1].dtype, broadcast_shape("where", in)}}, {}};
   }
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[1].dtype, "where", "a", [&]<class T>() {
+    dispatch_real(args.in[1].dtype, "where", "a", [&]<class T>() {
       WhereParams<T> p = params<T>(args.out[0].shape, args.in);
       p.a = args.in[1].as<T>();
       p.b = args.in[2].as<T>();
@@ -342,7 +347,7 @@ class WhereOp final : public Op {
         if (g) zero_tensor(exec, g);
       return;
     }
-    dispatch_float(args.grad_out[0].dtype, "where", "a", [&]<class T>() {
+    dispatch_real(args.grad_out[0].dtype, "where", "a", [&]<class T>() {
       WhereParams<T> p = params<T>(args.grad_out[0].shape, args.in);
       p.dy = args.grad_out[0].as<T>();
       p.da = args.grad_in[1].as<T>();
@@ -352,6 +357,7 @@ class WhereOp final : public Op {
     });
   }
   bool differentiable(int input) const override { return input > 0; }
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
   BackwardUses backward_uses() const override { return {1, 0}; }
 
  private:

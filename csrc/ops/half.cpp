@@ -15,10 +15,39 @@ bool any_half(std::span<const TensorView> first, Views... more) {
   return any_half(first) || any_half(more...);
 }
 
-bool takes_halves(const Op& op, const Exec& exec, uint32_t call) {
+// Devices' kernels know arrays of one 16-bit type: all of the data, and the rest, where it may be wider, in float32.
+class OfOneType {
+ public:
+  explicit OfOneType(const Op& op) : rest_is_wide_(op.follows_first()) {}
+
+  void data(std::span<const TensorView> views) {
+    for (const TensorView& v : views) see(v, false);
+  }
+  void data_and_rest(std::span<const TensorView> views) {
+    for (size_t i = 0; i < views.size(); ++i) see(views[i], i > 0 && rest_is_wide_);
+  }
+  explicit operator bool() const { return one_; }
+
+ private:
+  void see(const TensorView& v, bool wide) {
+    if (v.data == nullptr || !is_floating(v.dtype)) return;
+    if (wide) {
+      one_ = one_ && v.dtype == DType::kF32;
+    } else {
+      one_ = one_ && is_half(v.dtype) && (type_ == DType::kU8 || type_ == v.dtype);
+      type_ = v.dtype;
+    }
+  }
+
+  bool rest_is_wide_, one_ = true;
+  DType type_ = DType::kU8;
+};
+
+bool takes_halves(const Op& op, const Exec& exec, uint32_t call, const OfOneType& of_one_type) {
   const uint32_t halves = op.halves();
-  return (halves & call) != 0 &&
-         ((halves & Op::kOnDevice) == 0 || (exec.backend() != nullptr && exec.backend()->brain != nullptr));
+  if ((halves & call) == 0) return false;
+  if ((halves & Op::kOnDevice) == 0) return true;
+  return exec.backend() != nullptr && exec.backend()->brain != nullptr && of_one_type;
 }
 
 void convert(Exec& exec, const TensorView& from, const TensorView& to) {
@@ -112,9 +141,11 @@ Signature infer_halves(const Op& op, std::span<const TensorSpec> in, bool traini
 }
 
 void run_forward(const Op& op, Exec& exec, const ForwardArgs& args) {
-  if (!any_half(args.in, args.out, args.saved) || takes_halves(op, exec, Op::kInForward)) {
-    return op.forward(exec, args);
-  }
+  if (!any_half(args.in, args.out, args.saved)) return op.forward(exec, args);
+  OfOneType types(op);
+  types.data_and_rest(args.in);
+  types.data(args.out);
+  if (takes_halves(op, exec, Op::kInForward, types)) return op.forward(exec, args);
   using Role = Widened::Role;
   const uint32_t mutated = exec.training ? op.mutates() : 0;
   Widened w;
@@ -130,10 +161,13 @@ void run_forward(const Op& op, Exec& exec, const ForwardArgs& args) {
 }
 
 void run_backward(const Op& op, Exec& exec, const BackwardArgs& args) {
-  if (!any_half(args.in, args.out, args.saved, args.grad_out, args.grad_in) ||
-      takes_halves(op, exec, Op::kInBackward)) {
-    return op.backward(exec, args);
-  }
+  if (!any_half(args.in, args.out, args.saved, args.grad_out, args.grad_in)) return op.backward(exec, args);
+  OfOneType types(op);
+  types.data_and_rest(args.in);
+  types.data(args.out);
+  types.data(args.grad_out);
+  types.data_and_rest(args.grad_in);
+  if (takes_halves(op, exec, Op::kInBackward, types)) return op.backward(exec, args);
   using Role = Widened::Role;
   Widened w;
   BackwardArgs wide;

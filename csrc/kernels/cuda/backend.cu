@@ -156,6 +156,8 @@ const Backend* backend() {
     b.name = "cuda";
     b.f32 = &table_f32();
     b.f64 = &table_f64();
+    b.half = &table_f16();
+    b.brain = &table_bf16();
     b.open = open;
     b.device_count = device_count;
     b.describe = describe;

@@ -32,10 +32,11 @@ size_t column_sums_workspace(int64_t rows, int64_t columns) {
 template <class T>
 void column_sums(const Context& ctx, const T* x, int64_t rows, int64_t columns, T* out, void* workspace,
                  bool add = false) {
-  SumSpace<Itself<T>> s;
+  const auto f = on<T>(Itself<Real<T>>());
+  SumSpace<std::remove_const_t<decltype(f)>> s;
   static_cast<SumDims&>(s) = column_sum_dims(rows, columns);
   s.in[0] = x;
-  sum_map(ctx, Itself<T>(), s, out, workspace, add);
+  sum_map(ctx, f, s, out, workspace, add);
 }
 
 }  // namespace

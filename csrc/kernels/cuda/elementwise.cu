@@ -19,22 +19,26 @@ struct Axpy : Functor<T_, 2> {
 template <class T>
 void expand(const Context& ctx, const ExpandParams<T>& p) {
   const void* in[] = {p.x};
-  broadcast_map(ctx, Scaled<T>(p.scale), p.dims, in, p.y);
+  broadcast_map(ctx, on<T>(Scaled<Real<T>>(p.scale)), p.dims, in, p.y);
 }
 
 template <class T>
 void axpy(const Context& ctx, const AxpyParams<T>& p) {
   const void* in[] = {p.x, p.y};
-  if (p.alpha == T(1)) {
-    flat_map(ctx, Axpy<T, true>(p.alpha), p.n, in, p.y);
+  if (p.alpha == Real<T>(1)) {
+    flat_map(ctx, on<T>(Axpy<Real<T>, true>(p.alpha)), p.n, in, p.y);
   } else {
-    flat_map(ctx, Axpy<T, false>(p.alpha), p.n, in, p.y);
+    flat_map(ctx, on<T>(Axpy<Real<T>, false>(p.alpha)), p.n, in, p.y);
   }
 }
 
 template <class T>
 void fill_value(const Context& ctx, const FillParams<T>& p) {
-  fill_array(ctx, p.y, p.n, p.value);
+  if constexpr (kIsHalf<T>) {
+    fill_array(ctx, reinterpret_cast<uint16_t*>(p.y), p.n, narrowed<T>(p.value).bits);
+  } else {
+    fill_array(ctx, p.y, p.n, p.value);
+  }
 }
 
 template <class T>
@@ -53,5 +57,7 @@ void fill_kernels(ElementwiseKernels<T>& k) {
 
 void fill(ElementwiseKernels<float>& k) { fill_kernels(k); }
 void fill(ElementwiseKernels<double>& k) { fill_kernels(k); }
+void fill(ElementwiseKernels<f16>& k) { fill_kernels(k); }
+void fill(ElementwiseKernels<bf16>& k) { fill_kernels(k); }
 
 }  // namespace lamella::cuda

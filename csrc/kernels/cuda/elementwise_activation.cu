@@ -43,20 +43,21 @@ template <class T>
 void activation(const Context& ctx, const ActivationParams<T>& p) {
   const void* in[] = {p.x};
   for_act(p.act.act, [&](auto tag) {
-    flat_map(ctx, ActValue<T, decltype(tag)::value>(static_cast<T>(p.act.alpha)), p.n, in, p.y);
+    flat_map(ctx, on<T>(ActValue<Real<T>, decltype(tag)::value>(static_cast<Real<T>>(p.act.alpha))), p.n, in, p.y);
   });
 }
 
 template <class T>
 void activation_backward(const Context& ctx, const ActivationBackwardParams<T>& p) {
   const void* in[] = {p.value, p.dy};
-  const T alpha = static_cast<T>(p.act.alpha);
+  using R = Real<T>;
+  const R alpha = static_cast<R>(p.act.alpha);
   for_act(p.act.act, [&](auto tag) {
     constexpr Act A = decltype(tag)::value;
     if constexpr (act_grad_from_output(A)) {
-      if (p.from_output) return flat_map(ctx, ActGradient<T, A, true>(alpha), p.n, in, p.dx);
+      if (p.from_output) return flat_map(ctx, on<T>(ActGradient<R, A, true>(alpha)), p.n, in, p.dx);
     }
-    flat_map(ctx, ActGradient<T, A, false>(alpha), p.n, in, p.dx);
+    flat_map(ctx, on<T>(ActGradient<R, A, false>(alpha)), p.n, in, p.dx);
   });
 }
 
@@ -82,13 +83,13 @@ struct ClipGradient : Functor<T, 2> {
 template <class T>
 void clip(const Context& ctx, const ClipParams<T>& p) {
   const void* in[] = {p.x};
-  flat_map(ctx, Clip<T>(p.low, p.high), p.n, in, p.y);
+  flat_map(ctx, on<T>(Clip<Real<T>>(p.low, p.high)), p.n, in, p.y);
 }
 
 template <class T>
 void clip_backward(const Context& ctx, const ClipParams<T>& p) {
   const void* in[] = {p.x, p.dy};
-  flat_map(ctx, ClipGradient<T>(p.low, p.high), p.n, in, p.y);
+  flat_map(ctx, on<T>(ClipGradient<Real<T>>(p.low, p.high)), p.n, in, p.y);
 }
 
 template <class T>
@@ -103,5 +104,7 @@ void fill_part(ElementwiseKernels<T>& k) {
 
 void fill_activation(ElementwiseKernels<float>& k) { fill_part(k); }
 void fill_activation(ElementwiseKernels<double>& k) { fill_part(k); }
+void fill_activation(ElementwiseKernels<f16>& k) { fill_part(k); }
+void fill_activation(ElementwiseKernels<bf16>& k) { fill_part(k); }
 
 }  // namespace lamella::cuda

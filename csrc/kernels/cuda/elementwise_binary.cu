@@ -34,12 +34,15 @@ struct BinaryValue : Functor<T, 2, kFn == Binary::kPow> {
 template <class T>
 void binary(const Context& ctx, const BinaryParams<T>& p) {
   const void* in[] = {p.a, p.b};
-  choose(p.fn, [&](auto fn) { broadcast_map(ctx, BinaryValue<T, decltype(fn)::value>(), p.dims, in, p.y); });
+  choose(p.fn,
+         [&](auto fn) { broadcast_map(ctx, on<T>(BinaryValue<Real<T>, decltype(fn)::value>()), p.dims, in, p.y); });
 }
 
 }  // namespace
 
 void fill_binary(ElementwiseKernels<float>& k) { k.binary = binary<float>; }
 void fill_binary(ElementwiseKernels<double>& k) { k.binary = binary<double>; }
+void fill_binary(ElementwiseKernels<f16>& k) { k.binary = binary<f16>; }
+void fill_binary(ElementwiseKernels<bf16>& k) { k.binary = binary<bf16>; }
 
 }  // namespace lamella::cuda

@@ -83,26 +83,27 @@ bool both(const Context& ctx, const BinaryBackwardParams<T>& p) {
   if (p.da == nullptr || p.db == nullptr) return false;
   for (int i = 0; i < p.dims.rank; ++i)
     if (p.dims.strides[0][i] == 0 || p.dims.strides[1][i] == 0) return false;
+  using R = Real<T>;
   const int64_t n = places(p.dims);
   const void* in[] = {p.dy, p.a, p.b};
   switch (p.fn) {
     case Binary::kAdd:
-      flat_pair(ctx, SumPair<T>(T(1)), n, in, p.da, p.db);
+      flat_pair(ctx, on<T>(SumPair<R>(R(1))), n, in, p.da, p.db);
       return true;
     case Binary::kSub:
-      flat_pair(ctx, SumPair<T>(T(-1)), n, in, p.da, p.db);
+      flat_pair(ctx, on<T>(SumPair<R>(R(-1))), n, in, p.da, p.db);
       return true;
     case Binary::kMul:
-      flat_pair(ctx, ProductPair<T>(), n, in, p.da, p.db);
+      flat_pair(ctx, on<T>(ProductPair<R>()), n, in, p.da, p.db);
       return true;
     case Binary::kDiv:
-      flat_pair(ctx, QuotientPair<T>(), n, in, p.da, p.db);
+      flat_pair(ctx, on<T>(QuotientPair<R>()), n, in, p.da, p.db);
       return true;
     case Binary::kMaximum:
-      flat_pair(ctx, WinnerPair<T, true>(), n, in, p.da, p.db);
+      flat_pair(ctx, on<T>(WinnerPair<R, true>()), n, in, p.da, p.db);
       return true;
     case Binary::kMinimum:
-      flat_pair(ctx, WinnerPair<T, false>(), n, in, p.da, p.db);
+      flat_pair(ctx, on<T>(WinnerPair<R, false>()), n, in, p.da, p.db);
       return true;
     default:
       return false;  // bound by arithmetic
@@ -112,30 +113,31 @@ bool both(const Context& ctx, const BinaryBackwardParams<T>& p) {
 // Operands of p.dims: a, b; dy and y lie as the output (kDy).
 template <class T>
 void gradient(const Context& ctx, const BinaryBackwardParams<T>& p, bool of_a, T* out) {
+  using R = Real<T>;
   const void* own = of_a ? p.a : p.b;
   const void* other = of_a ? p.b : p.a;
   const int me = of_a ? 0 : 1, it = 1 - me;
   const auto run = [&](const auto& f, std::initializer_list<OperandOf> in) {
-    gradient_of_operand(ctx, f, p.dims, me, in, out);
+    gradient_of_operand(ctx, on<T>(f), p.dims, me, in, out);
   };
   switch (p.fn) {
     case Binary::kAdd:
-      return run(Itself<T>(), {{p.dy, kLikeOutput}});
+      return run(Itself<R>(), {{p.dy, kLikeOutput}});
     case Binary::kSub:
-      return run(Scaled<T>(of_a ? T(1) : T(-1)), {{p.dy, kLikeOutput}});
+      return run(Scaled<R>(of_a ? R(1) : R(-1)), {{p.dy, kLikeOutput}});
     case Binary::kMul:
-      return run(Product<T>(), {{p.dy, kLikeOutput}, {other, it}});
+      return run(Product<R>(), {{p.dy, kLikeOutput}, {other, it}});
     case Binary::kDiv:
-      if (of_a) return run(Quotient<T>(), {{p.dy, kLikeOutput}, {p.b, 1}});
-      return run(DivisorGradient<T>(), {{p.dy, kLikeOutput}, {p.a, 0}, {p.b, 1}});
+      if (of_a) return run(Quotient<R>(), {{p.dy, kLikeOutput}, {p.b, 1}});
+      return run(DivisorGradient<R>(), {{p.dy, kLikeOutput}, {p.a, 0}, {p.b, 1}});
     case Binary::kMaximum:
-      return run(WinnerGradient<T, true>(), {{p.dy, kLikeOutput}, {own, me}, {other, it}});
+      return run(WinnerGradient<R, true>(), {{p.dy, kLikeOutput}, {own, me}, {other, it}});
     case Binary::kMinimum:
-      return run(WinnerGradient<T, false>(), {{p.dy, kLikeOutput}, {own, me}, {other, it}});
+      return run(WinnerGradient<R, false>(), {{p.dy, kLikeOutput}, {own, me}, {other, it}});
     case Binary::kPow:
     case Binary::kCount:
-      if (of_a) return run(BaseGradient<T>(), {{p.dy, kLikeOutput}, {p.a, 0}, {p.b, 1}});
-      return run(ExponentGradient<T>(), {{p.dy, kLikeOutput}, {p.a, 0}, {p.b, 1}, {p.y, kLikeOutput}});
+      if (of_a) return run(BaseGradient<R>(), {{p.dy, kLikeOutput}, {p.a, 0}, {p.b, 1}});
+      return run(ExponentGradient<R>(), {{p.dy, kLikeOutput}, {p.a, 0}, {p.b, 1}, {p.y, kLikeOutput}});
   }
 }
 
@@ -163,5 +165,7 @@ void fill_part(ElementwiseKernels<T>& k) {
 
 void fill_binary_backward(ElementwiseKernels<float>& k) { fill_part(k); }
 void fill_binary_backward(ElementwiseKernels<double>& k) { fill_part(k); }
+void fill_binary_backward(ElementwiseKernels<f16>& k) { fill_part(k); }
+void fill_binary_backward(ElementwiseKernels<bf16>& k) { fill_part(k); }
 
 }  // namespace lamella::cuda

@@ -5,9 +5,11 @@
 
 namespace lamella::cuda {
 
-#define LAMELLA_ELEMENTWISE_PART(fill_part)   \
-  void fill_part(ElementwiseKernels<float>&); \
-  void fill_part(ElementwiseKernels<double>&);
+#define LAMELLA_ELEMENTWISE_PART(fill_part)    \
+  void fill_part(ElementwiseKernels<float>&);  \
+  void fill_part(ElementwiseKernels<double>&); \
+  void fill_part(ElementwiseKernels<f16>&);    \
+  void fill_part(ElementwiseKernels<bf16>&);
 
 LAMELLA_ELEMENTWISE_PART(fill_activation)
 LAMELLA_ELEMENTWISE_PART(fill_unary)

@@ -45,13 +45,13 @@ struct WhereGradient : Functor<T, 2, false, true> {
 template <class T>
 void compare(const Context& ctx, const CompareParams<T>& p) {
   const void* in[] = {p.a, p.b};
-  choose(p.fn, [&](auto fn) { broadcast_map(ctx, Compared<T, decltype(fn)::value>(), p.dims, in, p.y); });
+  choose(p.fn, [&](auto fn) { broadcast_map(ctx, on<T>(Compared<Real<T>, decltype(fn)::value>()), p.dims, in, p.y); });
 }
 
 template <class T>
 void where(const Context& ctx, const WhereParams<T>& p) {
   const void* in[] = {p.condition, p.a, p.b};
-  broadcast_map(ctx, Where<T>(), p.dims, in, p.y);
+  broadcast_map(ctx, on<T>(Where<Real<T>>()), p.dims, in, p.y);
 }
 
 template <class T>
@@ -66,7 +66,8 @@ void where_backward(const Context& ctx, const WhereParams<T>& p) {
   for (int k = 0; k < 2; ++k) {
     T* out = k == 0 ? p.da : p.db;
     if (out == nullptr) continue;
-    gradient_of_operand(ctx, WhereGradient<T>(k == 0), p.dims, k + 1, {{p.condition, 0}, {p.dy, kLikeOutput}}, out);
+    gradient_of_operand(ctx, on<T>(WhereGradient<Real<T>>(k == 0)), p.dims, k + 1,
+                        {{p.condition, 0}, {p.dy, kLikeOutput}}, out);
   }
 }
 
@@ -82,5 +83,7 @@ void fill_part(ElementwiseKernels<T>& k) {
 
 void fill_select(ElementwiseKernels<float>& k) { fill_part(k); }
 void fill_select(ElementwiseKernels<double>& k) { fill_part(k); }
+void fill_select(ElementwiseKernels<f16>& k) { fill_part(k); }
+void fill_select(ElementwiseKernels<bf16>& k) { fill_part(k); }
 
 }  // namespace lamella::cuda

@@ -111,7 +111,7 @@ struct UnaryGradient : Functor<T, 2, kFn == Unary::kSin || kFn == Unary::kCos ||
 template <class T>
 void unary(const Context& ctx, const UnaryParams<T>& p) {
   const void* in[] = {p.x};
-  choose(p.fn, [&](auto fn) { flat_map(ctx, UnaryValue<T, decltype(fn)::value>(), p.n, in, p.y); });
+  choose(p.fn, [&](auto fn) { flat_map(ctx, on<T>(UnaryValue<Real<T>, decltype(fn)::value>()), p.n, in, p.y); });
 }
 
 template <class T>
@@ -120,11 +120,11 @@ void unary_backward(const Context& ctx, const UnaryBackwardParams<T>& p) {
   choose(p.fn, [&](auto fn) {
     constexpr Unary kFn = decltype(fn)::value;
     if constexpr (unary_grad_from_output(kFn) || unary_grad_from_input(kFn)) {
-      flat_map(ctx, UnaryGradient<T, kFn>(), p.n, in, p.dx);
+      flat_map(ctx, on<T>(UnaryGradient<Real<T>, kFn>()), p.n, in, p.dx);
     } else if constexpr (kFn == Unary::kNeg) {
-      flat_map(ctx, Scaled<T>(T(-1)), p.n, in, p.dx);
+      flat_map(ctx, on<T>(Scaled<Real<T>>(Real<T>(-1))), p.n, in, p.dx);
     } else {
-      fill_array(ctx, p.dx, p.n, T(0));  // steps
+      fill_array(ctx, p.dx, p.n, T{});  // steps
     }
   });
 }
@@ -139,5 +139,7 @@ void fill_part(ElementwiseKernels<T>& k) {
 
 void fill_unary(ElementwiseKernels<float>& k) { fill_part(k); }
 void fill_unary(ElementwiseKernels<double>& k) { fill_part(k); }
+void fill_unary(ElementwiseKernels<f16>& k) { fill_part(k); }
+void fill_unary(ElementwiseKernels<bf16>& k) { fill_part(k); }
 
 }  // namespace lamella::cuda

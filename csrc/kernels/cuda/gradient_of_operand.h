@@ -35,9 +35,9 @@ size_t gradient_of_operand_workspace(const BroadcastDims& d, int operand) {
 }
 
 // out, which lies as `operand` of d, from f of `in`. The workspace is ctx's.
-template <class F>
+template <class F, class Y>
 void gradient_of_operand(const Context& ctx, const F& f, const BroadcastDims& d, int operand,
-                         std::initializer_list<OperandOf> in, typename F::T* out) {
+                         std::initializer_list<OperandOf> in, Y* out) {
   SumSpace<F> s;
   static_cast<SumDims&>(s) = gradient_sum_dims(d, operand);
   int k = 0;

@@ -52,6 +52,14 @@ __device__ __forceinline__ T rounded_to(float v) requires(kIsHalf<T>) {
 #endif
 }
 
+// Where one kernel serves both types, and is told which at run time.
+__device__ __forceinline__ float widened(uint16_t bits, bool brain) {
+  return brain ? widened(bf16{bits}) : widened(f16{bits});
+}
+__device__ __forceinline__ uint16_t rounded_to_bits(float v, bool brain) {
+  return brain ? rounded_to<bf16>(v).bits : rounded_to<f16>(v).bits;
+}
+
 // 8 bytes at once.
 template <class T>
 struct alignas(8) FourHalves {

@@ -3,6 +3,8 @@
 //
 //   __device__ Result operator()(const T (&v)[kOperands]) const;
 //
+// and works on arrays of 16-bit floats within OnHalves.
+//
 // All of this is bound by memory: accesses of 16 bytes, several of them in flight per thread. Small arrays are spread
 // over as many threads as they have groups of 16 bytes; of large ones every thread has kUnroll groups, one array's
 // quarter (half) apart, so that warps read whole lines.
@@ -20,9 +22,11 @@ template <class F>
 constexpr int kMapUnroll = F::kHeavy          ? 1
                            : F::kOperands > 1 ? 2
                                               : 4;
-// Elements of an access.
+// Elements of an access. Heavy functors have no more than 4 in their code, which is long.
 template <class F>
-constexpr int kMapWidth = 16 / static_cast<int>(sizeof(typename F::T));
+constexpr int kMapWidth = F::kHeavy && sizeof(typename F::Stored) < 4
+                              ? 4
+                              : 16 / static_cast<int>(sizeof(typename F::Stored));
 
 // Enough threads for all of the device; beyond that, `unroll` groups for each.
 inline Launch map_launch(int64_t groups, int unroll) {
@@ -39,12 +43,12 @@ inline Launch map_launch(int64_t groups, int unroll) {
 // Element `at` of flat operands.
 template <class F>
 __device__ __forceinline__ typename F::Result map_one(const F& f, const Operands<F>& in, uint64_t at) {
-  Group<typename F::T, 1> v[F::kOperands];
+  Group<typename F::Stored, 1> v[F::kOperands];
   for_operands<F::kOperands>([&](auto tag) {
     constexpr int k = decltype(tag)::value;
     v[k] = load_operand<F, 1, k>(in, at);
   });
-  return apply(f, v).v[0];
+  return apply<F, 1>(f, v).v[0];
 }
 
 // Elements behind the last whole group have code of their own: a compiler that sees both kinds of store in one place
@@ -52,7 +56,7 @@ __device__ __forceinline__ typename F::Result map_one(const F& f, const Operands
 template <int kWidth, class F>
 __global__ void __launch_bounds__(kMapThreads) flat_map_kernel(F f, Operands<F> in, typename F::Result* y, int64_t n) {
   constexpr int kUnroll = kMapUnroll<F>;
-  using G = Group<typename F::T, kWidth>;
+  using G = Group<typename F::Stored, kWidth>;
   const int64_t groups = n / kWidth, stride = static_cast<int64_t>(gridDim.x) * kMapThreads;
   const int64_t me = static_cast<int64_t>(blockIdx.x) * kMapThreads + threadIdx.x;
   for (int64_t first = me; first < groups; first += kUnroll * stride) {
@@ -70,7 +74,7 @@ __global__ void __launch_bounds__(kMapThreads) flat_map_kernel(F f, Operands<F> 
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const int64_t i = first + u * stride;
-      if (i < groups) store_group(y + i * kWidth, apply(f, v[u]));
+      if (i < groups) store_group(y + i * kWidth, apply<F, kWidth>(f, v[u]));
     }
   }
   if (kWidth > 1 && groups * kWidth + me < n) {
@@ -79,10 +83,11 @@ __global__ void __launch_bounds__(kMapThreads) flat_map_kernel(F f, Operands<F> 
   }
 }
 
-template <class F>
-void flat_map(const Context& ctx, const F& f, int64_t n, const void* const* in, typename F::Result* y) {
+template <class F, class Y>
+void flat_map(const Context& ctx, const F& f, int64_t n, const void* const* in, Y* results) {
   if (n == 0) return;
   constexpr int kWidth = kMapWidth<F>;
+  typename F::Result* const y = results_at<F>(results);
   Operands<F> operands;
   bool aligned = aligned_to(y, sizeof(typename F::Result) * kWidth);
   for (int k = 0; k < F::kOperands; ++k) {
@@ -119,14 +124,14 @@ void fill_array(const Context& ctx, T* y, int64_t n, T value) {
 
 // Two results of the same operands, f(v, first, second).
 template <int kWidth, class F>
-__global__ void __launch_bounds__(kMapThreads)
-    flat_pair_kernel(F f, Operands<F> in, typename F::T* first_out, typename F::T* second_out, int64_t groups) {
+__global__ void __launch_bounds__(kMapThreads) flat_pair_kernel(F f, Operands<F> in, typename F::Result* first_out,
+                                                                typename F::Result* second_out, int64_t groups) {
   using T = typename F::T;
   constexpr int kUnroll = F::kOperands > 2 ? 1 : 2;
   const int64_t stride = static_cast<int64_t>(gridDim.x) * kMapThreads;
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * kMapThreads + threadIdx.x; first < groups;
        first += kUnroll * stride) {
-    Group<T, kWidth> v[kUnroll][F::kOperands];
+    Group<typename F::Stored, kWidth> v[kUnroll][F::kOperands];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const int64_t i = first + u * stride;
@@ -140,13 +145,14 @@ __global__ void __launch_bounds__(kMapThreads)
     for (int u = 0; u < kUnroll; ++u) {
       const int64_t i = first + u * stride;
       if (i < groups) {
-        Group<T, kWidth> a, b;
+        Group<typename F::Result, kWidth> a, b;
 #pragma unroll
         for (int j = 0; j < kWidth; ++j) {
-          T one[F::kOperands];
-#pragma unroll
-          for (int k = 0; k < F::kOperands; ++k) one[k] = v[u][k].v[j];
-          f(one, a.v[j], b.v[j]);
+          T one[F::kOperands], x, y;
+          read_element<F, kWidth>(f, v[u], j, one);
+          f(one, x, y);
+          a.v[j] = f.written(x);
+          b.v[j] = f.written(y);
         }
         store_group(first_out + i * kWidth, a);
         store_group(second_out + i * kWidth, b);
@@ -155,9 +161,9 @@ __global__ void __launch_bounds__(kMapThreads)
   }
 }
 
-template <class F>
-void flat_pair(const Context& ctx, const F& f, int64_t n, const void* const* in, typename F::T* first,
-               typename F::T* second) {
+template <class F, class Y>
+void flat_pair(const Context& ctx, const F& f, int64_t n, const void* const* in, Y* first_results, Y* second_results) {
+  typename F::Result *const first = results_at<F>(first_results), *const second = results_at<F>(second_results);
   constexpr int kWidth = kMapWidth<F>, kUnroll = F::kOperands > 2 ? 1 : 2;
   Operands<F> operands;
   bool wide = n % kWidth == 0 && aligned_to(first, 16) && aligned_to(second, 16);
@@ -194,7 +200,7 @@ template <int kWidth, class F>
 __global__ void __launch_bounds__(kMapThreads) broadcast_map_kernel(F f, const __grid_constant__ MapSpace<F> space,
                                                                     Operands<F> in, typename F::Result* y, uint32_t n) {
   constexpr int kUnroll = F::kHeavy ? 1 : 2;
-  using G = Group<typename F::T, kWidth>;
+  using G = Group<typename F::Stored, kWidth>;
   const uint32_t groups = n / kWidth, stride = gridDim.x * kMapThreads;
   const uint32_t me = blockIdx.x * kMapThreads + threadIdx.x;
   for (uint32_t first = me; first < groups; first += kUnroll * stride) {
@@ -219,17 +225,17 @@ __global__ void __launch_bounds__(kMapThreads) broadcast_map_kernel(F f, const _
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
       const uint32_t group = first + static_cast<uint32_t>(u) * stride;
-      if (group < groups) store_group(y + group * kWidth, apply(f, v[u]));
+      if (group < groups) store_group(y + group * kWidth, apply<F, kWidth>(f, v[u]));
     }
   }
   if (kWidth > 1 && me < n % kWidth) {
     const uint32_t i = groups * kWidth + me;
-    Group<typename F::T, 1> v[F::kOperands];
+    Group<typename F::Stored, 1> v[F::kOperands];
     for_operands<F::kOperands>([&](auto tag) {
       constexpr int k = decltype(tag)::value;
       v[k] = load_operand<F, 1, k>(in, space.lie[k] == Lie::kFull ? i : 0);
     });
-    y[i] = apply(f, v).v[0];
+    y[i] = apply<F, 1>(f, v).v[0];
   }
 }
 
@@ -240,10 +246,10 @@ void launch_broadcast(const Context& ctx, const F& f, const MapSpace<F>& space, 
          static_cast<uint32_t>(n));
 }
 
-template <class F>
-void broadcast_map(const Context& ctx, const F& f, const BroadcastDims& d, const void* const* in,
-                   typename F::Result* y) {
+template <class F, class Y>
+void broadcast_map(const Context& ctx, const F& f, const BroadcastDims& d, const void* const* in, Y* results) {
   constexpr int kOperands = F::kOperands, kWidth = kMapWidth<F>;
+  typename F::Result* const y = results_at<F>(results);
   const int64_t n = places(d);
   if (n == 0) return;
   MapSpace<F> space;

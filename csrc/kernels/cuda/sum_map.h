@@ -6,11 +6,13 @@
 // share an output and walk along memory. Both cut the reduced places into `splits` where there are too few outputs for
 // a device, and then add up the parts, which stand in the workspace, in a second launch. Everything is fixed by the
 // shape (and the alignment), so results are the same on every device; each thread has several sums of its own, and a
-// few hundred terms for each at most unless there are billions.
+// few hundred terms for each at most unless there are billions. Sums of 16-bit floats, and their parts, are float32
+// until the last one is rounded.
 #pragma once
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/functors.h"
+#include "kernels/cuda/map.h"
 #include "kernels/cuda/walk.h"
 
 namespace lamella::cuda {
@@ -117,12 +119,27 @@ struct SumArgs {
   uint32_t width = 1, shares = 1, tiles = 1;
   bool run[F::kOperands] = {};  // the innermost stride is 1, not 0
   bool add = false;             // to what is there
+  // Where the results are stored in a type narrower than the sums: instead of `out`, where it is not null.
+  typename F::Result* rounded = nullptr;
 };
+
+// Sum number i.
+template <class F>
+__device__ __forceinline__ void store_sum(const F& f, const SumArgs<F>& a, typename F::T* out, int64_t i,
+                                          typename F::T sum) {
+  if constexpr (!std::is_same_v<typename F::T, typename F::Result>) {
+    if (a.rounded != nullptr) {
+      a.rounded[i] = f.written(sum);
+      return;
+    }
+  }
+  out[i] = a.add ? out[i] + sum : sum;
+}
 
 template <class F, int kWidth>
 __device__ __forceinline__ void load_terms(const SumArgs<F>& a, const Operands<F>& in,
                                            const uint32_t (&at)[F::kOperands],
-                                           Group<typename F::T, kWidth> (&v)[F::kOperands]) {
+                                           Group<typename F::Stored, kWidth> (&v)[F::kOperands]) {
   for_operands<F::kOperands>([&](auto tag) {
     constexpr int k = decltype(tag)::value;
     if (kWidth == 1 || a.run[k]) {
@@ -152,7 +169,7 @@ __global__ void __launch_bounds__(kSumThreads)
     uint32_t base[F::kOperands] = {};
     a.kept.locate(output, base);
     for (uint32_t r = begin + share; r < end; r += kUnroll * a.shares) {
-      Group<T, kWidth> v[kUnroll][F::kOperands];
+      Group<typename F::Stored, kWidth> v[kUnroll][F::kOperands];
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         const uint32_t here = r + static_cast<uint32_t>(u) * a.shares;
@@ -167,7 +184,7 @@ __global__ void __launch_bounds__(kSumThreads)
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         if (r + static_cast<uint32_t>(u) * a.shares < end) {
-          const Group<T, kWidth> term = apply(f, v[u]);
+          const Group<T, kWidth> term = values<F, kWidth>(f, v[u]);
 #pragma unroll
           for (int j = 0; j < kWidth; ++j) sum[u][j] += term.v[j];
         }
@@ -197,9 +214,9 @@ __global__ void __launch_bounds__(kSumThreads)
     n = half;
   }
   if (inside && share == 0) {
-    T* to = out + static_cast<int64_t>(split) * a.outputs + output;
+    const int64_t at = static_cast<int64_t>(split) * a.outputs + output;
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) to[j] = a.add ? to[j] + total.v[j] : total.v[j];
+    for (int j = 0; j < kWidth; ++j) store_sum(f, a, out, at + j, total.v[j]);
   }
 }
 
@@ -224,7 +241,7 @@ __global__ void __launch_bounds__(kSumThreads)
     uint32_t base[F::kOperands] = {};
     a.kept.locate(output, base);
     for (uint32_t r = begin + lane; r < end; r += kUnroll * a.width) {
-      Group<T, kWidth> v[kUnroll][F::kOperands];
+      Group<typename F::Stored, kWidth> v[kUnroll][F::kOperands];
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         const uint32_t here = r + static_cast<uint32_t>(u) * a.width;
@@ -239,7 +256,7 @@ __global__ void __launch_bounds__(kSumThreads)
 #pragma unroll
       for (int u = 0; u < kUnroll; ++u) {
         if (r + static_cast<uint32_t>(u) * a.width < end) {
-          const Group<T, kWidth> term = apply(f, v[u]);
+          const Group<T, kWidth> term = values<F, kWidth>(f, v[u]);
 #pragma unroll
           for (int j = 0; j < kWidth; ++j) sum[u][j] += term.v[j];
         }
@@ -259,11 +276,12 @@ __global__ void __launch_bounds__(kSumThreads)
   } else {
     for (uint32_t d = a.width / 2; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, static_cast<int>(d));
   }
-  if (inside && lane == 0) out[unit] = a.add ? out[unit] + total : total;
+  if (inside && lane == 0) store_sum(f, a, out, unit, total);
 }
 
 template <int kWidth, class F>
-void launch_sum(const Context& ctx, const F& f, const SumSpace<F>& s, const SumPlan& p, typename F::T* out, bool add) {
+void launch_sum(const Context& ctx, const F& f, const SumSpace<F>& s, const SumPlan& p, typename F::T* out,
+                typename F::Result* rounded, bool add) {
   const int64_t outputs = s.count(false);
   SumArgs<F> a;
   Operands<F> in;
@@ -285,6 +303,7 @@ void launch_sum(const Context& ctx, const F& f, const SumSpace<F>& s, const SumP
   a.shares = static_cast<uint32_t>(p.shares);
   a.tiles = static_cast<uint32_t>(p.tiles);
   a.add = add;
+  a.rounded = rounded;
   if (p.columns) {
     launch(ctx, sum_columns_kernel<kWidth, F>, {dim3(static_cast<unsigned>(p.tiles * p.splits)), dim3(kSumThreads)}, f,
            a, in, out);
@@ -295,15 +314,17 @@ void launch_sum(const Context& ctx, const F& f, const SumSpace<F>& s, const SumP
 }
 template <class F>
 void launch_sum(const Context& ctx, const F& f, const SumSpace<F>& s, int64_t most_splits, typename F::T* out,
-                typename F::T* parts, bool add, SumPlan* plan) {
-  constexpr int kWidth = 16 / static_cast<int>(sizeof(typename F::T));
+                typename F::Result* rounded, typename F::T* parts, bool add, SumPlan* plan) {
+  constexpr int kWidth = 16 / static_cast<int>(sizeof(typename F::Stored));
   const bool wide = s.wide(kWidth);
   const SumPlan p = sum_plan(s, wide ? kWidth : 1, most_splits);
-  typename F::T* to = p.splits == 1 ? out : parts;
+  const bool last = p.splits == 1;
+  typename F::T* to = last ? out : parts;
+  rounded = last ? rounded : nullptr;
   if (wide) {
-    launch_sum<kWidth>(ctx, f, s, p, to, add && p.splits == 1);
+    launch_sum<kWidth>(ctx, f, s, p, to, rounded, add && last);
   } else {
-    launch_sum<1>(ctx, f, s, p, to, add && p.splits == 1);
+    launch_sum<1>(ctx, f, s, p, to, rounded, add && last);
   }
   *plan = p;
 }
@@ -318,9 +339,9 @@ inline int sum_cut(const SumDims& s) {
   return -1;
 }
 
-// Bytes of `workspace` below.
+// Bytes of `workspace` below; T: what the operands are stored in.
 template <class T>
-size_t sum_map_workspace(const SumDims& s) {
+size_t sum_parts_bytes(const SumDims& s) {
   const int64_t outputs = s.count(false);
   if (outputs == 0) return 0;
   if (places(s.dims) > kMostPlaces) {
@@ -329,7 +350,7 @@ size_t sum_map_workspace(const SumDims& s) {
     half.dims.dims[i] = ceil_div(s.dims.dims[i], 2);
     SumDims other = s;
     other.dims.dims[i] = s.dims.dims[i] / 2;
-    const size_t a = sum_map_workspace<T>(half), b = sum_map_workspace<T>(other);
+    const size_t a = sum_parts_bytes<T>(half), b = sum_parts_bytes<T>(other);
     return a > b ? a : b;
   }
   constexpr int kWidth = 16 / static_cast<int>(sizeof(T));
@@ -338,13 +359,34 @@ size_t sum_map_workspace(const SumDims& s) {
     const int64_t wide = sum_plan(s, kWidth).splits;
     splits = wide > splits ? wide : splits;
   }
-  return splits == 1 ? 0 : static_cast<size_t>(splits * outputs) * sizeof(T);
+  return splits == 1 ? 0 : static_cast<size_t>(splits * outputs) * sizeof(Real<T>);
+}
+// 16-bit sums of spaces that are cut are float32 until the last piece is added; they stand before the parts.
+template <class T>
+size_t unrounded_sums_bytes(const SumDims& s) {
+  if (!kIsHalf<T> || places(s.dims) <= kMostPlaces) return 0;
+  return (static_cast<size_t>(s.count(false)) * sizeof(float) + 255) / 256 * 256;
+}
+template <class T>
+size_t sum_map_workspace(const SumDims& s) {
+  return unrounded_sums_bytes<T>(s) + sum_parts_bytes<T>(s);
 }
 
-// out = the sums, or out + the sums. Outputs lie in the order of the kept dimensions.
+// What adds up f's parts.
 template <class F>
-void sum_map(const Context& ctx, const F& f, const SumSpace<F>& s, typename F::T* out, void* workspace,
-             bool add = false) {
+auto sum_of_parts(const F& f) {
+  if constexpr (std::is_same_v<typename F::T, typename F::Result>) {
+    return Itself<typename F::T>();
+  } else {
+    return OnHalves<Itself<float>, float>(Itself<float>(), f.brain);
+  }
+}
+
+// out = the sums, or out + the sums; or `rounded`, where it is not null and the space is not cut. Outputs lie in the
+// order of the kept dimensions.
+template <class F>
+void sum_map(const Context& ctx, const F& f, const SumSpace<F>& s, typename F::T* out, typename F::Result* rounded,
+             void* workspace, bool add) {
   using T = typename F::T;
   const int64_t outputs = s.count(false);
   if (outputs == 0) return;
@@ -353,19 +395,20 @@ void sum_map(const Context& ctx, const F& f, const SumSpace<F>& s, typename F::T
     const int64_t begin = s.dims.dims[i] / 2;
     SumSpace<F> half = s;
     half.dims.dims[i] = begin;
-    sum_map(ctx, f, half, out, workspace, add);
+    sum_map(ctx, f, half, out, rounded, workspace, add);
     half.dims.dims[i] = s.dims.dims[i] - begin;
     for (int k = 0; k < F::kOperands; ++k) half.in[k] = operand_at<F>(s.in[k], k, begin * s.dims.strides[k][i]);
-    if (s.reduced[i]) return sum_map(ctx, f, half, out, workspace, true);
-    return sum_map(ctx, f, half, out + outputs / s.dims.dims[i] * begin, workspace, add);
+    if (s.reduced[i]) return sum_map(ctx, f, half, out, rounded, workspace, true);
+    return sum_map(ctx, f, half, out + outputs / s.dims.dims[i] * begin, rounded, workspace, add);
   }
 
   SumPlan plan;
   T* parts = static_cast<T*>(workspace);
-  launch_sum(ctx, f, s, kMostSplits, out, parts, add, &plan);
+  launch_sum(ctx, f, s, kMostSplits, out, rounded, parts, add, &plan);
   if (plan.splits == 1) return;
   // Once more over the parts, as the kernel has left them.
-  SumSpace<Itself<T>> left;
+  const auto sum = sum_of_parts(f);
+  SumSpace<std::remove_const_t<decltype(sum)>> left;
   const int of_splits = plan.columns ? 0 : 1;
   left.in[0] = parts;
   left.dims.rank = 2;
@@ -374,7 +417,22 @@ void sum_map(const Context& ctx, const F& f, const SumSpace<F>& s, typename F::T
   left.dims.dims[1 - of_splits] = outputs;
   left.dims.strides[0][0] = left.dims.dims[1];
   left.dims.strides[0][1] = 1;
-  launch_sum(ctx, Itself<T>(), left, 1, out, static_cast<T*>(nullptr), add, &plan);
+  launch_sum(ctx, sum, left, 1, out, rounded, static_cast<T*>(nullptr), add, &plan);
+}
+
+// The sums in arrays of type Y, that of the operands (or, of 16-bit ones, float).
+template <class F, class Y>
+void sum_map(const Context& ctx, const F& f, const SumSpace<F>& s, Y* out, void* workspace, bool add = false) {
+  if constexpr (std::is_same_v<Y, typename F::T>) {
+    sum_map(ctx, f, s, out, nullptr, workspace, add);
+  } else if (places(s.dims) <= kMostPlaces) {
+    sum_map(ctx, f, s, nullptr, results_at<F>(out), workspace, false);
+  } else {
+    float* const sums = static_cast<float*>(workspace);
+    sum_map(ctx, f, s, sums, nullptr, static_cast<char*>(workspace) + unrounded_sums_bytes<Y>(s), false);
+    const void* in[] = {sums};
+    flat_map(ctx, sum_of_parts(f), s.count(false), in, out);
+  }
 }
 
 }  // namespace

@@ -30,6 +30,13 @@ KernelTable<T> filled() {
   return t;
 }
 
+template <class T>
+KernelTable<T> filled_half() {
+  KernelTable<T> t;
+  fill(t.elementwise);
+  return t;
+}
+
 }  // namespace
 
 const KernelTable<float>& table_f32() {
@@ -38,6 +45,14 @@ const KernelTable<float>& table_f32() {
 }
 const KernelTable<double>& table_f64() {
   static const KernelTable<double> table = filled<double>();
+  return table;
+}
+const KernelTable<f16>& table_f16() {
+  static const KernelTable<f16> table = filled_half<f16>();
+  return table;
+}
+const KernelTable<bf16>& table_bf16() {
+  static const KernelTable<bf16> table = filled_half<bf16>();
   return table;
 }
 

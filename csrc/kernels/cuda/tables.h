@@ -32,7 +32,18 @@ LAMELLA_CUDA_FAMILY(AttentionKernels)
 
 #undef LAMELLA_CUDA_FAMILY
 
+// Those that know 16-bit floats.
+#define LAMELLA_CUDA_HALF_FAMILY(Kernels) \
+  void fill(Kernels<f16>&);               \
+  void fill(Kernels<bf16>&);
+
+LAMELLA_CUDA_HALF_FAMILY(ElementwiseKernels)
+
+#undef LAMELLA_CUDA_HALF_FAMILY
+
 const KernelTable<float>& table_f32();
 const KernelTable<double>& table_f64();
+const KernelTable<f16>& table_f16();
+const KernelTable<bf16>& table_bf16();
 
 }  // namespace lamella::cuda

@@ -63,15 +63,15 @@ __device__ __forceinline__ void store_group(T* p, const Group<T, kWidth>& v) {
 }
 inline bool aligned_to(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
-// The operands of a functor F: T, but the first may be bytes (a condition, F::kBytesIn), which the functor sees as 0 or
-// 1.
+// The operands of a functor F: F::Stored, but the first may be bytes (a condition, F::kBytesIn), which become 0 or the
+// bits 1. Groups of them are held as they are stored.
 template <class F>
 struct Operands {
   const void* p[F::kOperands];
 };
 template <class F>
 constexpr size_t operand_size(int k) {
-  return k == 0 && F::kBytesIn ? 1 : sizeof(typename F::T);
+  return k == 0 && F::kBytesIn ? 1 : sizeof(typename F::Stored);
 }
 template <class F>
 const void* operand_at(const void* p, int k, int64_t element) {
@@ -80,22 +80,22 @@ const void* operand_at(const void* p, int k, int64_t element) {
 
 // kWidth elements of each operand from element `at` on.
 template <class F, int kWidth, int k>
-__device__ __forceinline__ Group<typename F::T, kWidth> load_operand(const Operands<F>& in, uint64_t at) {
-  using T = typename F::T;
+__device__ __forceinline__ Group<typename F::Stored, kWidth> load_operand(const Operands<F>& in, uint64_t at) {
+  using S = typename F::Stored;
   if constexpr (k == 0 && F::kBytesIn) {
     const Group<uint8_t, kWidth> bytes = load_group<kWidth>(static_cast<const uint8_t*>(in.p[k]) + at);
-    Group<T, kWidth> v;
+    Group<S, kWidth> v;
 #pragma unroll
-    for (int j = 0; j < kWidth; ++j) v.v[j] = bytes.v[j] != 0 ? T(1) : T(0);
+    for (int j = 0; j < kWidth; ++j) v.v[j] = bytes.v[j] != 0 ? S(1) : S(0);
     return v;
   } else {
-    return load_group<kWidth>(static_cast<const T*>(in.p[k]) + at);
+    return load_group<kWidth>(static_cast<const S*>(in.p[k]) + at);
   }
 }
 template <class F, int kWidth, int k>
-__device__ __forceinline__ Group<typename F::T, kWidth> splat_operand(const Operands<F>& in, uint64_t at) {
-  const Group<typename F::T, 1> one = load_operand<F, 1, k>(in, at);
-  Group<typename F::T, kWidth> v;
+__device__ __forceinline__ Group<typename F::Stored, kWidth> splat_operand(const Operands<F>& in, uint64_t at) {
+  const Group<typename F::Stored, 1> one = load_operand<F, 1, k>(in, at);
+  Group<typename F::Stored, kWidth> v;
 #pragma unroll
   for (int j = 0; j < kWidth; ++j) v.v[j] = one.v[0];
   return v;
@@ -114,19 +114,43 @@ __device__ __forceinline__ void for_operands(const Body& body) {
   }
 }
 
-// f of every element.
+// The operands of one element.
+template <class F, int kWidth>
+__device__ __forceinline__ void read_element(const F& f, const Group<typename F::Stored, kWidth> (&v)[F::kOperands],
+                                             int j, typename F::T (&one)[F::kOperands]) {
+#pragma unroll
+  for (int k = 0; k < F::kOperands; ++k) one[k] = f.read(v[k].v[j]);
+}
+// f of every element, and that as it is stored.
+template <class F, int kWidth>
+__device__ __forceinline__ Group<typename F::Value, kWidth> values(
+    const F& f, const Group<typename F::Stored, kWidth> (&v)[F::kOperands]) {
+  Group<typename F::Value, kWidth> r;
+#pragma unroll
+  for (int j = 0; j < kWidth; ++j) {
+    typename F::T one[F::kOperands];
+    read_element<F, kWidth>(f, v, j, one);
+    r.v[j] = f(one);
+  }
+  return r;
+}
 template <class F, int kWidth>
 __device__ __forceinline__ Group<typename F::Result, kWidth> apply(
-    const F& f, const Group<typename F::T, kWidth> (&v)[F::kOperands]) {
+    const F& f, const Group<typename F::Stored, kWidth> (&v)[F::kOperands]) {
   Group<typename F::Result, kWidth> r;
 #pragma unroll
   for (int j = 0; j < kWidth; ++j) {
     typename F::T one[F::kOperands];
-#pragma unroll
-    for (int k = 0; k < F::kOperands; ++k) one[k] = v[k].v[j];
-    r.v[j] = f(one);
+    read_element<F, kWidth>(f, v, j, one);
+    r.v[j] = f.written(f(one));
   }
   return r;
+}
+// Where results go that a caller holds as another type of the same size.
+template <class F, class Y>
+typename F::Result* results_at(Y* y) {
+  static_assert(sizeof(Y) == sizeof(typename F::Result));
+  return reinterpret_cast<typename F::Result*>(y);
 }
 
 }  // namespace lamella::cuda
