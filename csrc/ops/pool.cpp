@@ -244,6 +244,7 @@ class PoolOp : public Op {
 
   std::string_view name() const override { return name_; }
   BackwardUses backward_uses() const override { return {0, 0}; }
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
 
   double flops(std::span<const TensorSpec> in) const override {
     const PoolShape s = resolve(in[0].shape);
@@ -296,7 +297,7 @@ class MaxPool final : public PoolOp {
 
   void forward(Exec& exec, const ForwardArgs& args) const override {
     const TensorView& x = args.in[0];
-    dispatch_float(x.dtype, name_, "x", [&]<class T>() {
+    dispatch_real(x.dtype, name_, "x", [&]<class T>() {
       const PoolKernels<T>& k = exec.kernels<T>().pool;
       MaxPoolParams<T> p{resolve(x.shape), x.as<const T>(), args.out[0].as<T>(), nullptr};
       if (!args.saved.empty()) p.argmax = args.saved[0].data;
@@ -308,7 +309,7 @@ class MaxPool final : public PoolOp {
     const TensorView& grad_in = args.grad_in[0];
     if (!grad_in) return;
     if (!args.grad_out[0]) return zero_tensor(exec, grad_in);
-    dispatch_float(grad_in.dtype, name_, "x", [&]<class T>() {
+    dispatch_real(grad_in.dtype, name_, "x", [&]<class T>() {
       const PoolKernels<T>& k = exec.kernels<T>().pool;
       const MaxPoolBackwardParams<T> p{resolve(grad_in.shape), args.grad_out[0].as<const T>(), args.saved[0].data,
                                        grad_in.as<T>()};
@@ -335,7 +336,7 @@ class AvgPool final : public PoolOp {
 
   void forward(Exec& exec, const ForwardArgs& args) const override {
     const TensorView& x = args.in[0];
-    dispatch_float(x.dtype, name_, "x", [&]<class T>() {
+    dispatch_real(x.dtype, name_, "x", [&]<class T>() {
       const PoolKernels<T>& k = exec.kernels<T>().pool;
       const AvgPoolParams<T> p{resolve(x.shape), x.as<const T>(), args.out[0].as<T>(), count_include_pad_, divisor_};
       k.avg_forward(exec.context(k.avg_forward_workspace(p, exec.context().threads)), p);
@@ -346,7 +347,7 @@ class AvgPool final : public PoolOp {
     const TensorView& grad_in = args.grad_in[0];
     if (!grad_in) return;
     if (!args.grad_out[0]) return zero_tensor(exec, grad_in);
-    dispatch_float(grad_in.dtype, name_, "x", [&]<class T>() {
+    dispatch_real(grad_in.dtype, name_, "x", [&]<class T>() {
       const PoolKernels<T>& k = exec.kernels<T>().pool;
       const AvgPoolParams<T> p{resolve(grad_in.shape), args.grad_out[0].as<const T>(), grad_in.as<T>(),
                                count_include_pad_, divisor_};

@@ -203,3 +203,36 @@ def test_types_that_differ_are_widened(half):
             check_rounded(db, want, other.dtype, 160)
         else:
             np.testing.assert_allclose(db, want, rtol=1e-5, atol=1e-5)
+
+
+POOLS = [
+    ("max_pool2d", {"window": 2}, (3, 8, 6, 16)),
+    ("max_pool2d", {"window": 2}, (2, 7, 5, 3)),
+    ("max_pool2d", {"window": 3, "stride": 2, "padding": 1}, (2, 9, 8, 24)),
+    ("max_pool2d", {"window": 3, "stride": 2, "padding": 1}, (2, 9, 8, 5)),
+    ("max_pool2d", {"window": 4, "stride": 4}, (2, 9, 8, 8)),
+    ("max_pool2d", {"window": [5, 3], "stride": 2, "dilation": 2, "padding": 2}, (2, 13, 12, 8)),
+    ("max_pool2d", {"window": 20, "stride": 10}, (1, 40, 40, 8)),
+    ("max_pool1d", {"window": 3}, (4, 500, 8)),
+    ("global_max_pool", {}, (3, 40, 30, 16)),
+    ("global_max_pool", {}, (2, 50, 30, 3)),
+    ("avg_pool2d", {"window": 2}, (3, 8, 6, 16)),
+    ("avg_pool2d", {"window": 3, "stride": 2, "padding": 1, "count_include_pad": True}, (2, 9, 8, 24)),
+    ("avg_pool2d", {"window": 3, "stride": 1, "padding": "same"}, (2, 9, 8, 5)),
+    ("avg_pool2d", {"window": 5, "stride": 3, "divisor": 7}, (2, 17, 16, 8)),
+    ("adaptive_avg_pool2d", {"output_size": [3, 5]}, (2, 10, 7, 8)),
+    ("adaptive_max_pool2d", {"output_size": [3, 5]}, (2, 10, 7, 8)),
+    ("global_avg_pool", {}, (3, 40, 30, 16)),
+    ("global_avg_pool", {}, (2, 60, 61, 3)),
+    ("global_avg_pool", {}, (0, 4, 4, 8)),
+]
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize(("name", "attrs", "shape"), POOLS)
+def test_pooling(name, attrs, shape, offset, half):
+    rng = np.random.default_rng(5)
+    terms = 4 * int(np.prod(shape[1:-1])) if "avg" in name else 64
+    check_op(name, attrs, [numbers(rng, shape, half, offset)], half, terms, terms, seed=7 + offset)
+    if "max" in name:
+        check_op(name, attrs, [numbers(rng, shape, half, offset, special=True)], half, terms, terms)

@@ -2,17 +2,16 @@
 
 namespace lamella::cuda {
 
-void fill_pool_forward(PoolKernels<float>&);
-void fill_pool_backward(PoolKernels<float>&);
-void fill(PoolKernels<float>& k) {
-  fill_pool_forward(k);
-  fill_pool_backward(k);
-}
-void fill_pool_forward(PoolKernels<double>&);
-void fill_pool_backward(PoolKernels<double>&);
-void fill(PoolKernels<double>& k) {
-  fill_pool_forward(k);
-  fill_pool_backward(k);
-}
+#define LAMELLA_POOL(T)                     \
+  void fill_pool_forward(PoolKernels<T>&);  \
+  void fill_pool_backward(PoolKernels<T>&); \
+  void fill(PoolKernels<T>& k) {            \
+    fill_pool_forward(k);                   \
+    fill_pool_backward(k);                  \
+  }
+LAMELLA_POOL(float)
+LAMELLA_POOL(double)
+LAMELLA_POOL(f16)
+LAMELLA_POOL(bf16)
 
 }  // namespace lamella::cuda

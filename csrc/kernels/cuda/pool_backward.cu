@@ -16,15 +16,16 @@ namespace {
 // nothing.
 
 // The gradient where the output's maximum stands at the input's tap.
-template <class T, class Index>
+template <class S, class Index>
 struct MaxRoute {
-  using Real = T;
-  const T* grad_out;
+  using Stored = S;
+  using T = Real<S>;
+  const S* grad_out;
   const Index* argmax;
 
   template <int V>
   struct Seen {
-    Group<T, V> g;
+    Group<S, V> g;
     Group<Index, V> arg;
   };
   template <int V>
@@ -33,7 +34,7 @@ struct MaxRoute {
   }
   template <int V>
   __device__ Seen<V> nothing() const {
-    return {same<T, V>(T(0)), same<Index, V>(Index(0))};
+    return {same<S, V>(S{}), same<Index, V>(Index(0))};
   }
   template <class I>
   __device__ T scale(const Axis<I>&, I) const {
@@ -42,22 +43,23 @@ struct MaxRoute {
   template <int V>
   __device__ void add(Group<T, V>& sum, const Seen<V>& seen, int tap, T) const {
 #pragma unroll
-    for (int k = 0; k < V; ++k) sum.v[k] += static_cast<int>(seen.arg.v[k]) == tap ? seen.g.v[k] : T(0);
+    for (int k = 0; k < V; ++k) sum.v[k] += static_cast<int>(seen.arg.v[k]) == tap ? widened(seen.g.v[k]) : T(0);
   }
   MaxRoute behind(int64_t elements) const { return {grad_out + elements, argmax + elements}; }
 };
 
 // A share of the gradient, whatever the tap. The share is the product of those of the axes.
-template <class T>
+template <class S>
 struct MeanRoute {
-  using Real = T;
-  const T* grad_out;
+  using Stored = S;
+  using T = Real<S>;
+  const S* grad_out;
   bool include_pad;
   T fixed;  // > 0: the whole share
 
   template <int V>
   struct Seen {
-    Group<T, V> g;
+    Group<S, V> g;
   };
   template <int V>
   __device__ Seen<V> load(int64_t at) const {
@@ -65,7 +67,7 @@ struct MeanRoute {
   }
   template <int V>
   __device__ Seen<V> nothing() const {
-    return {same<T, V>(T(0))};
+    return {same<S, V>(S{})};
   }
   template <class I>
   __device__ T scale(const Axis<I>& a, I o) const {
@@ -75,19 +77,19 @@ struct MeanRoute {
   __device__ void add(Group<T, V>& sum, const Seen<V>& seen, int tap, T scale) const {
     if (tap < 0) return;
 #pragma unroll
-    for (int k = 0; k < V; ++k) sum.v[k] = fma(seen.g.v[k], fixed > 0 ? fixed : scale, sum.v[k]);
+    for (int k = 0; k < V; ++k) sum.v[k] = fma(widened(seen.g.v[k]), fixed > 0 ? fixed : scale, sum.v[k]);
   }
   MeanRoute behind(int64_t elements) const { return {grad_out + elements, include_pad, fixed}; }
 };
 
-template <class T, class I>
+template <class S, class I>
 struct BackwardJob {
   Axis<I> h, w;
   I c, items;
   DividerOf<I> by_groups, by_width, by_height;  // of the inputs, or of the windows that tile them
-  T* grad_in;
+  S* grad_in;
 
-  BackwardJob(const PoolShape& s, int64_t images, int group, int64_t height, int64_t width, T* to)
+  BackwardJob(const PoolShape& s, int64_t images, int group, int64_t height, int64_t width, S* to)
       : h(s.h),
         w(s.w),
         c(static_cast<I>(s.c)),
@@ -108,8 +110,9 @@ bool tiles_input(const PoolShape& s) {
 }
 
 // kWindow > 0: of kWindow x kWindow taps. Inputs behind the last window get zeros: a window that is none takes them.
-template <class Route, int V, int kWindow, class I, class T = typename Route::Real>
-__global__ void __launch_bounds__(256) spread_windows(Route route, const __grid_constant__ BackwardJob<T, I> job) {
+template <class Route, int V, int kWindow, class I, class S = typename Route::Stored>
+__global__ void __launch_bounds__(256) spread_windows(Route route, const __grid_constant__ BackwardJob<S, I> job) {
+  using T = typename Route::T;
   const I step = static_cast<I>(thread_count());
   const I rows = kWindow > 0 ? I(kWindow) : job.h.window, cols = kWindow > 0 ? I(kWindow) : job.w.window;
   for (I i = static_cast<I>(thread_number()); i < job.items; i += step) {
@@ -121,7 +124,7 @@ __global__ void __launch_bounds__(256) spread_windows(Route route, const __grid_
                            : route.template nothing<V>();
     const T scale = real ? route.scale(job.h, oh) * route.scale(job.w, ow) : T(0);
     const I row = oh * rows, col = ow * cols;
-    T* to = job.grad_in + (((n * job.h.in + row) * job.w.in + col) * job.c + ch);
+    S* to = job.grad_in + (((n * job.h.in + row) * job.w.in + col) * job.c + ch);
 #pragma unroll
     for (I a = 0; a < rows; ++a) {
 #pragma unroll
@@ -129,7 +132,7 @@ __global__ void __launch_bounds__(256) spread_windows(Route route, const __grid_
         if (row + a >= job.h.in || col + b >= job.w.in) continue;
         Group<T, V> v = same<T, V>(T(0));
         if (real) route.template add<V>(v, seen, static_cast<int>(a * cols + b), scale);
-        store_group<V>(to + (a * job.w.in + b) * job.c, v);
+        store_rounded<V>(to + (a * job.w.in + b) * job.c, v);
       }
     }
   }
@@ -138,8 +141,9 @@ __global__ void __launch_bounds__(256) spread_windows(Route route, const __grid_
 // ---- any windows ---------------------------------------------------------------------------------------------------
 
 // kMost > 0: no input is seen by more than kMost outputs along an axis; their loads are under way at once.
-template <class Route, int V, int kMost, class I, class T = typename Route::Real>
-__global__ void __launch_bounds__(256) gather_windows(Route route, const __grid_constant__ BackwardJob<T, I> job) {
+template <class Route, int V, int kMost, class I, class S = typename Route::Stored>
+__global__ void __launch_bounds__(256) gather_windows(Route route, const __grid_constant__ BackwardJob<S, I> job) {
+  using T = typename Route::T;
   const I step = static_cast<I>(thread_count());
   for (I i = static_cast<I>(thread_number()); i < job.items; i += step) {
     const I pixel = job.by_groups(i), ch = job.by_groups.rest(i, pixel) * V;
@@ -191,16 +195,17 @@ __global__ void __launch_bounds__(256) gather_windows(Route route, const __grid_
         }
       }
     }
-    store_group<V>(job.grad_in + (pixel * job.c + ch), sum);
+    store_rounded<V>(job.grad_in + (pixel * job.c + ch), sum);
   }
 }
 
 // ---- whole images --------------------------------------------------------------------------------------------------
 
-template <class Route, int V, class T = typename Route::Real>
+template <class Route, int V, class S = typename Route::Stored>
 __global__ void __launch_bounds__(kBlockThreads)
-    spread_images(Route route, T scale, T* grad_in, int64_t c, int64_t pixels, int64_t segments, int64_t tiles,
+    spread_images(Route route, Real<S> scale, S* grad_in, int64_t c, int64_t pixels, int64_t segments, int64_t tiles,
                   int lanes, int rows) {
+  using T = Real<S>;
   const int thread = static_cast<int>(threadIdx.x), y = thread / lanes, lane = thread - y * lanes;
   const int64_t block = blockIdx.x;
   const int64_t tile = block % tiles, part = block / tiles, segment = part % segments, n = part / segments;
@@ -209,41 +214,43 @@ __global__ void __launch_bounds__(kBlockThreads)
   const auto seen = route.template load<V>(n * c + ch);
   const int64_t begin = segment * rows * kRowsPerThread;
   const int64_t end = begin + rows * kRowsPerThread < pixels ? begin + rows * kRowsPerThread : pixels;
-  T* to = grad_in + n * pixels * c + ch;
+  S* to = grad_in + n * pixels * c + ch;
 #pragma unroll 4
   for (int64_t r = begin + y; r < end; r += rows) {
     Group<T, V> v = same<T, V>(T(0));
     route.template add<V>(v, seen, static_cast<int>(r), scale);
-    store_group<V>(to + r * c, v);
+    store_rounded<V>(to + r * c, v);
   }
 }
 
 // ---- the table's functions -----------------------------------------------------------------------------------------
 
-template <class Route, int V, class T = typename Route::Real>
-void spread_over_images(const Context& ctx, const PoolShape& s, const Route& route, T scale, T* grad_in) {
+template <class Route, int V, class S = typename Route::Stored>
+void spread_over_images(const Context& ctx, const PoolShape& s, const Route& route, Real<S> scale, S* grad_in) {
   const TileShape tile(s.c, V);
   const int64_t pixels = s.h.in * s.w.in, segments = ceil_div(pixels, tile.rows * kRowsPerThread);
   launch(ctx, spread_images<Route, V>, {dim3(static_cast<unsigned>(s.n * segments * tile.tiles)), dim3(tile.threads())},
          route, scale, grad_in, s.c, pixels, segments, tile.tiles, tile.lanes, tile.rows);
 }
 
-template <class Route, int V, int kMost, class I, class T = typename Route::Real>
-void gather(const Context& ctx, const PoolShape& s, int64_t images, const Route& route, T* grad_in) {
-  const BackwardJob<T, I> job(s, images, V, s.h.in, s.w.in, grad_in);
+template <class Route, int V, int kMost, class I, class S = typename Route::Stored>
+void gather(const Context& ctx, const PoolShape& s, int64_t images, const Route& route, S* grad_in) {
+  const BackwardJob<S, I> job(s, images, V, s.h.in, s.w.in, grad_in);
   launch(ctx, gather_windows<Route, V, kMost, I>, flat(job.items), route, job);
 }
 
-// kFewTaps: tap numbers fit a byte, else only what comes with large windows is needed.
-template <class Route, int V, bool kFewTaps, class T = typename Route::Real>
-void scatter_or_gather(const Context& ctx, const PoolShape& s, const Route& all, T* grad_in) {
+// kFewTaps: tap numbers fit a byte, else only what comes with large windows is needed, as for 16-bit numbers that lie
+// anywhere.
+template <class Route, int V, bool kFewTaps, class S = typename Route::Stored>
+void scatter_or_gather(const Context& ctx, const PoolShape& s, const Route& all, S* grad_in) {
+  constexpr bool kUnrolled = kFewTaps && (V > 1 || !kIsHalf<S>);
   const int64_t rows = most_outputs(s.h), cols = most_outputs(s.w), most = rows > cols ? rows : cols;
   const bool done = in_narrow_parts(s, [&](int64_t first, int64_t images) {
     const Route route = all.behind(first * output_elements(s));
-    T* to = grad_in + first * input_elements(s);
-    if constexpr (kFewTaps) {
+    S* to = grad_in + first * input_elements(s);
+    if constexpr (kUnrolled) {
       if (tiles_input(s)) {
-        const BackwardJob<T, int> job(s, images, V, ceil_div(s.h.in, s.h.window), ceil_div(s.w.in, s.w.window), to);
+        const BackwardJob<S, int> job(s, images, V, ceil_div(s.h.in, s.h.window), ceil_div(s.w.in, s.w.window), to);
         const bool two = s.h.window == 2 && s.w.window == 2;
         return launch(ctx, two ? spread_windows<Route, V, 2, int> : spread_windows<Route, V, 0, int>, flat(job.items),
                       route, job);
@@ -256,13 +263,13 @@ void scatter_or_gather(const Context& ctx, const PoolShape& s, const Route& all,
   if (!done) gather<Route, 1, 0, int64_t>(ctx, s, s.n, all, grad_in);
 }
 
-template <bool kFewTaps, class Route, class T = typename Route::Real>
-void backward(const Context& ctx, const PoolShape& s, const Route& route, T scale, T* grad_in, bool pack) {
+template <bool kFewTaps, class Route, class S = typename Route::Stored>
+void backward(const Context& ctx, const PoolShape& s, const Route& route, Real<S> scale, S* grad_in, bool pack) {
   if (s.global()) {
-    if (pack) return spread_over_images<Route, kPack<T>>(ctx, s, route, scale, grad_in);
+    if (pack) return spread_over_images<Route, kPack<S>>(ctx, s, route, scale, grad_in);
     return spread_over_images<Route, 1>(ctx, s, route, scale, grad_in);
   }
-  if (pack) return scatter_or_gather<Route, kPack<T>, kFewTaps>(ctx, s, route, grad_in);
+  if (pack) return scatter_or_gather<Route, kPack<S>, kFewTaps>(ctx, s, route, grad_in);
   scatter_or_gather<Route, 1, kFewTaps>(ctx, s, route, grad_in);
 }
 
@@ -277,10 +284,10 @@ void max_backward(const Context& ctx, const MaxPoolBackwardParams<T>& p) {
   const bool pack = packs(s.c, p.grad_out, p.grad_in, p.argmax, s.wide_argmax());
   if (s.wide_argmax()) {
     const MaxRoute<T, int> route{p.grad_out, static_cast<const int*>(p.argmax)};
-    return backward<false>(ctx, s, route, T(1), p.grad_in, pack);
+    return backward<false>(ctx, s, route, Real<T>(1), p.grad_in, pack);
   }
   const MaxRoute<T, uint8_t> route{p.grad_out, static_cast<const uint8_t*>(p.argmax)};
-  backward<true>(ctx, s, route, T(1), p.grad_in, pack);
+  backward<true>(ctx, s, route, Real<T>(1), p.grad_in, pack);
 }
 
 template <class T>
@@ -291,11 +298,12 @@ template <class T>
 void avg_backward(const Context& ctx, const AvgPoolParams<T>& p) {
   const PoolShape& s = p.shape;
   if (s.n * s.c == 0) return;
-  const T fixed = p.divisor > 0 ? T(1) / static_cast<T>(p.divisor) : T(0);
+  using R = Real<T>;
+  const R fixed = p.divisor > 0 ? R(1) / static_cast<R>(p.divisor) : R(0);
   // Of whole images: see divisor_of.
-  const T rows = static_cast<T>(s.h.in), cols = static_cast<T>(s.w.in);
+  const R rows = static_cast<R>(s.h.in), cols = static_cast<R>(s.w.in);
   const MeanRoute<T> route{p.x, p.count_include_pad, fixed};
-  backward<true>(ctx, s, route, (T(1) / rows) * (T(1) / cols), p.y, packs<T>(s.c, p.x, p.y, nullptr, false));
+  backward<true>(ctx, s, route, (R(1) / rows) * (R(1) / cols), p.y, packs<T>(s.c, p.x, p.y, nullptr, false));
 }
 
 template <class T>
@@ -310,5 +318,7 @@ void fill_backward(PoolKernels<T>& k) {
 
 void fill_pool_backward(PoolKernels<float>& k) { fill_backward(k); }
 void fill_pool_backward(PoolKernels<double>& k) { fill_backward(k); }
+void fill_pool_backward(PoolKernels<f16>& k) { fill_backward(k); }
+void fill_pool_backward(PoolKernels<bf16>& k) { fill_backward(k); }
 
 }  // namespace lamella::cuda

@@ -1,5 +1,5 @@
 // What pooling makes of a window's taps: the maximum, the maximum and where it was, the mean. For V channels side by
-// side.
+// side, which stand in memory as S.
 #pragma once
 
 #include "kernels/cuda/pool_windows.h"
@@ -9,9 +9,10 @@ namespace {
 
 constexpr int kNoTap = 0x7fffffff;
 
-template <class T, int V_>
+template <class S, int V_>
 struct MaxFold {
-  using Real = T;
+  using Stored = S;
+  using T = Real<S>;
   static constexpr int V = V_;
   static constexpr bool kArg = false;
   T m[V];
@@ -35,9 +36,10 @@ struct MaxFold {
   __device__ Group<T, V> result(T) const { return value(); }
 };
 
-template <class T, int V_>
+template <class S, int V_>
 struct ArgMaxFold {
-  using Real = T;
+  using Stored = S;
+  using T = Real<S>;
   static constexpr int V = V_;
   static constexpr bool kArg = true;
   T m[V];
@@ -84,9 +86,10 @@ struct ArgMaxFold {
 };
 
 // Rows are added up on their own: the error grows with height + width of the window, not with its area.
-template <class T, int V_>
+template <class S, int V_>
 struct MeanFold {
-  using Real = T;
+  using Stored = S;
+  using T = Real<S>;
   static constexpr int V = V_;
   static constexpr bool kArg = false;
   T total[V], row[V];
@@ -131,15 +134,15 @@ struct Divide {
 };
 
 // Where results go. `at`: of the first of V channels.
-template <class T>
+template <class S>
 struct PoolOut {
-  T* y;
+  S* y;
   void* argmax;
   bool wide;  // tap numbers of 32 bits
 
   template <class Fold, int V = Fold::V>
-  __device__ void put(int64_t at, const Fold& fold, T divisor) const {
-    store_group<V>(y + at, fold.result(divisor));
+  __device__ void put(int64_t at, const Fold& fold, Real<S> divisor) const {
+    store_rounded<V>(y + at, fold.result(divisor));
     if constexpr (Fold::kArg) {
       const Group<int, V> taps = fold.taps();
       if (wide) {

@@ -19,17 +19,17 @@ bool by_blocks(const PoolShape& s, int group) {
 
 // ---- a thread per output -------------------------------------------------------------------------------------------
 
-template <class T, class I>
+template <class S, class I>
 struct ForwardJob {
   Axis<I> h, w;
   I c, items;  // items: of V channels of an output
   DividerOf<I> by_groups, by_ow, by_oh;
-  const T* x;
-  PoolOut<T> out;
+  const S* x;
+  PoolOut<S> out;
   bool include_pad;
   I fixed;  // > 0: the divisor
 
-  ForwardJob(const PoolShape& s, int64_t images, int group, const T* from, const PoolOut<T>& to, const Divide& divide)
+  ForwardJob(const PoolShape& s, int64_t images, int group, const S* from, const PoolOut<S>& to, const Divide& divide)
       : h(s.h),
         w(s.w),
         c(static_cast<I>(s.c)),
@@ -44,8 +44,9 @@ struct ForwardJob {
 };
 
 // kWindow > 0: of at most kWindow x kWindow taps.
-template <class Fold, int kWindow, class I, class T = typename Fold::Real>
-__global__ void __launch_bounds__(256) pool_windows(const __grid_constant__ ForwardJob<T, I> job) {
+template <class Fold, int kWindow, class I, class S = typename Fold::Stored>
+__global__ void __launch_bounds__(256) pool_windows(const __grid_constant__ ForwardJob<S, I> job) {
+  using T = typename Fold::T;
   constexpr int V = Fold::V;
   const I step = static_cast<I>(thread_count());
   for (I i = static_cast<I>(thread_number()); i < job.items; i += step) {
@@ -67,7 +68,7 @@ __global__ void __launch_bounds__(256) pool_windows(const __grid_constant__ Forw
         rows[k] = clamp<I>(k, wh.lo, wh.hi - 1) * row_step;
         cols[k] = clamp<I>(k, ww.lo, ww.hi - 1) * col_step;
       }
-      Group<T, V> v[kWindow * kWindow];
+      Group<S, V> v[kWindow * kWindow];
 #pragma unroll
       for (int a = 0; a < kWindow; ++a) {
 #pragma unroll
@@ -77,14 +78,9 @@ __global__ void __launch_bounds__(256) pool_windows(const __grid_constant__ Forw
       for (int a = 0; a < kWindow; ++a) {
 #pragma unroll
         for (int b = 0; b < kWindow; ++b) {
-          if (a < wh.lo || a >= wh.hi || b < ww.lo || b >= ww.hi) v[a * kWindow + b] = same<T, V>(Fold::kNothing);
-        }
-      }
-#pragma unroll
-      for (int a = 0; a < kWindow; ++a) {
-#pragma unroll
-        for (int b = 0; b < kWindow; ++b) {
-          fold.add(v[a * kWindow + b], a * static_cast<int>(job.w.window) + b);
+          const bool outside = a < wh.lo || a >= wh.hi || b < ww.lo || b >= ww.hi;
+          fold.add(outside ? same<T, V>(Fold::kNothing) : widened(v[a * kWindow + b]),
+                   a * static_cast<int>(job.w.window) + b);
         }
         fold.end_row();
       }
@@ -93,7 +89,7 @@ __global__ void __launch_bounds__(256) pool_windows(const __grid_constant__ Forw
         const I row = first + a * row_step;
 #pragma unroll 4
         for (I b = ww.lo; b < ww.hi; ++b) {
-          fold.add(load_group<V>(job.x + (row + b * col_step)), static_cast<int>(a * job.w.window + b));
+          fold.add(widened(load_group<V>(job.x + (row + b * col_step))), static_cast<int>(a * job.w.window + b));
         }
         fold.end_row();
       }
@@ -104,38 +100,39 @@ __global__ void __launch_bounds__(256) pool_windows(const __grid_constant__ Forw
   }
 }
 
-template <class Fold, int kWindow, class I, class T = typename Fold::Real>
-void run_threads(const Context& ctx, const PoolShape& s, int64_t images, const T* x, const PoolOut<T>& out,
+template <class Fold, int kWindow, class I, class S = typename Fold::Stored>
+void run_threads(const Context& ctx, const PoolShape& s, int64_t images, const S* x, const PoolOut<S>& out,
                  const Divide& divide) {
-  const ForwardJob<T, I> job(s, images, Fold::V, x, out, divide);
+  const ForwardJob<S, I> job(s, images, Fold::V, x, out, divide);
   launch(ctx, pool_windows<Fold, kWindow, I>, flat(job.items), job);
 }
 
-template <template <class, int> class Fold, int V, class T>
-void pool_by_threads(const Context& ctx, const PoolShape& s, const T* x, const PoolOut<T>& out, const Divide& divide) {
+// There are no kernels for small windows of 16-bit numbers that lie anywhere.
+template <template <class, int> class Fold, int V, class S>
+void pool_by_threads(const Context& ctx, const PoolShape& s, const S* x, const PoolOut<S>& out, const Divide& divide) {
+  constexpr bool kUnrolled = V > 1 || !kIsHalf<S>;
   const int64_t window = s.h.window > s.w.window ? s.h.window : s.w.window;
   const bool done = in_narrow_parts(s, [&](int64_t first, int64_t images) {
-    const T* from = x + first * input_elements(s);
-    PoolOut<T> to = out;
+    const S* from = x + first * input_elements(s);
+    PoolOut<S> to = out;
     to.y += first * output_elements(s);
     to.argmax = static_cast<char*>(out.argmax) + first * output_elements(s) * (out.wide ? 4 : 1);
-    if (window <= 2) {
-      run_threads<Fold<T, V>, 2, int>(ctx, s, images, from, to, divide);
-    } else if (window == 3) {
-      run_threads<Fold<T, V>, 3, int>(ctx, s, images, from, to, divide);
-    } else {
-      run_threads<Fold<T, V>, 0, int>(ctx, s, images, from, to, divide);
+    if constexpr (kUnrolled) {
+      if (window <= 2) return run_threads<Fold<S, V>, 2, int>(ctx, s, images, from, to, divide);
+      if (window == 3) return run_threads<Fold<S, V>, 3, int>(ctx, s, images, from, to, divide);
     }
+    run_threads<Fold<S, V>, 0, int>(ctx, s, images, from, to, divide);
   });
-  if (!done) run_threads<Fold<T, 1>, 0, int64_t>(ctx, s, s.n, x, out, divide);
+  if (!done) run_threads<Fold<S, 1>, 0, int64_t>(ctx, s, s.n, x, out, divide);
 }
 
 // ---- a block per output --------------------------------------------------------------------------------------------
 
-template <class T>
+template <class S>
 struct BlockJob {
-  const T* x = nullptr;
-  const int* taps = nullptr;  // second pass: x are results of the first, from these taps
+  const S* x = nullptr;
+  const Real<S>* results = nullptr;  // second pass: instead of x, results of the first, from these taps
+  const int* taps = nullptr;
   Axis<int64_t> h, w;
   int64_t c = 0, tiles = 0;
   int lanes = 0, rows = 0;
@@ -143,17 +140,18 @@ struct BlockJob {
   bool whole = false;                 // the taps are an image's pixels, `count` of them, one behind the other
   int64_t count = 0;
   bool last = true;
-  PoolOut<T> out{};
+  PoolOut<S> out{};
   bool include_pad = false;
   int64_t fixed = 0;
-  T* partial = nullptr;  // [output, segment, c] where this is not the last pass
+  Real<S>* partial = nullptr;  // [output, segment, c] where this is not the last pass
   int* partial_taps = nullptr;
 
   explicit BlockJob(const PoolShape& s) : h(s.h), w(s.w), c(s.c) {}
 };
 
-template <class Fold, class T = typename Fold::Real>
-__global__ void __launch_bounds__(kBlockThreads) pool_blocks(const __grid_constant__ BlockJob<T> job) {
+template <class Fold, class S = typename Fold::Stored>
+__global__ void __launch_bounds__(kBlockThreads) pool_blocks(const __grid_constant__ BlockJob<S> job) {
+  using T = typename Fold::T;
   constexpr int V = Fold::V;
   __shared__ Group<T, V> values[kBlockThreads];
   __shared__ Group<int, V> places[kBlockThreads];
@@ -164,7 +162,7 @@ __global__ void __launch_bounds__(kBlockThreads) pool_blocks(const __grid_consta
   const int64_t ch = (tile * job.lanes + lane) * V;
   const bool mine = ch < job.c;
 
-  const T* from = job.x + ch;
+  const S* from = job.x + ch;
   int64_t taps = job.count, cols = 1, number = 0, row_step = 0, col_step = job.c, divisor = job.fixed;
   if (job.whole) {
     from += output * job.count * job.c;
@@ -198,24 +196,25 @@ __global__ void __launch_bounds__(kBlockThreads) pool_blocks(const __grid_consta
 
   Fold fold;
   int64_t t = begin + y;
-  fold.begin(t < end && job.taps == nullptr ? number_of(t) : kNoTap);
-  if (mine && job.taps == nullptr) {
+  fold.begin(t < end && job.results == nullptr ? number_of(t) : kNoTap);
+  if (mine && job.results == nullptr) {
     constexpr int kAhead = 8;
     for (; t + (kAhead - 1) * job.rows < end; t += kAhead * job.rows) {
-      Group<T, V> v[kAhead];
+      Group<S, V> v[kAhead];
 #pragma unroll
       for (int k = 0; k < kAhead; ++k) v[k] = load_group<V>(from + offset(t + k * job.rows));
 #pragma unroll
-      for (int k = 0; k < kAhead; ++k) fold.add(v[k], Fold::kArg ? number_of(t + k * job.rows) : 0);
+      for (int k = 0; k < kAhead; ++k) fold.add(widened(v[k]), Fold::kArg ? number_of(t + k * job.rows) : 0);
       fold.end_row();
     }
-    for (; t < end; t += job.rows) fold.add(load_group<V>(from + offset(t)), Fold::kArg ? number_of(t) : 0);
+    for (; t < end; t += job.rows) fold.add(widened(load_group<V>(from + offset(t))), Fold::kArg ? number_of(t) : 0);
     fold.end_row();
   } else if (mine) {
-    const int* numbers = job.taps + (from - job.x);
+    const T* results = job.results + (output * job.count * job.c + ch);
+    const int* numbers = job.taps + (output * job.count * job.c + ch);
 #pragma unroll 4
     for (; t < end; t += job.rows) {
-      fold.merge(load_group<V>(from + t * job.c), Fold::kArg ? load_group<V>(numbers + t * job.c) : same<int, V>(0));
+      fold.merge(load_group<V>(results + t * job.c), Fold::kArg ? load_group<V>(numbers + t * job.c) : same<int, V>(0));
     }
   }
 
@@ -251,23 +250,25 @@ struct Segments {
 constexpr int64_t round_up_256(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
 // For either width of the groups: it follows from the pointers.
-template <class T>
+template <class S>
 size_t global_workspace(const PoolShape& s, bool argmax) {
   if (!s.global()) return 0;
   int64_t count = Segments(s, TileShape(s.c, 1).rows).count;
-  if (s.c % kPack<T> == 0) {
-    const int64_t other = Segments(s, TileShape(s.c, kPack<T>).rows).count;
+  if (s.c % kPack<S> == 0) {
+    const int64_t other = Segments(s, TileShape(s.c, kPack<S>).rows).count;
     count = count > other ? count : other;
   }
   if (count == 1) return 0;
   const int64_t partials = s.n * count * s.c;
-  return static_cast<size_t>(round_up_256(partials * static_cast<int64_t>(sizeof(T))) + (argmax ? partials * 4 : 0));
+  return static_cast<size_t>(round_up_256(partials * static_cast<int64_t>(sizeof(Real<S>))) +
+                             (argmax ? partials * 4 : 0));
 }
 
-template <class Fold, class T = typename Fold::Real>
-void pool_by_blocks(const Context& ctx, const PoolShape& s, const T* x, const PoolOut<T>& out, const Divide& divide) {
+template <class Fold, class S = typename Fold::Stored>
+void pool_by_blocks(const Context& ctx, const PoolShape& s, const S* x, const PoolOut<S>& out, const Divide& divide) {
+  using T = typename Fold::T;
   const TileShape tile(s.c, Fold::V);
-  BlockJob<T> job(s);
+  BlockJob<S> job(s);
   job.x = x;
   job.tiles = tile.tiles;
   job.lanes = tile.lanes;
@@ -296,7 +297,7 @@ void pool_by_blocks(const Context& ctx, const PoolShape& s, const T* x, const Po
     job.partial_taps = reinterpret_cast<int*>(static_cast<char*>(ctx.workspace) +
                                               round_up_256(s.n * cut.count * s.c * static_cast<int64_t>(sizeof(T))));
     run();
-    job.x = job.partial;
+    job.results = job.partial;
     job.taps = job.partial_taps;
     job.count = job.segment = cut.count;
     job.segments = 1;
@@ -307,16 +308,16 @@ void pool_by_blocks(const Context& ctx, const PoolShape& s, const T* x, const Po
 
 // ---- the table's functions -----------------------------------------------------------------------------------------
 
-template <template <class, int> class Fold, class T>
-void pool(const Context& ctx, const PoolShape& s, const T* x, T* y, void* argmax, const Divide& divide) {
+template <template <class, int> class Fold, class S>
+void pool(const Context& ctx, const PoolShape& s, const S* x, S* y, void* argmax, const Divide& divide) {
   if (s.n * s.c == 0) return;
-  const PoolOut<T> out{y, argmax, s.wide_argmax()};
+  const PoolOut<S> out{y, argmax, s.wide_argmax()};
   const bool pack = packs(s.c, x, y, argmax, out.wide);
-  if (by_blocks(s, pack ? kPack<T> : 1)) {
-    if (pack) return pool_by_blocks<Fold<T, kPack<T>>>(ctx, s, x, out, divide);
-    return pool_by_blocks<Fold<T, 1>>(ctx, s, x, out, divide);
+  if (by_blocks(s, pack ? kPack<S> : 1)) {
+    if (pack) return pool_by_blocks<Fold<S, kPack<S>>>(ctx, s, x, out, divide);
+    return pool_by_blocks<Fold<S, 1>>(ctx, s, x, out, divide);
   }
-  if (pack) return pool_by_threads<Fold, kPack<T>>(ctx, s, x, out, divide);
+  if (pack) return pool_by_threads<Fold, kPack<S>>(ctx, s, x, out, divide);
   pool_by_threads<Fold, 1>(ctx, s, x, out, divide);
 }
 
@@ -351,5 +352,7 @@ void fill_forward(PoolKernels<T>& k) {
 
 void fill_pool_forward(PoolKernels<float>& k) { fill_forward(k); }
 void fill_pool_forward(PoolKernels<double>& k) { fill_forward(k); }
+void fill_pool_forward(PoolKernels<f16>& k) { fill_forward(k); }
+void fill_pool_forward(PoolKernels<bf16>& k) { fill_forward(k); }
 
 }  // namespace lamella::cuda

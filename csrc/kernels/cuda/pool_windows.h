@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/channel_tiles.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/half.h"
 #include "kernels/cuda/wide_divider.h"
 #include "kernels/pool.h"
 
@@ -119,6 +120,21 @@ __device__ Group<T, V> same(T v) {
 #pragma unroll
   for (int k = 0; k < V; ++k) g.v[k] = v;
   return g;
+}
+// From numbers as they are stored, of type S, to those that are computed with, and back.
+template <class S, int V>
+__device__ Group<Real<S>, V> widened(const Group<S, V>& v) {
+  Group<Real<S>, V> g;
+#pragma unroll
+  for (int k = 0; k < V; ++k) g.v[k] = widened(v.v[k]);
+  return g;
+}
+template <int V, class S>
+__device__ void store_rounded(S* p, const Group<Real<S>, V>& v) {
+  Group<S, V> g;
+#pragma unroll
+  for (int k = 0; k < V; ++k) g.v[k] = rounded_to<S>(v.v[k]);
+  store_group<V>(p, g);
 }
 
 // Channels go by 16 bytes where all pixels begin at a multiple of that, and the tap numbers beside them in one piece

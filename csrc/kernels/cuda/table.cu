@@ -33,6 +33,7 @@ KernelTable<T> filled() {
 template <class T>
 KernelTable<T> filled_half() {
   KernelTable<T> t;
+  fill(t.pool);
   fill(t.elementwise);
   return t;
 }

@@ -37,6 +37,7 @@ LAMELLA_CUDA_FAMILY(AttentionKernels)
   void fill(Kernels<f16>&);               \
   void fill(Kernels<bf16>&);
 
+LAMELLA_CUDA_HALF_FAMILY(PoolKernels)
 LAMELLA_CUDA_HALF_FAMILY(ElementwiseKernels)
 
 #undef LAMELLA_CUDA_HALF_FAMILY
