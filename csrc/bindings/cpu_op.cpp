@@ -2,6 +2,7 @@
 #include "bindings/cpu_op.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 
 #include "bindings/gil.h"
@@ -450,9 +451,19 @@ Exec& thread_exec() {
 }
 
 Exec& device_exec() {
-  thread_local Exec exec(&global_generator());
-  exec.set_device(attached_device()->backend, device_stream());
-  return exec;
+  // A workspace for each stream: what two of them do may overlap. The latest come first; older ones are given up.
+  constexpr size_t kMost = 8;
+  thread_local std::vector<std::unique_ptr<Exec>> execs;
+  const Backend* const backend = attached_device()->backend;
+  void* const stream = device_stream();
+  const auto fits = [&](const auto& e) { return e->stream() == stream && e->backend() == backend; };
+  auto at = std::find_if(execs.begin(), execs.end(), fits);
+  if (at == execs.end()) {
+    if (execs.size() == kMost) execs.pop_back();
+    at = execs.insert(execs.end(), std::make_unique<Exec>(&global_generator(), backend, stream));
+  }
+  std::rotate(execs.begin(), at, at + 1);
+  return *execs.front();
 }
 
 py::object run_direct(const Op& op, PyObject* const* inputs, size_t n, py::handle out) {

@@ -1,6 +1,8 @@
 // class Plan: compiled graphs; whole runs of steps with the GIL released.
 #include "bindings/cpu_plan.h"
 
+#include <optional>
+
 #include "bindings/cpu_optimizer.h"
 #include "bindings/gil.h"
 #include "graph/trainer.h"
@@ -14,13 +16,16 @@ struct SampleArrays {
   std::vector<py::object> keep;
   Samples samples;
 
-  const TensorView& add(py::handle h, const char* argument, bool on_device) {
+  // streams: arrays on the host may be samples of a plan on a device.
+  const TensorView& add(py::handle h, const char* argument, bool on_device, bool streams = false) {
     TensorView view;
     py::object object = py::reinterpret_borrow<py::object>(h);
-    if (on_device) {
-      if (!device_view(object, view)) fail_type("plan", argument, "an array on the plan's device", "one on the CPU");
-      keep.push_back(std::move(object));
-    } else if (quick_view(h, view)) {
+    const bool there = on_device && device_view(object, view);
+    if (on_device && !there && !streams) {
+      fail_type("plan", argument, "an array on the plan's device", "one on the CPU");
+    }
+    if (on_device && streams) samples.on_host.push_back(!there);
+    if (there || quick_view(h, view)) {
       keep.push_back(std::move(object));
     } else {
       const py::array a = dense(h, "plan", argument);
@@ -50,7 +55,7 @@ SampleArrays samples_of(const Plan& plan, const py::sequence& data, const py::ob
     s.samples.rows = v.shape[0];
     s.samples.arrays.clear();
   }
-  for (py::handle h : data) s.add(h, "data", on_device);
+  for (py::handle h : data) s.add(h, "data", on_device, true);
   if (order.is_none() && !s.samples.arrays.empty() && s.samples.arrays[0].shape.rank() > 0) {
     s.samples.rows = s.samples.arrays[0].shape[0];
   }
@@ -106,6 +111,9 @@ py::tuple totals_tuple(const Plan& plan, const StepTotals& t) {
   return py::make_tuple(sums, t.samples, t.first_nan_step);
 }
 
+// Where the caller's launches go.
+void* stream_of(const Plan& plan) { return on_attached_device(plan) ? device_stream() : nullptr; }
+
 // A new array with the values of a plan's memory, on the plan's device.
 py::object copy_of(Plan& plan, const TensorView& from) {
   TensorView to;
@@ -128,17 +136,16 @@ py::list run(Plan& plan, const py::sequence& inputs) {
   for (py::handle h : inputs) given.add(h, "input", on_device);
   const std::vector<TensorView>& views = given.samples.arrays;
   py::list outputs;
+  void* const stream = stream_of(plan);
+  std::optional<Plan::Turn> turn;
   {
-    std::unique_lock<std::mutex> lock;
-    {
-      ReleaseGil release;
-      lock = plan.lock();
-      plan.refresh_prepared();
-      plan.run(views);
-      plan.exec().check_device();
-    }
-    for (const TensorView& r : plan.results()) outputs.append(copy_of(plan, r));
+    ReleaseGil release;
+    turn.emplace(plan, stream);
+    plan.refresh_prepared();
+    plan.run(views);
+    plan.exec().check_device();
   }
+  for (const TensorView& r : plan.results()) outputs.append(copy_of(plan, r));
   return outputs;
 }
 
@@ -151,17 +158,19 @@ class Trainer {
     const auto& gradients = plan_->gradients();
     if (gradients.empty()) fail_value("plan", "Trainer", "a plan compiled for training", "one for inference");
     check_summable(*plan_);
-    slots_ = to_slots(*optimizer_, params, params, states, py::none(), weight_decays);
-    if (slots_.size() != gradients.size()) {
-      fail_value("plan", "params", std::to_string(gradients.size()) + " arrays", std::to_string(slots_.size()));
+    std::vector<ParamSlot>& slots = update_.slots;
+    slots = to_slots(*optimizer_, params, params, states, py::none(), weight_decays);
+    if (slots.size() != gradients.size()) {
+      fail_value("plan", "params", std::to_string(gradients.size()) + " arrays", std::to_string(slots.size()));
     }
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      if (slots_[i].value.data != gradients[i].value.data) {
+    for (size_t i = 0; i < slots.size(); ++i) {
+      if (slots[i].value.data != gradients[i].value.data) {
         fail_value("plan", "params", "the arrays of plan.parameters, in that order",
                    "another array at " + std::to_string(i));
       }
-      slots_[i].grad = gradients[i].grad;
+      slots[i].grad = gradients[i].grad;
     }
+    update_.optimizer = optimizer_.get();
     for (py::handle p : params) keep_.push_back(py::reinterpret_borrow<py::object>(p));
     for (py::handle arrays : states)
       for (py::handle a : arrays) keep_.push_back(py::reinterpret_borrow<py::object>(a));
@@ -185,32 +194,32 @@ class Trainer {
     }
     StepTotals totals = totals_after(*plan_, before);
     {
+      void* const stream = stream_of(*plan_);
       ReleaseGil release;
-      const auto lock = plan_->lock();
-      train_steps(*plan_, s.samples, begin, steps, *optimizer_, slots_, first_step, rates, totals, constraints_);
+      const Plan::Turn turn(*plan_, stream);
+      train_steps(*plan_, s.samples, begin, steps, update_, first_step, rates, totals);
     }
     return totals_tuple(*plan_, totals);
   }
 
  private:
   void add_constraint(size_t param, std::shared_ptr<Plan> plan) {
-    if (param >= slots_.size()) {
+    if (param >= update_.slots.size()) {
       fail_value("plan", "constraints", "numbers of params", std::to_string(param));
     }
-    const TensorView& value = slots_[param].value;
+    const TensorView& value = update_.slots[param].value;
     const auto fits = [&](const TensorSpec& s) { return s == value.spec(); };
     if (plan->input_specs().size() != 1 || plan->results().size() != 1 || !fits(plan->input_specs()[0]) ||
         !fits(plan->results()[0].spec())) {
       fail_value("plan", "constraints", "plans from " + value.spec().str() + " to the same", "another");
     }
-    constraints_.push_back({plan.get(), value});
+    update_.constraints.push_back({plan.get(), value});
     constraint_plans_.push_back(std::move(plan));
   }
 
   std::shared_ptr<Plan> plan_;
   std::shared_ptr<Optimizer> optimizer_;
-  std::vector<ParamSlot> slots_;
-  std::vector<Constraint> constraints_;
+  Update update_;
   std::vector<std::shared_ptr<Plan>> constraint_plans_;
   std::vector<py::object> keep_;
 };
@@ -266,6 +275,12 @@ void bind_plan(py::module_& m) {
       .def(
           "gradients",
           [](Plan& p) {
+            void* const stream = stream_of(p);
+            std::optional<Plan::Turn> turn;
+            {
+              ReleaseGil release;
+              turn.emplace(p, stream);
+            }
             py::list l;
             for (const auto& g : p.gradients()) l.append(copy_of(p, g.grad));
             return l;
@@ -279,8 +294,9 @@ void bind_plan(py::module_& m) {
             check_summable(plan);
             StepTotals totals = totals_after(plan, before);
             {
+              void* const stream = stream_of(plan);
               ReleaseGil release;
-              const auto lock = plan.lock();
+              const Plan::Turn turn(plan, stream);
               evaluate_steps(plan, s.samples, begin, steps, totals);
             }
             return totals_tuple(plan, totals);
@@ -312,8 +328,9 @@ void bind_plan(py::module_& m) {
               want.shape[0] = s.samples.rows;
               if (!(out[i].spec() == want)) fail_value("plan", "outputs", want.str(), out[i].spec().str());
             }
+            void* const stream = stream_of(plan);
             ReleaseGil release;
-            const auto lock = plan.lock();
+            const Plan::Turn turn(plan, stream);
             predict_steps(plan, s.samples, begin, steps, out, to_host);
           },
           py::arg("data"), py::arg("begin"), py::arg("steps"), py::arg("outputs"),

@@ -179,6 +179,9 @@ void Optimizer::set(const Hyper& h) {
     product_step_ = 0;
     product_ = 1.0;
   }
+  Hyper as_before = h;
+  as_before.learning_rate = h_.learning_rate;
+  if (!(as_before == h_)) ++version_;
   h_ = h;
   slots_.clear();
   switch (kind_) {
@@ -254,13 +257,20 @@ double Optimizer::momentum_product(int64_t step) {
   return product_;
 }
 
+// on_device: where a device leaves the scales, which nobody waits for.
 template <class T>
-void Optimizer::clip_by_norm(Exec& exec, double grad_scale) {
+void Optimizer::clip_by_norm(Exec& exec, double grad_scale, OptimizerTensorStep<T>* on_device) {
   std::vector<OptimizerTensor<T>>& list = tensors<T>();
   squares_.resize(list.size());
   for (size_t i = 0; i < list.size(); ++i) squares_[i] = {list[i].g, list[i].n};
-  const double all = sum_squares<T>(exec, squares_);
   const double limit = h_.clipnorm > 0 ? h_.clipnorm : h_.global_clipnorm;
+  if (on_device != nullptr) {
+    const OptimizerKernels<T>& k = exec.kernels<T>().optimizer;
+    const ClipNormParams<T> p{squares_.data(), static_cast<int64_t>(squares_.size()),  h_.clipnorm > 0,
+                              limit,           h_.maximize ? -grad_scale : grad_scale, on_device};
+    return k.clip_norm(exec.context(k.clip_norm_workspace(p)), p);
+  }
+  const double all = sum_squares<T>(exec, squares_);
   for (size_t i = 0; i < list.size(); ++i) {
     const double norm = std::abs(grad_scale) * std::sqrt(h_.clipnorm > 0 ? squares_[i].sum : all);
     if (norm > limit) list[i].grad_scale = static_cast<T>((h_.maximize ? -grad_scale : grad_scale) * (limit / norm));
@@ -268,39 +278,57 @@ void Optimizer::clip_by_norm(Exec& exec, double grad_scale) {
 }
 
 template <class T>
-void Optimizer::run_kind(Exec& exec, OptimizerParams<T>& p, int64_t step) {
+typename OptimizerKernels<T>::Update Optimizer::kernel(Exec& exec) const {
   const OptimizerKernels<T>& k = exec.kernels<T>().optimizer;
-  const Context ctx = exec.context();
-  const double t = static_cast<double>(step);
-  const double c1 = 1 - std::pow(h_.beta1, t), c2 = 1 - std::pow(h_.beta2, t);
   switch (kind_) {
     case Kind::kSgd:
-      return k.sgd(ctx, p);
+      return k.sgd;
+    case Kind::kAdam:
+    case Kind::kRadam:
+      return k.adam;
+    case Kind::kRmsprop:
+      return k.rmsprop;
+    case Kind::kAdagrad:
+      return k.adagrad;
+    case Kind::kAdadelta:
+      return k.adadelta;
+    case Kind::kAdamax:
+      return k.adamax;
+    case Kind::kNadam:
+      return k.nadam;
+    case Kind::kLion:
+      return k.lion;
+    case Kind::kFtrl:
+      return k.ftrl;
+  }
+  return nullptr;
+}
+
+// What an update's number, counted from 1, makes of its step.
+template <class T>
+void Optimizer::correct(OptimizerParams<T>& p, int64_t update) {
+  const double t = static_cast<double>(update);
+  const double c1 = 1 - std::pow(h_.beta1, t), c2 = 1 - std::pow(h_.beta2, t);
+  switch (kind_) {
     case Kind::kAdam:
       p.step_scale = static_cast<T>(h_.eps_hat ? std::sqrt(c2) / c1 : 1 / c1);
       p.root_scale = static_cast<T>(h_.eps_hat ? 1.0 : 1 / std::sqrt(c2));
-      return k.adam(ctx, p);
-    case Kind::kRmsprop:
-      return k.rmsprop(ctx, p);
+      break;
     case Kind::kAdagrad:
       p.step_scale = static_cast<T>(1 / (1 + (t - 1) * h_.lr_decay));
-      return k.adagrad(ctx, p);
-    case Kind::kAdadelta:
-      return k.adadelta(ctx, p);
+      break;
     case Kind::kAdamax:
       p.step_scale = static_cast<T>(1 / c1);
-      return k.adamax(ctx, p);
+      break;
     case Kind::kNadam: {
-      const double now = nadam_momentum(h_.beta1, h_.momentum_decay, step);
-      const double next = nadam_momentum(h_.beta1, h_.momentum_decay, step + 1);
-      const double product = momentum_product(step);
+      const double now = nadam_momentum(h_.beta1, h_.momentum_decay, update);
+      const double next = nadam_momentum(h_.beta1, h_.momentum_decay, update + 1);
+      const double product = momentum_product(update);
       p.step_scale = static_cast<T>(next / (1 - product * next));
       p.grad_step_scale = static_cast<T>((1 - now) / (1 - product));
       p.root_scale = static_cast<T>(1 / std::sqrt(c2));
-      return k.nadam(ctx, p);
+      break;
     }
-    case Kind::kLion:
-      return k.lion(ctx, p);
     case Kind::kRadam: {
       // While the variance of the adaptive rates is not known (Liu et al. 2020), momentum alone makes the steps.
       const double longest = 2 / (1 - h_.beta2) - 1, length = longest - 2 * t * (1 - c2) / c2;
@@ -313,15 +341,14 @@ void Optimizer::run_kind(Exec& exec, OptimizerParams<T>& p, int64_t step) {
         p.root_scale = 1;
         p.eps = static_cast<T>(h_.eps);
       }
-      return k.adam(ctx, p);
+      break;
     }
+    case Kind::kSgd:
+    case Kind::kRmsprop:
+    case Kind::kAdadelta:
+    case Kind::kLion:
     case Kind::kFtrl:
-      p.power = static_cast<T>(h_.power);
-      p.l1 = static_cast<T>(h_.l1);
-      p.l2 = static_cast<T>(2 * h_.l2);
-      p.l2_of_rate = static_cast<T>(h_.beta);
-      p.shrinkage = static_cast<T>(2 * h_.l2_shrinkage);
-      return k.ftrl(ctx, p);
+      break;
   }
 }
 
@@ -334,9 +361,11 @@ OptimizerParams<T> Optimizer::chunked() {
   return p;
 }
 
+// Of one update, with tensors<T>(), but for clipping by norm.
 template <class T>
-void Optimizer::update(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
+OptimizerParams<T> Optimizer::rules(std::span<const ParamSlot> params, int64_t update, double grad_scale) {
   auto& list = tensors<T>();
+  list.resize(params.size());
   const bool accumulated = h_.accumulation_steps > 1;
   for (size_t i = 0; i < params.size(); ++i) {
     const ParamSlot& s = params[i];
@@ -355,7 +384,7 @@ void Optimizer::update(Exec& exec, std::span<const ParamSlot> params, int64_t st
   p.clip_value = static_cast<T>(h_.clipvalue);
   p.momentum = static_cast<T>(h_.momentum);
   // PyTorch's buffer starts as the gradient itself, undampened.
-  p.take = static_cast<T>(step == 1 ? 1.0 : 1.0 - h_.dampening);
+  p.take = static_cast<T>(update == 1 ? 1.0 : 1.0 - h_.dampening);
   p.nesterov = h_.nesterov;
   p.velocity = h_.velocity;
   p.beta1 = static_cast<T>(h_.beta1);
@@ -366,13 +395,19 @@ void Optimizer::update(Exec& exec, std::span<const ParamSlot> params, int64_t st
   p.amsgrad = h_.amsgrad;
   p.centered = h_.centered;
   p.eps_inside = h_.eps_inside;
-  if (h_.clipnorm > 0 || h_.global_clipnorm > 0) clip_by_norm<T>(exec, grad_scale);
-  run_kind(exec, p, step);
+  p.power = static_cast<T>(h_.power);
+  p.l1 = static_cast<T>(h_.l1);
+  p.l2 = static_cast<T>(2 * h_.l2);
+  p.l2_of_rate = static_cast<T>(h_.beta);
+  p.shrinkage = static_cast<T>(2 * h_.l2_shrinkage);
+  correct(p, update);
+  return p;
 }
 
 // w = keep * w + take * g for each parameter, where `arrays` gives both.
 template <class T, class Arrays>
-void Optimizer::blend(Exec& exec, std::span<const ParamSlot> params, double keep, double take, const Arrays& arrays) {
+void Optimizer::blend(Exec& exec, std::span<const ParamSlot> params, double keep, double take, const Arrays& arrays,
+                      const OptimizerStep<T>* step) {
   for (size_t i = 0; i < params.size(); ++i) {
     const auto [w, g] = arrays(params[i]);
     tensors<T>()[i].w = w.template as<T>();
@@ -381,11 +416,24 @@ void Optimizer::blend(Exec& exec, std::span<const ParamSlot> params, double keep
   OptimizerParams<T> p = chunked<T>();
   p.beta1 = static_cast<T>(keep);
   p.take1 = static_cast<T>(take);
+  p.step = step;
   exec.kernels<T>().optimizer.blend(exec.context(), p);
 }
 
+Optimizer::Moment Optimizer::moment(int64_t step) const {
+  const int64_t cycle = static_cast<int64_t>(h_.accumulation_steps), every = static_cast<int64_t>(h_.ema_overwrite);
+  Moment m;
+  m.updates = (step - 1) / cycle;
+  m.update = step % cycle == 0;
+  m.overwrite = h_.use_ema && every > 0 && (m.updates + 1) % every == 0;
+  // The average starts as the parameters are after their first update.
+  m.average_keep = m.updates == 0 ? 0.0 : h_.ema_momentum;
+  return m;
+}
+
 template <class T>
-void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
+void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale,
+                           void* on_device) {
   using Pair = std::pair<TensorView, TensorView>;
   auto& list = tensors<T>();
   list.resize(params.size());
@@ -396,25 +444,29 @@ void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_
       chunks_.push_back({static_cast<int64_t>(i), b, std::min(b + kChunk, list[i].n)});
     }
   }
-  const int64_t cycle = static_cast<int64_t>(h_.accumulation_steps);
-  const int64_t updates = (step - 1) / cycle;  // that have been made
+  auto* const now = static_cast<OptimizerStep<T>*>(on_device);
+  auto* const tensor_steps = now == nullptr ? nullptr : reinterpret_cast<OptimizerTensorStep<T>*>(now + 1);
+  const Moment m = moment(step);
+  const bool accumulates = h_.accumulation_steps > 1;
   const auto accumulated = [&](const ParamSlot& s) { return Pair(s.state[accumulator_], s.grad); };
-  if (cycle > 1) blend<T>(exec, params, 1, 1, accumulated);
-  if (step % cycle == 0) {
-    update<T>(exec, params, updates + 1, grad_scale / (h_.loss_scale * h_.accumulation_steps));
-    if (cycle > 1) blend<T>(exec, params, 0, 0, accumulated);
+  if (accumulates) blend<T>(exec, params, 1, 1, accumulated);
+  if (m.update) {
+    OptimizerParams<T> p = rules<T>(params, m.updates + 1, update_scale(grad_scale));
+    p.step = now;
+    p.tensor_steps = tensor_steps;
+    if (h_.clipnorm > 0 || h_.global_clipnorm > 0) clip_by_norm<T>(exec, update_scale(grad_scale), tensor_steps);
+    kernel<T>(exec)(exec.context(), p);
+    if (accumulates) blend<T>(exec, params, 0, 0, accumulated);
   }
   if (!h_.use_ema) return;
-  // The average starts as the parameters are after their first update.
-  const double keep = updates == 0 ? 0.0 : h_.ema_momentum;
-  blend<T>(exec, params, keep, 1 - keep, [&](const ParamSlot& s) { return Pair(s.state[average_], s.value); });
-  if (h_.ema_overwrite > 0 && (updates + 1) % static_cast<int64_t>(h_.ema_overwrite) == 0) {
+  const auto average = [&](const ParamSlot& s) { return Pair(s.state[average_], s.value); };
+  blend<T>(exec, params, m.average_keep, 1 - m.average_keep, average, now);
+  if (m.overwrite) {
     blend<T>(exec, params, 0, 1, [&](const ParamSlot& s) { return Pair(s.value, s.state[average_]); });
   }
 }
 
-void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
-  if (params.empty()) return;
+void Optimizer::check(std::span<const ParamSlot> params) const {
   const DType dtype = params[0].value.dtype;
   for (const ParamSlot& s : params) {
     if (s.value.dtype != dtype) check_same_dtype("optimizer", "parameter", s.value.spec(), dtype);
@@ -427,7 +479,50 @@ void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step
       }
     }
   }
-  dispatch_float(dtype, "optimizer", "parameter", [&]<class T>() { step_typed<T>(exec, params, step, grad_scale); });
+}
+
+void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
+  if (params.empty()) return;
+  check(params);
+  dispatch_float(params[0].value.dtype, "optimizer", "parameter",
+                 [&]<class T>() { step_typed<T>(exec, params, step, grad_scale, nullptr); });
+}
+
+int Optimizer::phase(int64_t step) const {
+  const Moment m = moment(step);
+  return (m.update ? 1 : 0) + (m.overwrite ? 2 : 0);
+}
+
+int64_t Optimizer::step_bytes(std::span<const ParamSlot> params) const {
+  if (params.empty()) return 0;
+  return dispatch_float(params[0].value.dtype, "optimizer", "parameter", [&]<class T>() {
+    return static_cast<int64_t>(sizeof(OptimizerStep<T>) + params.size() * sizeof(OptimizerTensorStep<T>));
+  });
+}
+
+void Optimizer::write_step(void* to, std::span<const ParamSlot> params, int64_t step) {
+  if (params.empty()) return;
+  dispatch_float(params[0].value.dtype, "optimizer", "parameter", [&]<class T>() {
+    const Moment m = moment(step);
+    const OptimizerParams<T> p = rules<T>(params, m.updates + 1, update_scale(1.0));
+    auto* const now = static_cast<OptimizerStep<T>*>(to);
+    *now = {p.take,
+            p.step_scale,
+            p.grad_step_scale,
+            p.root_scale,
+            p.eps,
+            static_cast<T>(m.average_keep),
+            static_cast<T>(1 - m.average_keep)};
+    auto* own = reinterpret_cast<OptimizerTensorStep<T>*>(now + 1);
+    for (const OptimizerTensor<T>& t : tensors<T>()) *own++ = {t.lr, t.keep, t.grad_scale};
+  });
+}
+
+void Optimizer::launch(Exec& exec, std::span<const ParamSlot> params, int64_t step, void* on_device) {
+  if (params.empty()) return;
+  check(params);
+  dispatch_float(params[0].value.dtype, "optimizer", "parameter",
+                 [&]<class T>() { step_typed<T>(exec, params, step, 1.0, on_device); });
 }
 
 }  // namespace lamella

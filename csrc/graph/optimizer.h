@@ -55,6 +55,15 @@ class Optimizer {
   // while the list of parameters grows. All of them must be of one float dtype.
   void step(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale = 1.0);
 
+  // The same on a device, for launches that are recorded and run at many steps: what changes from step to step is
+  // written here, into step_bytes() of them, and read where `launch` is told that it lies in the device's memory. Steps
+  // of different phases have different launches; those of another version() have different constants.
+  int64_t step_bytes(std::span<const ParamSlot> params) const;
+  void write_step(void* to, std::span<const ParamSlot> params, int64_t step);
+  void launch(Exec& exec, std::span<const ParamSlot> params, int64_t step, void* on_device);
+  int phase(int64_t step) const;
+  uint64_t version() const { return version_; }
+
  private:
   enum class Kind { kSgd, kAdam, kRmsprop, kAdagrad, kAdadelta, kAdamax, kNadam, kLion, kRadam, kFtrl };
   struct Hyper {
@@ -65,6 +74,13 @@ class Optimizer {
     bool use_ema = false;
     bool decoupled = false, maximize = false, nesterov = false, velocity = false, amsgrad = false, eps_hat = false;
     bool centered = false, eps_inside = false;
+    bool operator==(const Hyper&) const = default;
+  };
+  // Where a step stands in the cycle of accumulated gradients, and what becomes of the averages.
+  struct Moment {
+    int64_t updates = 0;  // that have been made
+    bool update = true, overwrite = false;
+    double average_keep = 0;
   };
   template <class H, class F>
   static void visit(Kind kind, H& h, F&& f);
@@ -72,18 +88,25 @@ class Optimizer {
   Optimizer() = default;
   Hyper read(const Json& hyper, Hyper from) const;
   void set(const Hyper& h);
+  Moment moment(int64_t step) const;
+  void check(std::span<const ParamSlot> params) const;
+  // That of one update: the mean of what has been accumulated, without the loss's own scale.
+  double update_scale(double grad_scale) const { return grad_scale / (h_.loss_scale * h_.accumulation_steps); }
   template <class T>
-  void step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale);
+  void step_typed(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale, void* on_device);
   template <class T>
-  void update(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale);
+  OptimizerParams<T> rules(std::span<const ParamSlot> params, int64_t update, double grad_scale);
+  template <class T>
+  void correct(OptimizerParams<T>& p, int64_t update);
   template <class T, class Arrays>
-  void blend(Exec& exec, std::span<const ParamSlot> params, double keep, double take, const Arrays& arrays);
+  void blend(Exec& exec, std::span<const ParamSlot> params, double keep, double take, const Arrays& arrays,
+             const OptimizerStep<T>* step = nullptr);
   template <class T>
   OptimizerParams<T> chunked();
   template <class T>
-  void clip_by_norm(Exec& exec, double grad_scale);
+  void clip_by_norm(Exec& exec, double grad_scale, OptimizerTensorStep<T>* on_device);
   template <class T>
-  void run_kind(Exec& exec, OptimizerParams<T>& p, int64_t step);
+  typename OptimizerKernels<T>::Update kernel(Exec& exec) const;
   template <class T>
   std::vector<OptimizerTensor<T>>& tensors();
   double momentum_product(int64_t step);
@@ -99,6 +122,7 @@ class Optimizer {
   std::vector<OptimizerTensor<double>> tensors_f64_;
   int64_t product_step_ = 0;  // nadam: the product of its momenta over the first steps
   double product_ = 1.0;
+  uint64_t version_ = 0;
 };
 
 }  // namespace lamella

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "graph/passes.h"
-#include "ops/profiler.h"
 
 namespace lamella {
 
@@ -452,16 +451,42 @@ Plan::Plan(const Graph& graph, std::span<const TensorSpec> inputs, const PlanOpt
   if (exec_.backend() != nullptr && exec_.backend()->begin_recording != nullptr) {
     recordable_ = true;
     for (const Step& s : steps_) recordable_ = recordable_ && !s.op->synchronizes();
-    step_key_ = static_cast<uint64_t*>(allocate(4 * sizeof(uint64_t)));
   }
   input_memory_.resize(inputs.size(), nullptr);
 }
 
 Plan::~Plan() {
-  if (recording_ != nullptr) exec_.backend()->release_graph(recording_);
+  drop_recordings();
+  if (last_launch_ != nullptr) exec_.backend()->release_event(last_launch_);
+  host_feed_.reset();
+  exec_.release(sent_);
   for (void* p : memory_) exec_.release(p);
   for (void* p : input_memory_) exec_.release(p);
   exec_.release(scratch_);
+}
+
+Plan::Turn::Turn(Plan& plan, void* stream) : plan_(plan), lock_(plan.mutex_) {
+  Exec& exec = plan.exec_;
+  if (exec.backend() == nullptr || stream == exec.stream()) return;
+  if (plan.last_launch_ != nullptr) {
+    const char* error = exec.backend()->wait_for_event(plan.last_launch_, stream);
+    if (error != nullptr) throw Error(ErrorKind::kInternal, exec.backend()->name, error);
+  }
+  exec.use_stream(stream);
+}
+
+// The caller may have done away with the stream when the next one comes, so the mark is made now.
+Plan::Turn::~Turn() {
+  const Exec& exec = plan_.exec_;
+  if (exec.backend() == nullptr) return;
+  const Backend& device = *exec.backend();
+  if (plan_.last_launch_ == nullptr && device.make_event(&plan_.last_launch_) != nullptr) return;
+  device.record_event(plan_.last_launch_, exec.stream());
+}
+
+HostFeed& Plan::host_feed() {
+  if (host_feed_ == nullptr) host_feed_ = std::make_unique<HostFeed>(exec_);
+  return *host_feed_;
 }
 
 // Constants of a graph lie on the host.
@@ -489,6 +514,17 @@ TensorView Plan::input_buffer(int i) {
   return {input_memory_[i], s.dtype, s.shape};
 }
 
+int64_t Plan::result_copy_bytes() const {
+  int64_t bytes = 0;
+  for (const TensorView& r : results_) bytes += (r.spec().bytes() + kResultAlign - 1) / kResultAlign * kResultAlign;
+  return bytes;
+}
+
+char* Plan::result_copies() {
+  if (result_copies_ == nullptr) result_copies_ = static_cast<char*>(allocate(result_copy_bytes()));
+  return result_copies_;
+}
+
 void* Plan::scratch(int64_t bytes) {
   if (bytes > scratch_bytes_) {
     exec_.release(std::exchange(scratch_, nullptr));
@@ -497,118 +533,6 @@ void* Plan::scratch(int64_t bytes) {
     scratch_bytes_ = bytes;
   }
   return scratch_;
-}
-
-void Plan::refresh_prepared() {
-  const auto fingerprint = [&](const TensorView& v) {
-    return exec_.kernels<float>().fingerprint.fingerprint(exec_.context(), v.data, v.spec().bytes());
-  };
-  uint64_t sources = 0;
-  for (const TensorView& v : setup_sources_) sources = sources * 31 + fingerprint(v);
-  if (!is_set_up_ || sources != setup_fingerprint_) {
-    for (const Step& s : setup_) run_forward(*s.op, exec_, {s.in, s.out, s.saved, {}});
-    setup_fingerprint_ = sources;
-    is_set_up_ = true;
-  }
-  for (Step& s : steps_) {
-    if (!s.prepared) continue;
-    uint64_t now = 0;
-    for (size_t k = 0; k < s.in.size(); ++k) {
-      if ((s.prepared_from >> k & 1) == 0) continue;
-      now = now * 31 + fingerprint(s.in[k]);
-    }
-    if (s.is_prepared && now == s.prepared_fingerprint) continue;
-    profiled_part("prepare_weights", "prepare", s.prepared.spec().bytes(),
-                  [&] { s.op->prepare(exec_, s.in, s.prepared); });
-    s.prepared_fingerprint = now;
-    s.is_prepared = true;
-  }
-}
-
-void Plan::run(std::span<const TensorView> inputs) {
-  if (inputs.size() != input_specs_.size()) {
-    fail_value("plan", "inputs", std::to_string(input_specs_.size()) + " arrays", std::to_string(inputs.size()));
-  }
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!(inputs[i].spec() == input_specs_[i])) {
-      fail_value("plan", "input " + std::to_string(i), input_specs_[i].str(), inputs[i].spec().str());
-    }
-  }
-  for (const Patch& p : patches_) p.view->data = inputs[p.input].data;
-  if (Profiler::on()) [[unlikely]]
-    return run_profiled();
-  if (!recordable_ || !run_recorded(inputs)) run_steps();
-}
-
-void Plan::run_steps() {
-  for (const Step& s : steps_) run_step(s);
-}
-
-bool Plan::run_recorded(std::span<const TensorView> inputs) {
-  const Backend& device = *exec_.backend();
-  const auto same = [](const TensorView& v, const void* data) { return v.data == data; };
-  const int precision = strict_precision() ? -1 : static_cast<int>(matmul_precision());
-  if (precision != std::exchange(recorded_precision_, precision) ||
-      !std::equal(inputs.begin(), inputs.end(), recorded_inputs_.begin(), recorded_inputs_.end(), same)) {
-    device.release_graph(std::exchange(recording_, nullptr));
-    recorded_inputs_.clear();
-    for (const TensorView& v : inputs) recorded_inputs_.push_back(v.data);
-    runs_ = 0;
-  }
-  if (++runs_ <= 2) return false;
-  if (recording_ == nullptr) {
-    void* stream = nullptr;
-    const char* error = device.begin_recording(&stream);
-    if (error == nullptr) {
-      void* const own = exec_.use_stream(stream);
-      exec_.record_keys(step_key_);
-      run_steps();
-      keys_per_run_ = exec_.record_keys(nullptr);
-      exec_.use_stream(own);
-      error = device.end_recording(stream, &recording_);
-    }
-    if (error != nullptr) {
-      recordable_ = false;
-      return false;
-    }
-  }
-  if (keys_per_run_ > 0) {
-    Generator& generator = exec_.generator();
-    const uint64_t stream = generator.take(keys_per_run_);
-    const uint64_t key[] = {generator.seed_value(), stream, 0, stream};
-    exec_.copy(step_key_, key, sizeof key, CopyKind::kToDevice);
-  }
-  const char* error = device.launch(recording_, exec_.stream());
-  if (error != nullptr) throw Error(ErrorKind::kInternal, device.name, error);
-  return true;
-}
-
-inline void Plan::run_step(const Step& s) {
-  if (s.backward) {
-    run_backward(*s.op, exec_, {s.in, s.out, s.saved, s.grad_out, s.grad_in});
-  } else {
-    run_forward(*s.op, exec_, {s.in, s.out, s.saved, s.is_prepared ? s.prepared : TensorView{}});
-  }
-}
-
-void Plan::run_profiled() {
-  Profiler& profiler = Profiler::instance();
-  if (profile_generation_ != profiler.generation()) {
-    profile_generation_ = profiler.generation();
-    const int plan = profiler.add_plan(
-        {exec_.training, arena_bytes_, prepared_bytes_, flat_gradients_ ? flat_gradients_.spec().bytes() : 0});
-    for (Step& s : steps_) {
-      ProfileSite site = profile_site(*s.op, s.backward, s.in, s.out, s.saved, s.grad_out, s.grad_in);
-      site.plan = plan;
-      site.label = s.label;
-      s.profile_site = profiler.add_site(std::move(site));
-    }
-  }
-  for (const Step& s : steps_) {
-    const int64_t begin = Profiler::now_ns();
-    run_step(s);
-    profiler.add(s.profile_site, begin, Profiler::now_ns());
-  }
 }
 
 std::vector<Plan::StepName> Plan::step_names() const {

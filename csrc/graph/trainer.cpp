@@ -11,13 +11,29 @@ namespace {
 
 int64_t batch_of(const Plan& plan) { return plan.input_specs()[0].shape[0]; }
 
-constexpr int64_t kAlign = 256;
-int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+int64_t aligned(int64_t bytes) { return (bytes + Plan::kResultAlign - 1) / Plan::kResultAlign * Plan::kResultAlign; }
 
 int64_t result_elements(const Plan& plan) {
   int64_t count = 0;
   for (const TensorView& r : plan.results()) count += r.size();
   return count;
+}
+
+// To device memory, one behind another.
+void copy_results(Plan& plan, char* to) {
+  for (const TensorView& r : plan.results()) {
+    plan.exec().copy(to, r.data, r.spec().bytes(), CopyKind::kOnDevice);
+    to += aligned(r.spec().bytes());
+  }
+}
+
+// Whether a result is a parameter itself, which has other values after the update.
+bool updates_results(const Plan& plan) {
+  for (const TensorView& r : plan.results()) {
+    for (const Plan::ParamGrad& p : plan.gradients())
+      if (r.data == p.value.data) return true;
+  }
+  return false;
 }
 
 // What a run of steps needs on a device, besides the plan: the order of the samples, and the results of each step,
@@ -27,11 +43,11 @@ class StepMemory {
   StepMemory(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, bool sums) : plan_(plan) {
     order_ = samples.order == nullptr ? nullptr : samples.order + begin;
     if (plan.exec().backend() == nullptr) return;
-    const int64_t rows = order_ == nullptr ? 0 : steps * batch_of(plan);
+    const auto there = std::count(samples.on_host.begin(), samples.on_host.end(), true);
+    const bool reads_order = order_ != nullptr && there != std::ssize(samples.arrays);
+    const int64_t rows = reads_order ? steps * batch_of(plan) : 0;
     const int64_t order_bytes = aligned(rows * dtype_size(DType::kI64));
-    if (sums) {
-      for (const TensorView& r : plan.results()) step_bytes_ += aligned(r.spec().bytes());
-    }
+    if (sums) step_bytes_ = plan.result_copy_bytes();
     char* memory = static_cast<char*>(plan.scratch(std::max<int64_t>(order_bytes + steps * step_bytes_, 1)));
     if (rows > 0) {
       plan.exec().copy(memory, order_, rows * dtype_size(DType::kI64), CopyKind::kToDevice);
@@ -43,11 +59,12 @@ class StepMemory {
   // Row numbers of the steps, where kernels read them; nullptr: in order.
   const int64_t* order() const { return order_; }
 
-  void keep_results(int64_t step) {
+  void keep_results(int64_t step, bool from_copies) {
     char* to = results_ + step * step_bytes_;
-    for (const TensorView& r : plan_.results()) {
-      plan_.exec().copy(to, r.data, r.spec().bytes(), CopyKind::kOnDevice);
-      to += aligned(r.spec().bytes());
+    if (from_copies) {
+      plan_.exec().copy(to, plan_.result_copies(), step_bytes_, CopyKind::kOnDevice);
+    } else {
+      copy_results(plan_, to);
     }
   }
 
@@ -78,42 +95,63 @@ class StepMemory {
 // Feeds the plan one batch at a time; in-order samples of the right dtype are read where they lie.
 class Feeder {
  public:
-  Feeder(Plan& plan, const Samples& samples, const StepMemory& memory, int64_t first)
-      : plan_(plan), samples_(samples), memory_(memory), first_(first), batch_(samples.arrays.size()) {}
+  Feeder(Plan& plan, const Samples& samples, const StepMemory& memory, int64_t first, int64_t steps)
+      : plan_(plan), samples_(samples), memory_(memory), first_(first), batch_(samples.arrays.size()) {
+    std::vector<HostFeed::Array> streamed;
+    for (size_t i = 0; i < samples.on_host.size(); ++i) {
+      if (samples.on_host[i]) streamed.push_back({samples.arrays[i].data, row_bytes(samples.arrays[i])});
+    }
+    if (streamed.empty()) return;
+    feed_ = &plan.host_feed();
+    const int64_t* order = samples.order == nullptr ? nullptr : samples.order + first;
+    feed_->start(streamed, order, first, batch_of(plan), steps);
+  }
 
-  void run(int64_t begin) {
-    const int64_t rows = batch_of(plan_);
+  void run(int64_t step, const Plan::Tail* tail = nullptr) {
+    const int64_t rows = batch_of(plan_), begin = first_ + step * rows;
+    size_t streamed = 0;
     for (size_t i = 0; i < batch_.size(); ++i) {
       const TensorView& data = samples_.arrays[i];
       const TensorSpec& want = plan_.input_specs()[i];
-      const int64_t row_bytes = data.size() / std::max<int64_t>(data.shape[0], 1) * dtype_size(data.dtype);
+      const bool comes = feed_ != nullptr && samples_.on_host[i];
       // A recorded step reads its inputs at one place.
-      const bool in_place = plan_.exec().backend() == nullptr || samples_.rows == rows;
+      const bool in_place = plan_.exec().backend() == nullptr || (samples_.rows == rows && !comes);
       if (samples_.order == nullptr && data.dtype == want.dtype && in_place) {
-        batch_[i] = {static_cast<char*>(data.data) + begin * row_bytes, want.dtype, want.shape};
+        batch_[i] = {static_cast<char*>(data.data) + begin * row_bytes(data), want.dtype, want.shape};
         continue;
       }
       batch_[i] = plan_.input_buffer(static_cast<int>(i));
       GatherRowsParams p;
       p.src = data.data;
       p.dst = batch_[i].data;
-      p.indices = memory_.order() == nullptr ? nullptr : memory_.order() + (begin - first_);
-      p.first = memory_.order() == nullptr ? begin : 0;
+      if (comes) {
+        p.src = feed_->rows(step, streamed++);
+      } else {
+        p.indices = memory_.order() == nullptr ? nullptr : memory_.order() + (begin - first_);
+        p.first = memory_.order() == nullptr ? begin : 0;
+      }
       p.rows = rows;
-      p.row_bytes = row_bytes;
+      p.row_bytes = row_bytes(data);
       p.u8_to_float = data.dtype == DType::kU8 && want.dtype == DType::kF32;
-      profiled_part("gather_rows", "data", rows * row_bytes + batch_[i].spec().bytes(),
+      profiled_part("gather_rows", "data", rows * p.row_bytes + batch_[i].spec().bytes(),
                     [&] { plan_.exec().kernels<float>().gather.gather_rows(plan_.exec().context(), p); });
     }
-    plan_.run(batch_);
+    if (feed_ != nullptr) feed_->taken(step);
+    plan_.run(batch_, tail);
+    if (feed_ != nullptr) feed_->launched(step);
   }
 
  private:
+  static int64_t row_bytes(const TensorView& a) {
+    return a.size() / std::max<int64_t>(a.shape[0], 1) * dtype_size(a.dtype);
+  }
+
   Plan& plan_;
   const Samples& samples_;
   const StepMemory& memory_;
   int64_t first_;  // row of the first step
   std::vector<TensorView> batch_;
+  HostFeed* feed_ = nullptr;
 };
 
 double element(const TensorView& v, int64_t i) {
@@ -133,28 +171,36 @@ void add_results(const Plan& plan, std::span<const TensorView> results, int64_t 
   totals.samples += batch_of(plan);
 }
 
-void constrain(const Constraint& c) {
-  c.plan->run({&c.value, 1});
-  c.plan->exec().copy(c.value.data, c.plan->results()[0].data, c.value.spec().bytes(), CopyKind::kOnDevice);
+void constrain(const Constraint& c, Exec& exec) {
+  c.plan->run_in(exec, {&c.value, 1});
+  exec.copy(c.value.data, c.plan->results()[0].data, c.value.spec().bytes(), CopyKind::kOnDevice);
 }
 
-// The results of each step into the totals: as the steps are made where the host reads them, else all at the end.
-template <class Step>
-void run_and_add(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals,
-                 const Step& after) {
-  StepMemory memory(plan, samples, begin, steps, true);
-  Feeder feeder(plan, samples, memory, begin);
-  const bool on_device = plan.exec().backend() != nullptr;
+// The results of each step into the totals. after(s) follows each of them.
+template <class After>
+void run_on_host(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals,
+                 const After& after) {
+  const StepMemory memory(plan, samples, begin, steps, true);
+  Feeder feeder(plan, samples, memory, begin, steps);
   for (int64_t s = 0; s < steps; ++s) {
-    feeder.run(begin + s * batch_of(plan));
-    if (on_device) {
-      memory.keep_results(s);
-    } else {
-      add_results(plan, plan.results(), s, totals);
-    }
+    feeder.run(s);
+    add_results(plan, plan.results(), s, totals);
     after(s);
   }
-  if (!on_device) return;
+}
+
+// The same on a device, where nobody reads results before the last step has been launched. prepare(s) makes the tail
+// ready for each step.
+template <class Prepare>
+void run_on_device(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals,
+                   const Plan::Tail* tail, bool from_copies, const Prepare& prepare) {
+  StepMemory memory(plan, samples, begin, steps, true);
+  Feeder feeder(plan, samples, memory, begin, steps);
+  for (int64_t s = 0; s < steps; ++s) {
+    prepare(s);
+    feeder.run(s, tail);
+    memory.keep_results(s, from_copies);
+  }
   memory.fetch(steps);
   for (int64_t s = 0; s < steps; ++s) add_results(plan, memory.results_of(s), s, totals);
 }
@@ -196,32 +242,59 @@ void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int6
   }
 }
 
-void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
-                 std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
-                 StepTotals& totals, std::span<const Constraint> constraints) {
+void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, const Update& update,
+                 int64_t first_step, std::span<const double> learning_rates, StepTotals& totals) {
   plan.refresh_prepared();
-  for (const Constraint& c : constraints) c.plan->refresh_prepared();
-  run_and_add(plan, samples, begin, steps, totals, [&](int64_t s) {
+  for (const Constraint& c : update.constraints) c.plan->refresh_prepared(plan.exec());
+  Optimizer& optimizer = *update.optimizer;
+  const auto set_rate = [&](int64_t s) {
     optimizer.set_learning_rate(learning_rates[learning_rates.size() == 1 ? 0 : static_cast<size_t>(s)]);
-    profiled_part("optimizer", "update", plan.flat_gradients().spec().bytes(),
-                  [&] { optimizer.step(plan.exec(), slots, first_step + s); });
-    for (const Constraint& c : constraints) constrain(c);
+  };
+  const auto updating = [&](const auto& work) {
+    profiled_part("optimizer", "update", plan.flat_gradients().spec().bytes(), work);
+  };
+  if (plan.exec().backend() == nullptr) {
+    return run_on_host(plan, samples, begin, steps, totals, [&](int64_t s) {
+      set_rate(s);
+      updating([&] { optimizer.step(plan.exec(), update.slots, first_step + s); });
+      for (const Constraint& c : update.constraints) constrain(c, c.plan->exec());
+    });
+  }
+  int64_t step = first_step;
+  Plan::Tail tail;
+  tail.id = update.id;
+  tail.version = optimizer.version();
+  for (const Constraint& c : update.constraints) tail.recordable = tail.recordable && c.plan->recordable();
+  tail.data.resize(static_cast<size_t>(optimizer.step_bytes(update.slots)));
+  const bool from_copies = updates_results(plan);
+  char* const copies = from_copies ? plan.result_copies() : nullptr;
+  tail.launch = [&](void* data) {
+    if (from_copies) copy_results(plan, copies);
+    updating([&] { optimizer.launch(plan.exec(), update.slots, step, data); });
+    for (const Constraint& c : update.constraints) constrain(c, plan.exec());
+  };
+  run_on_device(plan, samples, begin, steps, totals, &tail, from_copies, [&](int64_t s) {
+    step = first_step + s;
+    set_rate(s);
+    tail.phase = optimizer.phase(step);
+    optimizer.write_step(tail.data.data(), update.slots, step);
   });
 }
 
 void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals) {
   plan.refresh_prepared();
-  run_and_add(plan, samples, begin, steps, totals, [](int64_t) {});
+  if (plan.exec().backend() == nullptr) return run_on_host(plan, samples, begin, steps, totals, [](int64_t) {});
+  run_on_device(plan, samples, begin, steps, totals, nullptr, false, [](int64_t) {});
 }
 
 void predict_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps,
                    std::span<const TensorView> outputs, bool to_host) {
   plan.refresh_prepared();
   const StepMemory memory(plan, samples, begin, steps, false);
-  Feeder feeder(plan, samples, memory, begin);
+  Feeder feeder(plan, samples, memory, begin, steps);
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t row = begin + s * batch_of(plan);
-    feeder.run(row);
+    feeder.run(s);
     for (size_t i = 0; i < outputs.size(); ++i) {
       const TensorView r = plan.results()[i];
       const int64_t bytes = r.spec().bytes();

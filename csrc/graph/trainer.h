@@ -10,10 +10,12 @@
 
 namespace lamella {
 
-// The samples: one array per plan input, on the plan's device, all with the same number of rows, and the order in which
-// to visit them, on the host.
+// The samples: one array per plan input, all with the same number of rows, and the order in which to visit them, on the
+// host.
 struct Samples {
   std::vector<TensorView> arrays;
+  // Of a plan on a device: which of the arrays lie on the host, from where they come batch by batch. Empty: none.
+  std::vector<bool> on_host;
   const int64_t* order = nullptr;  // nullptr: as they lie
   int64_t rows = 0;                // length of `order`, or of the arrays
 };
@@ -33,16 +35,24 @@ struct Constraint {
   TensorView value;
 };
 
+// An optimizer with the parameters that it updates (one slot per plan.gradients(), in that order), and what they become
+// then.
+struct Update {
+  Optimizer* optimizer = nullptr;
+  std::vector<ParamSlot> slots;
+  std::vector<Constraint> constraints;
+  uint64_t id = Plan::new_tail_id();  // of these arrays
+};
+
 // Throws Error(kValue) unless the arrays' rows fit the plan's inputs (uint8 may feed a float input) and the rows for
 // `steps` steps from `begin` exist.
 void check_samples(const Plan& plan, const Samples& samples, int64_t begin, int64_t steps);
 
 // Runs `steps` steps from row `begin`; each takes as many rows as the plan's inputs have. learning_rates: one per step,
 // or one for all.
-// `first_step` counts optimizer steps from 1. slots: one per plan.gradients(), in that order.
-void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, Optimizer& optimizer,
-                 std::span<ParamSlot> slots, int64_t first_step, std::span<const double> learning_rates,
-                 StepTotals& totals, std::span<const Constraint> constraints = {});
+// `first_step` counts optimizer steps from 1.
+void train_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, const Update& update,
+                 int64_t first_step, std::span<const double> learning_rates, StepTotals& totals);
 
 // Sums the plan's results, as in training without the update.
 void evaluate_steps(Plan& plan, const Samples& samples, int64_t begin, int64_t steps, StepTotals& totals);

@@ -23,6 +23,9 @@ struct IndexError {
 // A sequence of launches that was recorded once and runs as one.
 struct RecordedGraph;
 
+// A mark in a stream, which other streams and the host can wait for.
+struct DeviceEvent;
+
 // Functions that can fail return nullptr or an error text, which lives until the next call on the same thread. `stream`
 // is what Context::stream is.
 struct Backend {
@@ -54,11 +57,23 @@ struct Backend {
   const char* (*end_recording)(void* stream, RecordedGraph** graph) = nullptr;
   const char* (*launch)(RecordedGraph* graph, void* stream) = nullptr;
   void (*release_graph)(RecordedGraph* graph) = nullptr;
+
+  // Streams of the backend's own, and host memory from which copies to the device go on beside host and device.
+  const char* (*make_stream)(void** stream) = nullptr;
+  void (*release_stream)(void* stream) = nullptr;
+  void* (*allocate_pinned)(size_t bytes) = nullptr;
+  void (*release_pinned)(void* memory) = nullptr;
+  // A mark stands behind what its stream has been given when it is recorded; one that never was holds nobody up.
+  const char* (*make_event)(DeviceEvent** event) = nullptr;
+  void (*release_event)(DeviceEvent* event) = nullptr;
+  const char* (*record_event)(DeviceEvent* event, void* stream) = nullptr;
+  const char* (*wait_for_event)(DeviceEvent* event, void* stream) = nullptr;  // the stream does
+  const char* (*synchronize_event)(DeviceEvent* event) = nullptr;             // the host does
 };
 
 // A number that differs where the headers of two builds differ in what they lay out.
 constexpr uint64_t backend_abi() {
-  constexpr uint64_t kVersion = 1;  // to be counted up where a meaning changes and no size does
+  constexpr uint64_t kVersion = 2;  // to be counted up where a meaning changes and no size does
   uint64_t h = kVersion;
   for (uint64_t size :
        {sizeof(Backend), sizeof(Context), sizeof(KernelTable<float>), sizeof(GemmParams<float>),

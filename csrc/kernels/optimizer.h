@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/context.h"
+#include "kernels/reduce.h"
 
 namespace lamella {
 
@@ -19,6 +20,18 @@ struct OptimizerTensor {
   T l2 = 0;          // g += l2 * w
   T keep = 1;        // decoupled weight decay: w *= keep, before the update
   T grad_scale = 1;  // g *= grad_scale before anything else: clipping by norm, loss scaling, -1 to maximise
+};
+
+// What changes from one step to the next. Where the step runs again and again from a recording, it lies in the device's
+// memory, which is written anew for each step; fields are called as those that they take the place of.
+template <class T>
+struct OptimizerStep {
+  T take = 1, step_scale = 1, grad_step_scale = 0, root_scale = 1, eps = 0;
+  T average_keep = 0, average_take = 0;  // blend: beta1 and take1
+};
+template <class T>
+struct OptimizerTensorStep {
+  T lr = 0, keep = 1, grad_scale = 1;
 };
 
 // A run of elements of one tensor. Chunks are fixed by the tensors' sizes, never by the number of threads.
@@ -52,6 +65,21 @@ struct OptimizerParams {
   bool amsgrad = false;     // adam: state[2] is the largest v so far
   bool centered = false;    // rmsprop: state[1] is the mean gradient
   bool eps_inside = false;  // rmsprop, adagrad: sqrt(v + eps) rather than sqrt(v) + eps; adamax: max(.., |g| + eps)
+  // Of a device, or nullptr: there is the step, and one of those for each tensor (but for blend).
+  const OptimizerStep<T>* step = nullptr;
+  const OptimizerTensorStep<T>* tensor_steps = nullptr;
+};
+
+// Clipping by norm where nobody waits for the norm: steps[i].grad_scale, which is `scale` rounded, becomes
+// scale * limit / norm where |scale| times the norm of array i (`each`), or of all of them together, is above the
+// limit.
+template <class T>
+struct ClipNormParams {
+  SumSquaresArray* arrays = nullptr;
+  int64_t count = 0;
+  bool each = false;
+  double limit = 0, scale = 1;
+  OptimizerTensorStep<T>* steps = nullptr;
 };
 
 template <class T>
@@ -67,6 +95,9 @@ struct OptimizerKernels {
   Update lion = nullptr;      // state: m
   Update ftrl = nullptr;      // state: sum of squares, linear terms
   Update blend = nullptr;     // no optimizer: w = beta1 * w + take1 * g; what has the factor 0 is not read
+  // Of devices; the host does it where it has the norm at once.
+  size_t (*clip_norm_workspace)(const ClipNormParams<T>&) = nullptr;
+  void (*clip_norm)(const Context&, const ClipNormParams<T>&) = nullptr;
 };
 
 }  // namespace lamella

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from . import losses
-from ._device import dense, device_of, on_device, place
+from ._device import dense, device_of, free_memory, on_device, place
 from ._dtypes import is_number
 from ._errors import short
 from ._snapshot import FitState, random_state, set_random_state
 from .autograd import as_array, wrap
+
+# Of the memory that is free on a device: arrays that would take more stay on the host, from where their rows come batch
+# by batch.
+_SHARE = 0.25
 
 
 class Data:
@@ -108,22 +112,32 @@ class Data:
             self._arrays = [*self.x, *self.y, *self.weights]
         return self._arrays
 
-    def on(self, where: Any) -> Data:
-        """The same data on a device: itself where they lie there. What was copied once is kept."""
+    def on(self, where: Any, whole: bool = False) -> Data:
+        """The same data on a device: itself where they lie there. What was copied once is kept.
+
+        Arrays that are large for the device stay on the host, for plans to read from there; with `whole`, none does.
+        """
         if all([device_of(a).type == where.type for a in self.arrays]):
             return self
         if where.type == "cpu":
             raise ValueError(f"{self.caller}: expected arrays on the CPU, as the model is there, got some on a GPU")
+        if whole:
+            return self._on(where, set())
         if self._placed is None:
-            part = self._like()
-            part.x, part.y = [place(a, where) for a in self.x], [place(a, where) for a in self.y]
-            if isinstance(self.weight, list):
-                part.weight = [None if w is None else place(w, where) for w in self.weight]
-            else:
-                part.weight = None if self.weight is None else place(self.weight, where)
-            part._signature = self._signature
-            self._placed = part
+            self._placed = self._on(where, large_for_device(self.arrays))
         return self._placed
+
+    def _on(self, where: Any, stay: set[int]) -> Data:
+        """A copy on a device, but for the arrays with these ids."""
+
+        def there(a: Any) -> Any:
+            return a if a is None or id(a) in stay else place(a, where)
+
+        part = self._like()
+        part.x, part.y = [there(a) for a in self.x], [there(a) for a in self.y]
+        part.weight = [there(w) for w in self.weight] if isinstance(self.weight, list) else there(self.weight)
+        part._signature = self._signature
+        return part
 
     def _like(self) -> Data:
         part = object.__new__(Data)
@@ -150,16 +164,35 @@ class Data:
 
     def take(self, rows: Any) -> Data:
         """Some of the rows."""
-        if not isinstance(rows, slice) and on_device(self.x[0]):
-            rows = place(rows, device_of(self.x[0]))
+
+        def some(a: Any) -> Any:
+            if a is None:
+                return None
+            return a[rows if isinstance(rows, slice) else place(rows, device_of(a))]
+
         part = self._like()
-        part.x, part.y = [a[rows] for a in self.x], [a[rows] for a in self.y]
-        if isinstance(self.weight, list):
-            part.weight = [None if w is None else w[rows] for w in self.weight]
-        else:
-            part.weight = None if self.weight is None else self.weight[rows]
+        part.x, part.y = [some(a) for a in self.x], [some(a) for a in self.y]
+        part.weight = [some(w) for w in self.weight] if isinstance(self.weight, list) else some(self.weight)
         part.rows = part.x[0].shape[0]
         return part
+
+
+def large_for_device(arrays: list[Any]) -> set[int]:
+    """The ids of those of the host's arrays that a device should not hold whole: the largest first."""
+    here = sorted([a for a in arrays if not on_device(a)], key=lambda a: a.nbytes, reverse=True)
+    room, total = _SHARE * free_memory(), sum(a.nbytes for a in here)
+    stay = set()
+    for a in here:
+        if total <= room:
+            break
+        stay.add(id(a))
+        total -= a.nbytes
+    return stay
+
+
+def fits_device(specs: list[tuple[tuple[int, ...], Any]]) -> bool:
+    """Whether a device should hold arrays of these shapes and dtypes whole."""
+    return sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in specs) <= _SHARE * free_memory()
 
 
 def _form(value: Any) -> list[Any] | type | None:

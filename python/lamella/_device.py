@@ -141,6 +141,12 @@ def place(array: Any, where: device | None) -> Any:
     return sys.modules["cupy"].asarray(array, order="C")
 
 
+def free_memory() -> int:
+    """Bytes that arrays could still take on the GPU."""
+    cupy = sys.modules["cupy"]
+    return int(cupy.cuda.runtime.memGetInfo()[0]) + int(cupy.get_default_memory_pool().free_bytes())
+
+
 def fill(array: Any, values: Any) -> None:
     """Give an array other values, wherever both lie."""
     array[...] = place(values, device_of(array))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _cpu, metrics
-from ._data import Data, batches
+from ._data import Data, batches, fits_device
 from ._device import CPU, device, device_of, namespace, place, to_host
 from ._dtypes import is_half
 from ._metrics.base import is_native, sums_plainly
@@ -263,7 +264,7 @@ class Engine:
         self._pending, state.metrics = state.metrics, None
         if not self.metrics and len(self._pending or []) > len(self.model.metrics):
             with no_grad():
-                part = data.take(slice(0, 1))
+                part = data.take(slice(0, 1)).on(self.where(), whole=True)
                 x, y = [wrap(a) for a in self._floats(part.x)], [wrap(a) for a in part.y]
                 outputs, penalties = self.forward(x, False)
                 self.step_loss(x, y, outputs, part.by_output([wrap(a) for a in part.weights]), penalties, False)
@@ -457,7 +458,7 @@ class Engine:
         total, bad = before, -1
         for s in range(steps):
             rows: Any = slice(begin + s * batch, begin + (s + 1) * batch)
-            part = data.take(rows if order is None else order[rows])
+            part = data.take(rows if order is None else order[rows]).on(self.where(), whole=True)
             x = [wrap(a) for a in self._floats(part.x)]
             y = [wrap(a) for a in part.y]
             weight = part.by_output([wrap(a) for a in part.weights])
@@ -491,7 +492,7 @@ class Engine:
         total, bad = before, -1
         for s in range(steps):
             rows: Any = slice(begin + s * batch, begin + (s + 1) * batch)
-            part = data.take(rows if order is None else order[rows])
+            part = data.take(rows if order is None else order[rows]).on(self.where(), whole=True)
             outer, phases.now.losses = phases.now.losses, []
             try:
                 with nullcontext() if training else no_grad():
@@ -513,14 +514,14 @@ class Engine:
     def predict(self, data: Data, batch: int) -> list[np.ndarray]:
         """The model's outputs for all rows, where the inputs are."""
         home = device_of(data.x[0])
-        data = data.on(self.where())
-        return [place(o, home) for o in self._predict(data, batch)]
+        data = data.on(self.where(), whole=data.rows <= batch)
+        return [place(o, home) for o in self._predict(data, batch, home)]
 
-    def _predict(self, data: Data, batch: int) -> list[np.ndarray]:
+    def _predict(self, data: Data, batch: int, home: device) -> list[np.ndarray]:
         if self.written("predict_step"):
             groups = []
             for begin in range(0, data.rows, batch):
-                part = data.take(slice(begin, begin + batch))
+                part = data.take(slice(begin, begin + batch)).on(self.where(), whole=True)
                 with no_grad():
                     found = self.model.predict_step(part.structure(self.model.compute_dtype))
                 groups.append([as_array(o) for o in flatten(found)])
@@ -537,8 +538,10 @@ class Engine:
                 self._predict_eager(data, outputs, begin, steps, size)
             else:
                 if not outputs:
-                    xp = namespace(data.x[0])
-                    outputs = [xp.empty((data.rows, *s[1:]), d) for d, s in step.plan.results]
+                    specs = [((data.rows, *s[1:]), d) for d, s in step.plan.results]
+                    whole = self.where().type == "cuda" and (home.type == "cuda" or fits_device(specs))
+                    xp = sys.modules["cupy"] if whole else np
+                    outputs = [xp.empty(*spec) for spec in specs]
                 step.plan.predict(data.x, begin, steps, outputs)
             begin += steps * size
         return outputs
@@ -547,7 +550,7 @@ class Engine:
         with no_grad():
             for s in range(steps):
                 first = begin + s * batch
-                part = data.take(slice(first, first + batch))
+                part = data.take(slice(first, first + batch)).on(self.where(), whole=True)
                 x = [wrap(a) for a in self._floats(part.x)]
                 got = [as_array(o) for o in self.forward(x, False, False)[0]]
                 if not outputs:

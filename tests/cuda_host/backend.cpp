@@ -5,6 +5,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/launch.h"
@@ -13,7 +18,10 @@
 namespace lamella {
 
 struct RecordedGraph {
-  std::vector<std::function<void()>> work;
+  std::shared_ptr<const cuda_host::Work> work;
+};
+struct DeviceEvent {
+  cuda_host::Mark mark;
 };
 
 }  // namespace lamella
@@ -43,9 +51,45 @@ void* allocate(size_t bytes, void*) {
   if (p != nullptr) std::memset(p, 0xFF, rounded);
   return p;
 }
-void release(void* p, void*) { std::free(p); }
-const char* copy(void* to, const void* from, size_t bytes, CopyKind, void*) {
-  cuda_host::perform([=] { std::memmove(to, from, bytes); });
+void release(void* p, void*) {
+  cuda_host::finish();
+  std::free(p);
+}
+
+// Pinned memory is read when a copy is made, other memory of the host before `copy` returns.
+std::mutex pinned_mutex;
+std::map<const char*, size_t>& pinned() {
+  static std::map<const char*, size_t> all;
+  return all;
+}
+bool is_pinned(const void* p) {
+  const auto* at = static_cast<const char*>(p);
+  const std::lock_guard<std::mutex> lock(pinned_mutex);
+  const auto next = pinned().upper_bound(at);
+  return next != pinned().begin() && at < std::prev(next)->first + std::prev(next)->second;
+}
+void* allocate_pinned(size_t bytes) {
+  void* p = allocate(bytes, nullptr);
+  const std::lock_guard<std::mutex> lock(pinned_mutex);
+  if (p != nullptr) pinned()[static_cast<const char*>(p)] = bytes;
+  return p;
+}
+void release_pinned(void* p) {
+  {
+    const std::lock_guard<std::mutex> lock(pinned_mutex);
+    pinned().erase(static_cast<const char*>(p));
+  }
+  std::free(p);
+}
+
+const char* copy(void* to, const void* from, size_t bytes, CopyKind kind, void* stream) {
+  std::function<void()> work = [=] { std::memmove(to, from, bytes); };
+  if (kind == CopyKind::kToDevice && !is_pinned(from)) {
+    const auto* first = static_cast<const char*>(from);
+    work = [to, kept = std::vector<char>(first, first + bytes)] { std::memcpy(to, kept.data(), kept.size()); };
+  }
+  cuda_host::perform(std::move(work), stream);
+  if (kind == CopyKind::kToHost) cuda_host::finish(stream);
   return nullptr;
 }
 const char* zero(void* to, size_t bytes, void*) {
@@ -73,8 +117,14 @@ const Backend backend = [] {
   b.release = release;
   b.copy = copy;
   b.zero = zero;
-  b.synchronize = [](void*) -> const char* { return nullptr; };
-  b.last_error = []() -> const char* { return nullptr; };
+  b.synchronize = [](void* stream) -> const char* {
+    cuda_host::finish(stream);
+    return nullptr;
+  };
+  b.last_error = []() -> const char* {
+    cuda_host::finish();
+    return nullptr;
+  };
   b.index_error = index_error;
   b.begin_recording = [](void** stream) -> const char* {
     *stream = nullptr;
@@ -82,14 +132,40 @@ const Backend backend = [] {
     return nullptr;
   };
   b.end_recording = [](void*, RecordedGraph** graph) -> const char* {
-    *graph = new RecordedGraph{cuda_host::end_recording()};
+    *graph = new RecordedGraph{std::make_shared<const cuda_host::Work>(cuda_host::end_recording())};
     return nullptr;
   };
   b.launch = [](RecordedGraph* graph, void*) -> const char* {
-    for (const auto& work : graph->work) work();
+    cuda_host::perform_later(graph->work);
     return nullptr;
   };
   b.release_graph = [](RecordedGraph* graph) { delete graph; };
+  b.make_stream = [](void** stream) -> const char* {
+    *stream = cuda_host::make_stream();
+    return nullptr;
+  };
+  b.release_stream = [](void* stream) {
+    if (stream != nullptr) cuda_host::release_stream(stream);
+  };
+  b.allocate_pinned = allocate_pinned;
+  b.release_pinned = release_pinned;
+  b.make_event = [](DeviceEvent** event) -> const char* {
+    *event = new DeviceEvent;
+    return nullptr;
+  };
+  b.release_event = [](DeviceEvent* event) { delete event; };
+  b.record_event = [](DeviceEvent* event, void* stream) -> const char* {
+    event->mark = cuda_host::mark(stream);
+    return nullptr;
+  };
+  b.wait_for_event = [](DeviceEvent* event, void* stream) -> const char* {
+    cuda_host::let_wait(stream, event->mark);
+    return nullptr;
+  };
+  b.synchronize_event = [](DeviceEvent* event) -> const char* {
+    cuda_host::wait_for(event->mark);
+    return nullptr;
+  };
   return b;
 }();
 

@@ -326,30 +326,9 @@ const Current& current() { return machine.running == nullptr ? outside : machine
 
 namespace {
 
-thread_local bool recording = false;
-thread_local std::vector<std::function<void()>> recorded;
-
 void run(const LaunchShape& s, const std::function<void()>& kernel);
 
 }  // namespace
-
-void begin_recording() {
-  if (recording) fail("recording inside a recording");
-  recording = true;
-}
-
-std::vector<std::function<void()>> end_recording() {
-  recording = false;
-  return std::exchange(recorded, {});
-}
-
-void perform(std::function<void()> work) {
-  if (recording) {
-    recorded.push_back(std::move(work));
-  } else {
-    work();
-  }
-}
 
 void launch(const LaunchShape& s, std::function<void()> kernel) {
   perform([s, kernel = std::move(kernel)] { run(s, kernel); });

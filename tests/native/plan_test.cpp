@@ -139,7 +139,8 @@ TEST_CASE("training steps allocate nothing after the first") {
   Batch batch(DType::kF32);
   Plan plan(net.graph, specs_of(batch), {true, {net.loss}});
   const auto optimizer = Optimizer::make("adam", Json::parse(R"({"global_clipnorm":1.0})"));
-  std::vector<ParamSlot> slots;
+  Update update{optimizer.get(), {}, {}};
+  std::vector<ParamSlot>& slots = update.slots;
   std::vector<std::vector<float>> states;
   for (const Plan::ParamGrad& p : plan.gradients()) {
     ParamSlot s;
@@ -158,9 +159,9 @@ TEST_CASE("training steps allocate nothing after the first") {
   samples.rows = 4;
   const double rate[1] = {0.01};
   StepTotals totals;
-  train_steps(plan, samples, 0, 1, *optimizer, slots, 1, rate, totals);
+  train_steps(plan, samples, 0, 1, update, 1, rate, totals);
   const double first = totals.results[0];
-  train_steps(plan, samples, 0, 1, *optimizer, slots, 2, rate, totals);
+  train_steps(plan, samples, 0, 1, update, 2, rate, totals);
 
   // Step by step, so that what a call to train_steps sets up does not count.
   plan.run(batch.views);
@@ -173,7 +174,7 @@ TEST_CASE("training steps allocate nothing after the first") {
   CHECK(allocations - before == 0);
   for (int64_t step = 8; step < 60; ++step) {
     totals = {};
-    train_steps(plan, samples, 0, 1, *optimizer, slots, step, rate, totals);
+    train_steps(plan, samples, 0, 1, update, step, rate, totals);
   }
   CHECK(totals.results[0] < first);
 }
@@ -206,7 +207,7 @@ TEST_CASE("two threads predict on one plan") {
   std::atomic<int> wrong{0};
   const auto work = [&] {
     for (int i = 0; i < 50; ++i) {
-      const auto lock = plan.lock();
+      const Plan::Turn turn(plan, nullptr);
       plan.run(batch.views);
       for (size_t k = 0; k < want.size(); ++k) wrong += plan.results()[0].as<float>()[k] != want[k];
     }

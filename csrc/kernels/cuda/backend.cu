@@ -149,6 +149,51 @@ void release_graph(RecordedGraph* graph) {
   delete graph;
 }
 
+const char* make_stream(void** stream) {
+  cudaStream_t s = nullptr;
+  const cudaError_t e = cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking);
+  *stream = s;
+  return text_of(e);
+}
+
+void release_stream(void* stream) {
+  if (stream != nullptr && cudaStreamDestroy(stream_of(stream)) != cudaSuccess) cudaGetLastError();
+}
+
+void* allocate_pinned(size_t bytes) {
+  void* p = nullptr;
+  if (cudaHostAlloc(&p, bytes == 0 ? 1 : bytes, cudaHostAllocPortable) == cudaSuccess) return p;
+  cudaGetLastError();
+  return nullptr;
+}
+
+void release_pinned(void* memory) {
+  if (memory != nullptr && cudaFreeHost(memory) != cudaSuccess) cudaGetLastError();
+}
+
+cudaEvent_t event_of(DeviceEvent* event) { return reinterpret_cast<cudaEvent_t>(event); }
+
+const char* make_event(DeviceEvent** event) {
+  cudaEvent_t e = nullptr;
+  const cudaError_t error = cudaEventCreateWithFlags(&e, cudaEventDisableTiming);
+  *event = reinterpret_cast<DeviceEvent*>(e);
+  return text_of(error);
+}
+
+void release_event(DeviceEvent* event) {
+  if (event != nullptr && cudaEventDestroy(event_of(event)) != cudaSuccess) cudaGetLastError();
+}
+
+const char* record_event(DeviceEvent* event, void* stream) {
+  return text_of(cudaEventRecord(event_of(event), stream_of(stream)));
+}
+
+const char* wait_for_event(DeviceEvent* event, void* stream) {
+  return text_of(cudaStreamWaitEvent(stream_of(stream), event_of(event), 0));
+}
+
+const char* synchronize_event(DeviceEvent* event) { return text_of(cudaEventSynchronize(event_of(event))); }
+
 const Backend* backend() {
   static const Backend made = [] {
     Backend b;
@@ -172,6 +217,15 @@ const Backend* backend() {
     b.end_recording = end_recording;
     b.launch = launch_graph;
     b.release_graph = release_graph;
+    b.make_stream = make_stream;
+    b.release_stream = release_stream;
+    b.allocate_pinned = allocate_pinned;
+    b.release_pinned = release_pinned;
+    b.make_event = make_event;
+    b.release_event = release_event;
+    b.record_event = record_event;
+    b.wait_for_event = wait_for_event;
+    b.synchronize_event = synchronize_event;
     return b;
   }();
   return &made;

@@ -42,7 +42,10 @@ template <class T>
 T* dynamic_shared() {
   return static_cast<T*>(cuda_host::dynamic_shared_memory());
 }
-inline void copy_to_host(const Context&, void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+inline void copy_to_host(const Context&, void* to, const void* from, size_t bytes) {
+  cuda_host::finish();
+  std::memcpy(to, from, bytes);
+}
 
 #elif defined(__CUDACC__)
 

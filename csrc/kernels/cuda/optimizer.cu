@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/sum_squares.h"
 #include "kernels/cuda/tables.h"
 #include "kernels/optimizer.h"
 
@@ -24,7 +25,7 @@ struct Run {
   int64_t n;
   T lr, l2, keep, grad_scale;
   int first_block;
-  bool aligned;
+  unsigned aligned : 1, tensor : 31;
 };
 
 template <class T, int kStates>
@@ -37,7 +38,7 @@ struct Runs {
 // ---- rules ---------------------------------------------------------------------------------------------------------
 //
 // What a rule has: kStates; rates(lr): what it makes of a tensor's learning rate; faded: states below it become 0 (see
-// faded_below); update(w, g, states, rates) of one number.
+// faded_below); at(step): takes what changes from step to step; update(w, g, states, rates) of one number.
 
 template <class T>
 struct Rates {
@@ -47,7 +48,7 @@ struct Rates {
 // An average of gradients that have stopped ends at 0 and not among the subnormal numbers, where rounding would keep it
 // for good: the same results as on the CPU, which would also be slow there.
 template <class T>
-T faded_below(T eps) {
+__host__ __device__ T faded_below(T eps) {
   constexpr T smallest_normal = static_cast<T>(sizeof(T) == 4 ? 0x1p-126 : 0x1p-1022);
   return eps >= T(1e-12) ? smallest_normal : T(0);
 }
@@ -71,6 +72,7 @@ struct Sgd {
 
   explicit Sgd(const OptimizerParams<T>& p)
       : faded(faded_below(T(1))), momentum(p.momentum), take(p.take), nesterov(p.nesterov), velocity(p.velocity) {}
+  __device__ void at(const OptimizerStep<T>& step) { take = step.take; }
   __device__ Rates<T> rates(T lr) const { return {lr, T(0)}; }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
     const T lr = r.first;
@@ -99,6 +101,10 @@ struct Moments {
         take2(p.take2),
         root(p.root_scale),
         eps(p.eps) {}
+  __device__ void at(const OptimizerStep<T>& step) {
+    root = step.root_scale;
+    eps = step.eps;
+  }
   __device__ void average(T g, T* s) const {
     s[0] = decay_towards(s[0], g, beta1, take1);
     s[1] = decay_towards(s[1], g * g, beta2, take2);
@@ -111,6 +117,11 @@ struct Adam : Moments<T> {
   T step_scale;
 
   explicit Adam(const OptimizerParams<T>& p) : Moments<T>(p), step_scale(p.step_scale) {}
+  __device__ void at(const OptimizerStep<T>& step) {
+    Moments<T>::at(step);
+    this->faded = faded_below(step.eps);
+    step_scale = step.step_scale;
+  }
   __device__ Rates<T> rates(T lr) const { return {lr * step_scale, T(0)}; }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
     this->average(g, s);
@@ -127,6 +138,11 @@ struct Nadam : Moments<T> {
 
   explicit Nadam(const OptimizerParams<T>& p)
       : Moments<T>(p), step_scale(p.step_scale), grad_step_scale(p.grad_step_scale) {}
+  __device__ void at(const OptimizerStep<T>& step) {
+    Moments<T>::at(step);
+    step_scale = step.step_scale;
+    grad_step_scale = step.grad_step_scale;
+  }
   __device__ Rates<T> rates(T lr) const { return {lr * step_scale, lr * grad_step_scale}; }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
     this->average(g, s);
@@ -147,6 +163,7 @@ struct Adamax {
         inside(p.eps_inside ? p.eps : T(0)),
         outside(p.eps_inside ? T(0) : p.eps),
         step_scale(p.step_scale) {}
+  __device__ void at(const OptimizerStep<T>& step) { step_scale = step.step_scale; }
   __device__ Rates<T> rates(T lr) const { return {lr * step_scale, T(0)}; }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
     s[0] = decay_towards(s[0], g, beta1, take1);
@@ -162,6 +179,7 @@ struct Lion {
   T beta1, take1, beta2, take2;
 
   explicit Lion(const OptimizerParams<T>& p) : beta1(p.beta1), take1(p.take1), beta2(p.beta2), take2(p.take2) {}
+  __device__ void at(const OptimizerStep<T>&) {}
   __device__ Rates<T> rates(T lr) const { return {lr, T(0)}; }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
     const T d = decay_towards(s[0], g, beta1, take1);
@@ -184,6 +202,7 @@ struct Rmsprop {
         momentum(p.momentum),
         eps_inside(p.eps_inside),
         velocity(p.velocity) {}
+  __device__ void at(const OptimizerStep<T>&) {}
   __device__ Rates<T> rates(T lr) const { return {lr, T(0)}; }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
     const T lr = r.first;
@@ -212,6 +231,7 @@ struct Adagrad {
 
   explicit Adagrad(const OptimizerParams<T>& p)
       : faded(faded_below(p.eps)), eps(p.eps), step_scale(p.step_scale), eps_inside(p.eps_inside) {}
+  __device__ void at(const OptimizerStep<T>& step) { step_scale = step.step_scale; }
   __device__ Rates<T> rates(T lr) const { return {lr * step_scale, T(0)}; }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
     s[0] = fma(g, g, s[0]);
@@ -226,6 +246,7 @@ struct Adadelta {
 
   explicit Adadelta(const OptimizerParams<T>& p)
       : faded(faded_below(p.eps)), beta2(p.beta2), take2(p.take2), eps(p.eps) {}
+  __device__ void at(const OptimizerStep<T>&) {}
   __device__ Rates<T> rates(T lr) const { return {lr, T(0)}; }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
     s[0] = decay_towards(s[0], g * g, beta2, take2);
@@ -244,6 +265,7 @@ struct Ftrl {
 
   explicit Ftrl(const OptimizerParams<T>& p)
       : power(p.power), l1(p.l1), l2(p.l2), l2_of_rate(p.l2_of_rate), shrinkage(p.shrinkage) {}
+  __device__ void at(const OptimizerStep<T>&) {}
   __device__ Rates<T> rates(T lr) const { return {T(1) / lr, l2 + l2_of_rate / lr}; }
   __device__ T raised(T x) const { return power == T(0.5) ? sqrt(x) : pow(x, power); }
   __device__ void update(T& w, T g, T* s, const Rates<T>& r) const {
@@ -307,11 +329,18 @@ __device__ void store(T* p, const T* v) {
 
 template <class T, class Rule>
 __global__ void __launch_bounds__(kThreads)
-    update_tensors(const __grid_constant__ Runs<T, Rule::kStates> runs, const __grid_constant__ Rule rule, T clip) {
+    update_tensors(const __grid_constant__ Runs<T, Rule::kStates> runs, const __grid_constant__ Rule given, T clip,
+                   const OptimizerStep<T>* step, const OptimizerTensorStep<T>* tensor_steps) {
   constexpr int kStates = Rule::kStates, kRoom = kStates > 0 ? kStates : 1;
   const int block = static_cast<int>(blockIdx.x);
   const Run<T, kStates>& t = run_of(runs.run, runs.count, block);
-  const Rates<T> rates = rule.rates(t.lr);
+  Rule rule = given;
+  OptimizerTensorStep<T> now{t.lr, t.keep, t.grad_scale};
+  if (step != nullptr) {
+    rule.at(*step);
+    now = tensor_steps[t.tensor];
+  }
+  const Rates<T> rates = rule.rates(now.lr);
   for_numbers<T>(t, block, [&](int64_t i, auto width) {
     constexpr int V = decltype(width)::value;
     T w[V], g[V], s[kRoom][V];
@@ -321,10 +350,10 @@ __global__ void __launch_bounds__(kThreads)
     for (int j = 0; j < kStates; ++j) load<V>(t.state[j] + i, s[j]);
 #pragma unroll
     for (int k = 0; k < V; ++k) {
-      T d = g[k] * t.grad_scale;
+      T d = g[k] * now.grad_scale;
       if (clip > T(0)) d = d < -clip ? -clip : d > clip ? clip : d;  // NaN stays NaN
       d = fma(t.l2, w[k], d);
-      w[k] *= t.keep;
+      w[k] *= now.keep;
       T own[kRoom];
 #pragma unroll
       for (int j = 0; j < kStates; ++j) own[j] = s[j][k];
@@ -340,7 +369,12 @@ __global__ void __launch_bounds__(kThreads)
 
 // w = keep * w + take * g; what has the factor 0 is not read.
 template <class T>
-__global__ void __launch_bounds__(kThreads) blend_tensors(const __grid_constant__ Runs<T, 0> runs, T keep, T take) {
+__global__ void __launch_bounds__(kThreads)
+    blend_tensors(const __grid_constant__ Runs<T, 0> runs, T keep, T take, const OptimizerStep<T>* step) {
+  if (step != nullptr) {
+    keep = step->average_keep;
+    take = step->average_take;
+  }
   const int block = static_cast<int>(blockIdx.x);
   const Run<T, 0>& t = run_of(runs.run, runs.count, block);
   for_numbers<T>(t, block, [&](int64_t i, auto width) {
@@ -378,11 +412,13 @@ void in_groups(const OptimizerParams<T>& p, const F& launch) {
     Run<T, kStates>& r = runs.run[runs.count++];
     r.w = t.w + begin;
     r.g = t.g + begin;
-    r.aligned = aligned16(r.w) && aligned16(r.g);
+    bool aligned = aligned16(r.w) && aligned16(r.g);
     for (int k = 0; k < kStates; ++k) {
       r.state[k] = t.state[k] + begin;
-      r.aligned = r.aligned && aligned16(r.state[k]);
+      aligned = aligned && aligned16(r.state[k]);
     }
+    r.aligned = aligned ? 1 : 0;
+    r.tensor = static_cast<unsigned>(tensor) & 0x7fffffff;
     r.n = end - begin;
     r.lr = t.lr;
     r.l2 = t.l2;
@@ -396,11 +432,11 @@ void in_groups(const OptimizerParams<T>& p, const F& launch) {
 
 template <class Rule, class T>
 void run(const Context& ctx, const OptimizerParams<T>& p) {
-  static_assert(sizeof(Runs<T, Rule::kStates>) + sizeof(Rule) + sizeof(T) <= 4096);
+  static_assert(sizeof(Runs<T, Rule::kStates>) + sizeof(Rule) + sizeof(T) + 2 * sizeof(void*) <= 4096);
   const Rule rule(p);
   in_groups<T, Rule::kStates>(p, [&](const Runs<T, Rule::kStates>& runs) {
     launch(ctx, update_tensors<T, Rule>, {dim3(static_cast<unsigned>(runs.blocks)), dim3(kThreads)}, runs, rule,
-           p.clip_value);
+           p.clip_value, p.step, p.tensor_steps);
   });
 }
 
@@ -425,8 +461,40 @@ void rmsprop(const Context& ctx, const OptimizerParams<T>& p) {
 template <class T>
 void blend(const Context& ctx, const OptimizerParams<T>& p) {
   in_groups<T, 0>(p, [&](const Runs<T, 0>& runs) {
-    launch(ctx, blend_tensors<T>, {dim3(static_cast<unsigned>(runs.blocks)), dim3(kThreads)}, runs, p.beta1, p.take1);
+    launch(ctx, blend_tensors<T>, {dim3(static_cast<unsigned>(runs.blocks)), dim3(kThreads)}, runs, p.beta1, p.take1,
+           p.step);
   });
+}
+
+// One block. The sums are added one after another, as on the host; that takes some 5 ns for each.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    set_scales(const double* sums, int count, bool each, double limit, double scale, OptimizerTensorStep<T>* steps) {
+  __shared__ double some[kThreads];
+  const int thread = static_cast<int>(threadIdx.x);
+  double all = 0;
+  for (int begin = 0; begin < count && !each; begin += kThreads) {
+    if (begin + thread < count) some[thread] = sums[begin + thread];
+    __syncthreads();
+    const int n = count - begin < kThreads ? count - begin : kThreads;
+    for (int i = 0; i < n; ++i) all += some[i];
+    __syncthreads();
+  }
+  for (int i = thread; i < count; i += kThreads) {
+    const double norm = fabs(scale) * sqrt(each ? sums[i] : all);
+    if (norm > limit) steps[i].grad_scale = static_cast<T>(scale * (limit / norm));
+  }
+}
+
+template <class T>
+size_t clip_norm_workspace(const ClipNormParams<T>& p) {
+  return sum_squares_bytes({p.arrays, p.count});
+}
+template <class T>
+void clip_norm(const Context& ctx, const ClipNormParams<T>& p) {
+  const double* const sums = sum_squares_on_device<T>(ctx, {p.arrays, p.count});
+  launch(ctx, set_scales<T>, {dim3(p.count > 0 ? 1 : 0), dim3(kThreads)}, sums, static_cast<int>(p.count), p.each,
+         p.limit, p.scale, p.steps);
 }
 
 template <class T>
@@ -441,6 +509,8 @@ void fill_kernels(OptimizerKernels<T>& k) {
   k.lion = run<Lion<T>, T>;
   k.ftrl = run<Ftrl<T>, T>;
   k.blend = blend<T>;
+  k.clip_norm_workspace = clip_norm_workspace<T>;
+  k.clip_norm = clip_norm<T>;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // conversion and a multiplication with addition in double.
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/reduce_parts.h"
+#include "kernels/cuda/sum_squares.h"
 
 namespace lamella::cuda {
 namespace {
@@ -84,13 +85,16 @@ size_t sum_bytes(const SumSquaresParams& p) {
   return (static_cast<size_t>(p.count) * sizeof(double) + 255) / 256 * 256;
 }
 
-size_t sum_squares_workspace(const SumSquaresParams& p, int) {
+}  // namespace
+
+size_t sum_squares_bytes(const SumSquaresParams& p) {
   return sum_bytes(p) + static_cast<size_t>(block_count(p)) * sizeof(double);
 }
 
-// sums[count], on the device: nothing waits for it.
 template <class T>
-void sums_on_device(const Context& ctx, const SumSquaresParams& p, double* sums, double* partials) {
+const double* sum_squares_on_device(const Context& ctx, const SumSquaresParams& p) {
+  double* const sums = static_cast<double*>(ctx.workspace);
+  double* partials = reinterpret_cast<double*>(static_cast<char*>(ctx.workspace) + sum_bytes(p));
   for (int64_t begin = 0; begin < p.count; begin += Arrays::kMost) {
     Arrays a{};
     a.count = static_cast<int>(p.count - begin < Arrays::kMost ? p.count - begin : Arrays::kMost);
@@ -104,13 +108,19 @@ void sums_on_device(const Context& ctx, const SumSquaresParams& p, double* sums,
     launch(ctx, add_blocks, {dim3(static_cast<unsigned>(a.count)), dim3(kThreads)}, a, partials, sums + begin);
     partials += blocks;
   }
+  return sums;
 }
+template const double* sum_squares_on_device<float>(const Context&, const SumSquaresParams&);
+template const double* sum_squares_on_device<double>(const Context&, const SumSquaresParams&);
+
+namespace {
+
+size_t sum_squares_workspace(const SumSquaresParams& p, int) { return sum_squares_bytes(p); }
 
 template <class T>
 void sum_squares(const Context& ctx, const SumSquaresParams& p) {
   if (p.count == 0) return;
-  double* const sums = static_cast<double*>(ctx.workspace);
-  sums_on_device<T>(ctx, p, sums, reinterpret_cast<double*>(static_cast<char*>(ctx.workspace) + sum_bytes(p)));
+  const double* const sums = sum_squares_on_device<T>(ctx, p);
   constexpr int64_t kSome = 256;
   double host[kSome];
   for (int64_t begin = 0; begin < p.count; begin += kSome) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <vector>
 
 namespace lamella::cuda_host {
@@ -33,9 +34,27 @@ void launch(const LaunchShape& shape, std::function<void()> kernel);
 
 // Between the two, launches (and what is given to `perform`) are kept instead of run; the recording runs them, any
 // number of times.
+using Work = std::vector<std::function<void()>>;
 void begin_recording();
-std::vector<std::function<void()>> end_recording();
-void perform(std::function<void()> work);
+Work end_recording();
+
+// What a device does beside the host is done late here, in the order of its stream: recordings that are launched, and
+// all that follows them, when somebody waits; what goes to a stream of its own, when somebody waits for that one. With
+// the random order, some of it is done early. Where nothing is waiting, `perform` does the work at once.
+// Streams that make_stream has not made are one, of the calling thread.
+void perform(std::function<void()> work, const void* stream = nullptr);
+void perform_later(std::shared_ptr<const Work> work);
+void* make_stream();
+void release_stream(const void* stream);
+struct Stream;
+struct Mark {
+  std::shared_ptr<Stream> stream;
+  size_t position = 0;  // of what the stream has been given
+};
+Mark mark(const void* stream);
+void wait_for(const Mark& mark);                      // the host does
+void let_wait(const void* stream, const Mark& mark);  // the stream does
+void finish(const void* stream = nullptr);            // the host waits for all of a stream
 
 void* dynamic_shared_memory();
 
