@@ -201,13 +201,22 @@ class ConvOp final : public Op {
     return sig;
   }
 
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
+  // One channel a group is too little for the matrix units.
+  bool halves_fit(std::span<const TensorView> in) const override {
+    if (attrs_.algorithm != "auto" || !algorithm_of_environment().empty()) return false;
+    const ConvShape s = shape(in[0].shape, in[1].shape);
+    return s.groups == 1 || (s.c / s.groups > 4 && s.oc / s.groups > 4);
+  }
+  bool saves_halves() const override { return true; }
+
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, name_, "x", [&]<class T>() { run_forward<T>(exec, args); });
+    dispatch_real(args.in[0].dtype, name_, "x", [&]<class T>() { run_forward<T>(exec, args); });
   }
 
   void backward(Exec& exec, const BackwardArgs& args) const override {
     const TensorView& any = args.in[0] ? args.in[0] : args.in[1];
-    dispatch_float(any.dtype, name_, "x", [&]<class T>() { run_backward<T>(exec, args); });
+    dispatch_real(any.dtype, name_, "x", [&]<class T>() { run_backward<T>(exec, args); });
   }
 
   BackwardUses backward_uses() const override {
@@ -478,7 +487,9 @@ class ConvOp final : public Op {
     int algorithm = *wanted == "auto" ? -1 : find_candidate(k, pass, *wanted);
     const auto pass_name = kPassNames[static_cast<int>(pass)];
     if (algorithm < 0) {
-      if (*wanted != "auto" && &k != &cpu_kernels<T>().conv) check_device_has(k, *wanted, argument);
+      if constexpr (is_float(DTypeOf<T>::value)) {
+        if (*wanted != "auto" && &k != &cpu_kernels<T>().conv) check_device_has(k, *wanted, argument);
+      }
       algorithm = k.choose(s, pass, strict_precision());
     } else if (!k.can_run(s, pass, algorithm)) {
       fail_value(name_, argument, std::string("an algorithm that can run the ") + pass_name + " of " + describe(s),

@@ -70,10 +70,10 @@ class DenseOp final : public Op {
   }
 
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, "dense", "x", [&]<class T>() { run_forward<T>(exec, args); });
+    dispatch_real(args.in[0].dtype, "dense", "x", [&]<class T>() { run_forward<T>(exec, args); });
   }
   void backward(Exec& exec, const BackwardArgs& args) const override {
-    dispatch_float(args.in[1].dtype, "dense", "x", [&]<class T>() {
+    dispatch_real(args.in[1].dtype, "dense", "x", [&]<class T>() {
       if (args.grad_out[0]) {
         run_backward<T>(exec, args);
       } else {
@@ -81,6 +81,8 @@ class DenseOp final : public Op {
       }
     });
   }
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
+  bool saves_halves() const override { return true; }
   BackwardUses backward_uses() const override { return {0b11, act_.act != Act::kIdentity && from_output_ ? 1u : 0u}; }
   double flops(std::span<const TensorSpec> in) const override {
     return 2.0 * static_cast<double>(in[0].shape.size()) * static_cast<double>(in[1].shape[1]);

@@ -43,11 +43,12 @@ class OfOneType {
   DType type_ = DType::kU8;
 };
 
-bool takes_halves(const Op& op, const Exec& exec, uint32_t call, const OfOneType& of_one_type) {
+bool takes_halves(const Op& op, const Exec& exec, uint32_t call, const OfOneType& of_one_type,
+                  std::span<const TensorView> in) {
   const uint32_t halves = op.halves();
   if ((halves & call) == 0) return false;
   if ((halves & Op::kOnDevice) == 0) return true;
-  return exec.backend() != nullptr && exec.backend()->brain != nullptr && of_one_type;
+  return exec.backend() != nullptr && exec.backend()->brain != nullptr && of_one_type && op.halves_fit(in);
 }
 
 void convert(Exec& exec, const TensorView& from, const TensorView& to) {
@@ -135,8 +136,12 @@ Signature infer_halves(const Op& op, std::span<const TensorSpec> in, bool traini
     if (is_half(s.dtype)) s.dtype = DType::kF32;
   Signature sig = op.infer(wide, training);
   const DType result = result_type(op, in);
-  for (TensorSpec& s : sig.outputs)
-    if (s.dtype == DType::kF32) s.dtype = result;
+  const auto narrow = [&](std::vector<TensorSpec>& specs) {
+    for (TensorSpec& s : specs)
+      if (s.dtype == DType::kF32) s.dtype = result;
+  };
+  narrow(sig.outputs);
+  if (op.saves_halves()) narrow(sig.saved);
   return sig;
 }
 
@@ -145,7 +150,7 @@ void run_forward(const Op& op, Exec& exec, const ForwardArgs& args) {
   OfOneType types(op);
   types.data_and_rest(args.in);
   types.data(args.out);
-  if (takes_halves(op, exec, Op::kInForward, types)) return op.forward(exec, args);
+  if (takes_halves(op, exec, Op::kInForward, types, args.in)) return op.forward(exec, args);
   using Role = Widened::Role;
   const uint32_t mutated = exec.training ? op.mutates() : 0;
   Widened w;
@@ -167,7 +172,7 @@ void run_backward(const Op& op, Exec& exec, const BackwardArgs& args) {
   types.data(args.out);
   types.data(args.grad_out);
   types.data_and_rest(args.grad_in);
-  if (takes_halves(op, exec, Op::kInBackward, types)) return op.backward(exec, args);
+  if (takes_halves(op, exec, Op::kInBackward, types, args.in)) return op.backward(exec, args);
   using Role = Widened::Role;
   Widened w;
   BackwardArgs wide;

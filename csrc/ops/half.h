@@ -6,7 +6,8 @@
 namespace lamella {
 
 // op.infer() with rules for 16-bit floats: results are of the type that all floating inputs share, float32 where they
-// differ, and the first input's where the op says so. What is saved for backward stays float32.
+// differ, and the first input's where the op says so. What is saved for backward stays float32 unless the op says
+// otherwise.
 Signature infer_halves(const Op& op, std::span<const TensorSpec> in, bool training);
 
 }  // namespace lamella

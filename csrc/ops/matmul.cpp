@@ -158,7 +158,7 @@ void multiply_and_sum(Products& products, const char* op, GemmParams<T> p, const
   std::vector<bool> written(static_cast<size_t>(own.size()), false);
   for (int64_t i = 0; i < whole.size(); ++i) {
     const int64_t target = matrix_of(i, whole, own);
-    p.beta = written[static_cast<size_t>(target)] ? T(1) : T(0);
+    p.beta = written[static_cast<size_t>(target)] ? 1 : 0;
     written[static_cast<size_t>(target)] = true;
     product(products, p, a + matrix_of(i, whole, sa.batch) * sa.rows * sa.cols, sa,
             b + matrix_of(i, whole, sb.batch) * sb.rows * sb.cols, sb, c + target * matrix);
@@ -173,7 +173,7 @@ void multiply_and_sum(Products& products, const char* op, GemmParams<T> p, const
 
 // The gradients of alpha * a b by a and b from that of the product, which may be absent: zero.
 template <class T>
-void product_gradients(Products& products, const char* op, T alpha, const TensorView& va, bool transpose_a,
+void product_gradients(Products& products, const char* op, Real<T> alpha, const TensorView& va, bool transpose_a,
                        const TensorView& vb, bool transpose_b, const T* g, const TensorView& grad_a,
                        const TensorView& grad_b) {
   const Stack a = stack_of(va.shape, transpose_a), b = stack_of(vb.shape, transpose_b);
@@ -222,21 +222,26 @@ class MatmulOp final : public Op {
     return {{{in[0].dtype, product_shape("matmul", in, transpose_a_, transpose_b_)}}, {}};
   }
 
+  uint32_t halves() const override { return kInForward | kInBackward | kOnDevice; }
+  // The gradient of what is broadcast is a sum of products, which is to be rounded once.
+  bool halves_fit(std::span<const TensorView> in) const override {
+    return stack_of(in[0].shape, transpose_a_).batch == stack_of(in[1].shape, transpose_b_).batch;
+  }
   void forward(Exec& exec, const ForwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, "matmul", "a", [&]<class T>() {
+    dispatch_real(args.in[0].dtype, "matmul", "a", [&]<class T>() {
       Products products{exec};
       GemmParams<T> p;
-      p.alpha = static_cast<T>(alpha_);
+      p.alpha = static_cast<Real<T>>(alpha_);
       multiply(products, "matmul", p, args.in[0].as<T>(), stack_of(args.in[0].shape, transpose_a_), args.in[1].as<T>(),
                stack_of(args.in[1].shape, transpose_b_), args.out[0].as<T>());
     });
   }
 
   void backward(Exec& exec, const BackwardArgs& args) const override {
-    dispatch_float(args.in[0].dtype, "matmul", "a", [&]<class T>() {
+    dispatch_real(args.in[0].dtype, "matmul", "a", [&]<class T>() {
       Products products{exec};
-      product_gradients(products, "matmul", static_cast<T>(alpha_), args.in[0], transpose_a_, args.in[1], transpose_b_,
-                        args.grad_out[0].as<T>(), args.grad_in[0], args.grad_in[1]);
+      product_gradients(products, "matmul", static_cast<Real<T>>(alpha_), args.in[0], transpose_a_, args.in[1],
+                        transpose_b_, args.grad_out[0].as<T>(), args.grad_in[0], args.grad_in[1]);
     });
   }
   BackwardUses backward_uses() const override { return {0b11, 0}; }

@@ -84,6 +84,13 @@ class Op {
   // Which of its calls take arrays of 16-bit floats as they are. The others get float32 ones (see ops/half.cpp).
   enum Halves : uint32_t { kNoHalves = 0, kInForward = 1, kInBackward = 2, kOnDevice = 4 };
   virtual uint32_t halves() const { return kNoHalves; }
+  // Whether a device's kernels for 16-bit floats do arrays of these shapes, too.
+  virtual bool halves_fit(std::span<const TensorView> in) const {
+    (void)in;
+    return true;
+  }
+  // Whether what it saves in float32 is of its results' type where that is a 16-bit one.
+  virtual bool saves_halves() const { return false; }
   // Whether results are of the first input's type where the types of the inputs differ: statistics and scales may be
   // wider than the data.
   virtual bool follows_first() const { return false; }

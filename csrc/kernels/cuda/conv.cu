@@ -1,6 +1,7 @@
 // The ordered candidates of each pass, and the choice among them.
 #include "kernels/conv.h"
 #include "kernels/cuda/conv_geometry.h"
+#include "kernels/cuda/half.h"
 #include "kernels/cuda/tables.h"
 
 namespace lamella::cuda {
@@ -8,30 +9,28 @@ namespace {
 
 enum Algorithm { kDepthwise, kIgemm, kReference, kCandidates };
 
+// 16-bit floats have one, for what it can run: callers have float32 copies made of the rest.
 template <class T>
 ConvCandidate<T> candidate(int algorithm) {
-  switch (algorithm) {
-    case kDepthwise:
-      return conv_depthwise<T>();
-    case kIgemm:
-      return conv_igemm<T>();
-    default:
-      return conv_reference<T>();
+  if constexpr (!kIsHalf<T>) {
+    if (algorithm == kDepthwise) return conv_depthwise<T>();
+    if (algorithm == kReference) return conv_reference<T>();
   }
+  return conv_igemm<T>();
 }
 template <class T>
 ConvWeightCandidate<T> weight_candidate(int algorithm) {
-  switch (algorithm) {
-    case kDepthwise:
-      return conv_weight_depthwise<T>();
-    case kIgemm:
-      return conv_weight_igemm<T>();
-    default:
-      return conv_weight_reference<T>();
+  if constexpr (!kIsHalf<T>) {
+    if (algorithm == kDepthwise) return conv_weight_depthwise<T>();
+    if (algorithm == kReference) return conv_weight_reference<T>();
   }
+  return conv_weight_igemm<T>();
 }
 
-int candidates(ConvPass) { return kCandidates; }
+template <class T>
+int candidates(ConvPass) {
+  return kIsHalf<T> ? 1 : kCandidates;
+}
 
 template <class T>
 const char* name(ConvPass pass, int algorithm) {
@@ -47,6 +46,7 @@ bool can_run(const ConvShape& s, ConvPass pass, int algorithm) {
 // All of them keep plain sums of products. The list is in the order of what is faster where it can run.
 template <class T>
 int choose(const ConvShape& s, ConvPass pass, bool) {
+  if (kIsHalf<T>) return 0;
   for (int i = 0; i < kReference; ++i)
     if (can_run<T>(s, pass, i)) return i;
   return kReference;
@@ -84,7 +84,7 @@ void prepare(const Context&, const ConvShape&, ConvPass, int, const T*, void*) {
 
 template <class T>
 void fill_table(ConvKernels<T>& k) {
-  k.candidates = candidates;
+  k.candidates = candidates<T>;
   k.name = name<T>;
   k.can_run = can_run<T>;
   k.choose = choose<T>;
@@ -104,5 +104,7 @@ void fill_table(ConvKernels<T>& k) {
 
 void fill(ConvKernels<float>& k) { fill_table(k); }
 void fill(ConvKernels<double>& k) { fill_table(k); }
+void fill(ConvKernels<f16>& k) { fill_table(k); }
+void fill(ConvKernels<bf16>& k) { fill_table(k); }
 
 }  // namespace lamella::cuda

@@ -53,33 +53,42 @@ __device__ __forceinline__ void store_few(T* p, const Few<T, V>& r, bool aligned
 
 template <Act A, bool kFromOutput, int V, class T>
 __device__ __forceinline__ void column(const ConvActivationParams<T>& p, int64_t begin, int64_t end, int64_t col,
-                                       bool aligned, T (&sum)[V]) {
-  const T alpha = static_cast<T>(p.act.alpha);
+                                       bool aligned, Real<T> (&sum)[V]) {
+  using R = Real<T>;
+  const R alpha = static_cast<R>(p.act.alpha);
 #pragma unroll 2
   for (int64_t row = begin + threadIdx.y; row < end; row += blockDim.y) {
     const int64_t at = row * p.cols + col;
-    Few<T, V> g = load_few<V>(p.dy + at, aligned);
+    Few<T, V> dy = load_few<V>(p.dy + at, aligned);
+    R g[V];
+#pragma unroll
+    for (int i = 0; i < V; ++i) g[i] = widened(dy.v[i]);
     if constexpr (A != Act::kIdentity) {
       const Few<T, V> v = load_few<V>(p.value + at, aligned);
 #pragma unroll
       for (int i = 0; i < V; ++i) {
         if constexpr (kFromOutput) {
-          g.v[i] = act_backward_from_output<A>(v.v[i], g.v[i], alpha);
+          g[i] = act_backward_from_output<A>(widened(v.v[i]), g[i], alpha);
         } else {
-          g.v[i] = act_backward_from_input<A>(v.v[i], g.v[i], alpha);
+          g[i] = act_backward_from_input<A>(widened(v.v[i]), g[i], alpha);
         }
       }
     }
-    if (p.dz != nullptr) store_few<V>(p.dz + at, g, aligned);
+    if (p.dz != nullptr) {
 #pragma unroll
-    for (int i = 0; i < V; ++i) sum[i] += g.v[i];
+      for (int i = 0; i < V; ++i) dy.v[i] = rounded_to<T>(g[i]);
+      store_few<V>(p.dz + at, dy, aligned);
+    }
+#pragma unroll
+    for (int i = 0; i < V; ++i) sum[i] += g[i];
   }
 }
 
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads)
-    act_bias(ConvActivationParams<T> p, int64_t rows_per_part, bool aligned, T* sums) {
-  __shared__ T shared[kThreads * V];
+    act_bias(ConvActivationParams<T> p, int64_t rows_per_part, bool aligned, Real<T>* sums) {
+  using R = Real<T>;
+  __shared__ R shared[kThreads * V];
   const int64_t begin = blockIdx.x * rows_per_part;
   const int64_t end = begin + rows_per_part < p.rows ? begin + rows_per_part : p.rows;
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
@@ -87,7 +96,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t first = static_cast<int64_t>(blockIdx.y) * width; first < p.cols;
        first += static_cast<int64_t>(gridDim.y) * width) {
     const int64_t col = first + x * V;
-    T sum[V] = {};
+    R sum[V] = {};
     if (col < p.cols) {
       with_act(p.act.act, [&](auto tag) {
         constexpr Act A = decltype(tag)::value;
@@ -115,11 +124,17 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T, int V>
-void run(const Context& ctx, const ConvActivationParams<T>& p, const Plan& plan, T* sums) {
+void run(const Context& ctx, const ConvActivationParams<T>& p, const Plan& plan, Real<T>* sums) {
   const int64_t most = 65535;
   const auto y = static_cast<unsigned>(plan.column_blocks < most ? plan.column_blocks : most);
   launch(ctx, act_bias<T, V>, {dim3(static_cast<unsigned>(plan.parts), y), plan.block}, p, plan.rows_per_part,
          plan.aligned, sums);
+}
+
+// Whether column sums take a second pass: they are in parts, or their result is of another type.
+template <class T>
+bool sums_apart(const ConvActivationParams<T>& p, const Plan& plan) {
+  return p.dbias != nullptr && (plan.parts > 1 || kIsHalf<T>);
 }
 
 }  // namespace
@@ -127,22 +142,26 @@ void run(const Context& ctx, const ConvActivationParams<T>& p, const Plan& plan,
 template <class T>
 size_t conv_activation_backward_workspace(const ConvActivationParams<T>& p) {
   const Plan plan = make_plan(p);
-  return p.dbias != nullptr && plan.parts > 1 ? static_cast<size_t>(plan.parts * p.cols) * sizeof(T) : 0;
+  return sums_apart(p, plan) ? static_cast<size_t>(plan.parts * p.cols) * sizeof(Real<T>) : 0;
 }
 
 template <class T>
 void conv_activation_backward(const Context& ctx, const ConvActivationParams<T>& p) {
   const Plan plan = make_plan(p);
   if (plan.parts == 0) {  // no rows: their sum
-    if (p.dbias != nullptr) sum_parts<T>(ctx, nullptr, 0, p.cols, p.dbias);
+    if (p.dbias != nullptr) sum_parts<Real<T>>(ctx, nullptr, 0, p.cols, p.dbias);
     return;
   }
-  T* const sums = p.dbias == nullptr ? nullptr : plan.parts > 1 ? static_cast<T*>(ctx.workspace) : p.dbias;
+  Real<T>* sums = static_cast<Real<T>*>(ctx.workspace);
+  if (!sums_apart(p, plan)) {
+    sums = nullptr;
+    if constexpr (!kIsHalf<T>) sums = p.dbias;
+  }
   if (plan.vector == 1)
     run<T, 1>(ctx, p, plan, sums);
   else
     run<T, Pack<T>::kSize>(ctx, p, plan, sums);
-  if (p.dbias != nullptr && plan.parts > 1) sum_parts(ctx, sums, static_cast<int>(plan.parts), p.cols, p.dbias);
+  if (sums_apart(p, plan)) sum_parts(ctx, sums, static_cast<int>(plan.parts), p.cols, p.dbias);
 }
 
 #define LAMELLA_INSTANTIATE(T)                                                           \
@@ -150,6 +169,8 @@ void conv_activation_backward(const Context& ctx, const ConvActivationParams<T>&
   template void conv_activation_backward<T>(const Context&, const ConvActivationParams<T>&);
 LAMELLA_INSTANTIATE(float)
 LAMELLA_INSTANTIATE(double)
+LAMELLA_INSTANTIATE(f16)
+LAMELLA_INSTANTIATE(bf16)
 #undef LAMELLA_INSTANTIATE
 
 }  // namespace lamella::cuda

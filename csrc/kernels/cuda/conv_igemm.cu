@@ -2,6 +2,7 @@
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/conv_igemm_plan.h"
 #include "kernels/cuda/conv_parts.h"
+#include "kernels/cuda/gemm_epilogue.h"
 #include "kernels/cuda/tables.h"
 
 namespace lamella::cuda {
@@ -14,6 +15,12 @@ constexpr int64_t kMostGrid = 65535;
 int64_t round_up(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
 
 constexpr int64_t kLengthStep = 32;  // of parts of k
+
+// Whether packs of sums can be stored as T.
+template <class T>
+bool aligned_sums(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % (sizeof(T) * Pack<Real<T>>::kSize) == 0;
+}
 
 // Multiplications per cycle of a multiprocessor that has enough to do, by ConvUnits; 0: there is no such tile.
 struct TileCost {
@@ -31,8 +38,14 @@ constexpr TileCost kTiles[] = {
     {ConvTile::k32x32, 32, 32, 64, 8, 0, {54, 0, 0}, true, false, true},
 };
 
-ConvUnits units_of(const Context& ctx, bool is_float) {
-  return !is_float ? ConvUnits::kSimt : ctx.bf16 ? ConvUnits::kBf16 : ctx.tf32 ? ConvUnits::kTf32 : ConvUnits::kSimt;
+// Half the tiles are there for numbers of at most four bytes.
+template <class T>
+constexpr bool kSingle = sizeof(T) <= 4;
+
+template <class T>
+ConvUnits units_of(const Context& ctx) {
+  if (kIsHalf<T>) return ConvUnits::kBf16;
+  return !kSingle<T> ? ConvUnits::kSimt : ctx.bf16 ? ConvUnits::kBf16 : ctx.tf32 ? ConvUnits::kTf32 : ConvUnits::kSimt;
 }
 
 // What was planned for packs is not aligned: a tile that loads element by element. Sums are cut as planned, so that
@@ -60,6 +73,15 @@ const GemmKernels<float>& gemm_kernels<float>() {
 template <>
 const GemmKernels<double>& gemm_kernels<double>() {
   return table_f64().gemm;
+}
+
+template <>
+const GemmKernels<f16>& gemm_kernels<f16>() {
+  return table_f16().gemm;
+}
+template <>
+const GemmKernels<bf16>& gemm_kernels<bf16>() {
+  return table_bf16().gemm;
 }
 
 template <class T>
@@ -99,7 +121,7 @@ bool in_phases(const ConvShape& s, ConvPass pass) {
 template <class T>
 bool packs_along_channels(const ConvShape& s, ConvPass pass) {
   const int64_t kc = pass == ConvPass::kBackwardData ? s.oc / s.groups : s.c / s.groups;
-  return sizeof(T) == 4 && kc % Pack<T>::kSize == 0;
+  return kSingle<T> && kc % Pack<T>::kSize == 0;
 }
 
 template <class T>
@@ -111,19 +133,20 @@ ConvProblem gather_problem(const ConvShape& s, ConvPass pass, const ConvView<int
           v.nc,
           ceil_div(k, phases),
           s.groups * phases,
-          sizeof(T) == 4,
+          kSingle<T>,
           packs_along_channels<T>(s, pass),
           in_phases(s, pass) || pool ? 1 : 64};
 }
 
 // Which units will multiply is not known here.
-template <class F>
-size_t most_for_units(bool is_float, const F& bytes) {
-  size_t most = bytes(ConvUnits::kSimt);
-  if (!is_float) return most;
-  for (ConvUnits units : {ConvUnits::kTf32, ConvUnits::kBf16}) {
-    const size_t more = bytes(units);
-    if (more > most) most = more;
+template <class T, class F>
+size_t most_for_units(const F& bytes) {
+  size_t most = bytes(kIsHalf<T> ? ConvUnits::kBf16 : ConvUnits::kSimt);
+  if constexpr (sizeof(T) == 4) {
+    for (ConvUnits units : {ConvUnits::kTf32, ConvUnits::kBf16}) {
+      const size_t more = bytes(units);
+      if (more > most) most = more;
+    }
   }
   return most;
 }
@@ -133,22 +156,22 @@ size_t gather_workspace(const ConvShape& s, ConvPass pass) {
   if (s.n == 0) return 0;
   if (is_product(s)) return gemm_kernels<T>().gemm_workspace(product<T>(s, pass), 1);
   const ConvView<int> v = conv_view<int>(s, pass);
-  const auto each = static_cast<size_t>(int64_t{v.n} * v.h.dst_size * v.w.dst_size * v.dc) * sizeof(T);
-  return most_for_units(sizeof(T) == 4, [&](ConvUnits units) {
+  const auto each = static_cast<size_t>(int64_t{v.n} * v.h.dst_size * v.w.dst_size * v.dc) * sizeof(Real<T>);
+  return most_for_units<T>([&](ConvUnits units) {
     const int64_t splits = plan_conv_tiles(gather_problem<T>(s, pass, v, false), units).splits;
     return splits == 1 ? 0 : static_cast<size_t>(splits) * each;
   });
 }
 
 // Adds up splits of k, in their order; bias and activation. Reads splits + 1 numbers per one that it writes.
-template <class T, int V>
+template <class T, int V, class R = Real<T>>
 __global__ void __launch_bounds__(256)
-    finish_splits(const T* partial, int splits, int64_t n, FastDiv columns, const T* bias, Activation act, T* dst) {
+    finish_splits(const R* partial, int splits, int64_t n, FastDiv columns, const T* bias, Activation act, T* dst) {
   for (int64_t at = thread_number() * V; at < n; at += thread_count() * V) {
-    Few<T, V> sum = load_few<T, V>(partial + at);
+    Few<R, V> sum = load_few<R, V>(partial + at);
 #pragma unroll 4
     for (int i = 1; i < splits; ++i) {
-      const Few<T, V> more = load_few<T, V>(partial + i * n + at);
+      const Few<R, V> more = load_few<R, V>(partial + i * n + at);
 #pragma unroll
       for (int j = 0; j < V; ++j) sum.v[j] += more.v[j];
     }
@@ -156,16 +179,23 @@ __global__ void __launch_bounds__(256)
     const auto column = static_cast<int>(columns.split(row));
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-      if (bias != nullptr) sum.v[j] += bias[column + j];
+      if (bias != nullptr) sum.v[j] += widened(bias[column + j]);
       sum.v[j] = act_value(act, sum.v[j]);
     }
-    store_few<T, V>(dst + at, sum);
+    if constexpr (V == 1) {
+      dst[at] = rounded_to<T>(sum.v[0]);
+    } else {
+      Pack<R> v;
+#pragma unroll
+      for (int j = 0; j < V; ++j) v.v[j] = sum.v[j];
+      store_reals(dst + at, v, true, V);
+    }
   }
 }
 
 template <class T>
 void run(const Context& ctx, ConvPass pass, const ConvParams<T>& p) {
-  constexpr int V = Pack<T>::kSize;
+  constexpr int V = Pack<T>::kSize, kSums = Pack<Real<T>>::kSize;
   const ConvShape& s = p.shape;
   if (s.n == 0) return;
   if (is_product(s) && !p.pool) {
@@ -182,9 +212,9 @@ void run(const Context& ctx, ConvPass pass, const ConvParams<T>& p) {
   a.view = conv_view<int>(s, pass);
   a.p = p;
   const ConvView<int>& v = a.view;
-  ConvTilePlan plan = plan_conv_tiles(gather_problem<T>(s, pass, v, p.pool), units_of(ctx, sizeof(T) == 4));
+  ConvTilePlan plan = plan_conv_tiles(gather_problem<T>(s, pass, v, p.pool), units_of<T>(ctx));
   const bool packs = packs_along_channels<T>(s, pass) && aligned16(p.src) && (forward || aligned16(p.weight));
-  if (!packs && sizeof(T) == 4) narrow_loads(plan, int64_t{v.n} * v.h.count(0) * v.w.count(0), v.nc);
+  if (!packs && kSingle<T>) narrow_loads(plan, int64_t{v.n} * v.h.count(0) * v.w.count(0), v.nc);
   const int window = p.pool ? 2 : 1;
   a.channels = FastDiv(v.kc);
   a.taps_w = FastDiv(v.w.kernel);
@@ -195,36 +225,37 @@ void run(const Context& ctx, ConvPass pass, const ConvParams<T>& p) {
   a.splits = static_cast<int>(plan.splits);
   // The phases' sums are of different lengths; none is cut.
   a.split_length = plan.splits > 1 ? static_cast<int>(plan.split_length) : 1 << 30;
-  a.partial = static_cast<T*>(ctx.workspace);
-  const bool columns = v.nc % V == 0;
-  a.packed_weight = columns && aligned16(p.weight);
-  a.packed_dst = columns && (plan.splits > 1 || aligned16(p.dst));
+  a.partial = static_cast<Real<T>*>(ctx.workspace);
+  a.packed_weight = v.nc % V == 0 && aligned16(p.weight);
+  a.packed_dst = v.nc % kSums == 0 && (plan.splits > 1 || aligned_sums(p.dst));
   const int64_t phases = int64_t{v.h.phases} * v.w.phases;
   const dim3 grid(static_cast<unsigned>(plan.row_tiles * plan.column_tiles), static_cast<unsigned>(s.groups),
                   static_cast<unsigned>(plan.splits * phases));
   const bool phased = in_phases(s, pass);
-  const auto go = [&](auto simt, auto mma) {
-    if constexpr (sizeof(T) == 4) {
-      if (plan.units != ConvUnits::kSimt) return mma(ctx, plan, packs, grid, a);
-    }
-    simt(ctx, plan, packs, grid, a);
-  };
   using Launcher = void (*)(const Context&, const ConvTilePlan&, bool, dim3, const IgemmArgs<T>&);
-  if (p.pool)
-    go(static_cast<Launcher>(launch_igemm_pool), launch_igemm_pool_mma);
-  else if (forward)
-    go(static_cast<Launcher>(launch_igemm_forward), launch_igemm_forward_mma);
-  else if (phased)
-    go(static_cast<Launcher>(launch_igemm_phases), launch_igemm_phases_mma);
-  else
-    go(static_cast<Launcher>(launch_igemm_data), launch_igemm_data_mma);
+  Launcher launcher = nullptr;
+  if constexpr (kSingle<T>) {
+    launcher = p.pool    ? static_cast<Launcher>(launch_igemm_pool_mma)
+               : forward ? static_cast<Launcher>(launch_igemm_forward_mma)
+               : phased  ? static_cast<Launcher>(launch_igemm_phases_mma)
+                         : static_cast<Launcher>(launch_igemm_data_mma);
+  }
+  if constexpr (!kIsHalf<T>) {
+    if (plan.units == ConvUnits::kSimt) {
+      launcher = p.pool    ? static_cast<Launcher>(launch_igemm_pool)
+                 : forward ? static_cast<Launcher>(launch_igemm_forward)
+                 : phased  ? static_cast<Launcher>(launch_igemm_phases)
+                           : static_cast<Launcher>(launch_igemm_data);
+    }
+  }
+  launcher(ctx, plan, packs, grid, a);
   if (plan.splits == 1) return;
   const int64_t n = int64_t{v.n} * v.h.dst_size * v.w.dst_size * v.dc;
   const auto finish = [&](auto kernel, int width) {
     launch(ctx, kernel, flat(n / width), a.partial, a.splits, n, FastDiv(v.dc), p.bias, p.act, p.dst);
   };
-  if (v.dc % V == 0 && aligned16(p.dst))
-    finish(finish_splits<T, V>, V);
+  if (v.dc % kSums == 0 && aligned_sums(p.dst))
+    finish(finish_splits<T, kSums>, kSums);
   else
     finish(finish_splits<T, 1>, 1);
 }
@@ -241,7 +272,7 @@ bool can_run(const ConvShape& s, ConvPass pass) {
 
 template <class T>
 bool weight_packs(const ConvShape& s) {
-  return sizeof(T) == 4 && s.c / s.groups % Pack<T>::kSize == 0;
+  return kSingle<T> && s.c / s.groups % Pack<T>::kSize == 0;
 }
 
 template <class T>
@@ -250,7 +281,7 @@ ConvProblem weight_problem(const ConvShape& s) {
           s.oc / s.groups,
           s.n * s.oh * s.ow,
           s.groups,
-          sizeof(T) == 4,
+          kSingle<T>,
           weight_packs<T>(s),
           512};
 }
@@ -259,8 +290,8 @@ template <class T>
 size_t weight_workspace(const ConvShape& s) {
   if (s.n * s.oh * s.ow == 0) return 0;
   if (is_product(s)) return gemm_kernels<T>().gemm_workspace(product<T>(s, ConvPass::kBackwardWeight), 1);
-  const auto each = static_cast<size_t>(s.kh * s.kw * (s.c / s.groups) * s.oc) * sizeof(T);
-  return most_for_units(sizeof(T) == 4, [&](ConvUnits units) {
+  const auto each = static_cast<size_t>(s.kh * s.kw * (s.c / s.groups) * s.oc) * sizeof(Real<T>);
+  return most_for_units<T>([&](ConvUnits units) {
     const int64_t splits = plan_conv_tiles(weight_problem<T>(s), units).splits;
     return splits == 1 ? 0 : static_cast<size_t>(splits) * each;
   });
@@ -268,7 +299,7 @@ size_t weight_workspace(const ConvShape& s) {
 
 template <class T>
 void run_weight(const Context& ctx, const ConvWeightParams<T>& p) {
-  constexpr int V = Pack<T>::kSize;
+  constexpr int V = Pack<T>::kSize, kSums = Pack<Real<T>>::kSize;
   const ConvShape& s = p.shape;
   if (s.n * s.oh * s.ow == 0) return;
   if (is_product(s)) {
@@ -278,15 +309,16 @@ void run_weight(const Context& ctx, const ConvWeightParams<T>& p) {
     g.c = p.dweight;
     return gemm_kernels<T>().gemm(ctx, g);
   }
-  ConvTilePlan plan = plan_conv_tiles(weight_problem<T>(s), units_of(ctx, sizeof(T) == 4));
+  ConvTilePlan plan = plan_conv_tiles(weight_problem<T>(s), units_of<T>(ctx));
   const bool packs = weight_packs<T>(s) && aligned16(p.x);
-  if (!packs && sizeof(T) == 4) narrow_loads(plan, s.kh * s.kw * (s.c / s.groups), s.oc / s.groups);
+  if (!packs && kSingle<T>) narrow_loads(plan, s.kh * s.kw * (s.c / s.groups), s.oc / s.groups);
   const int64_t n = s.kh * s.kw * (s.c / s.groups) * s.oc;
   IgemmWeightArgs<T> a;
   a.shape = s;
   a.x = p.x;
   a.dy = p.dy;
-  a.sums = plan.splits > 1 ? static_cast<T*>(ctx.workspace) : p.dweight;
+  a.dweight = p.dweight;
+  a.sums = plan.splits > 1 ? static_cast<Real<T>*>(ctx.workspace) : nullptr;
   a.row = FastDiv(s.ow);
   a.image = FastDiv(s.oh);
   a.channels = FastDiv(s.c / s.groups);
@@ -294,12 +326,14 @@ void run_weight(const Context& ctx, const ConvWeightParams<T>& p) {
   a.row_tiles = static_cast<unsigned>(plan.row_tiles);
   a.column_tiles = static_cast<unsigned>(plan.column_tiles);
   a.split_length = static_cast<int>(plan.split_length);
-  const bool columns = s.oc / s.groups % V == 0;
-  a.packed_dy = columns && aligned16(p.dy);
-  a.packed_sums = columns && aligned16(a.sums);
+  const int64_t columns = s.oc / s.groups;
+  a.packed_dy = columns % V == 0 && aligned16(p.dy);
+  a.packed_sums = columns % kSums == 0 && (plan.splits > 1 || aligned_sums(p.dweight));
   const dim3 grid(static_cast<unsigned>(plan.row_tiles * plan.column_tiles), static_cast<unsigned>(s.groups),
                   static_cast<unsigned>(plan.splits));
-  if constexpr (sizeof(T) == 4) {
+  if constexpr (kIsHalf<T>) {
+    launch_igemm_weight_mma(ctx, plan, packs, grid, a);
+  } else if constexpr (kSingle<T>) {
     if (plan.units != ConvUnits::kSimt)
       launch_igemm_weight_mma(ctx, plan, packs, grid, a);
     else
@@ -359,7 +393,11 @@ ConvWeightCandidate<T> conv_weight_igemm() {
 }
 template ConvCandidate<float> conv_igemm();
 template ConvCandidate<double> conv_igemm();
+template ConvCandidate<f16> conv_igemm();
+template ConvCandidate<bf16> conv_igemm();
 template ConvWeightCandidate<float> conv_weight_igemm();
 template ConvWeightCandidate<double> conv_weight_igemm();
+template ConvWeightCandidate<f16> conv_weight_igemm();
+template ConvWeightCandidate<bf16> conv_weight_igemm();
 
 }  // namespace lamella::cuda

@@ -8,6 +8,7 @@
 #include "kernels/cuda/conv_geometry.h"
 #include "kernels/cuda/conv_igemm_plan.h"
 #include "kernels/cuda/conv_tiles.h"
+#include "kernels/cuda/gemm_epilogue.h"
 
 namespace lamella::cuda {
 namespace {
@@ -109,7 +110,7 @@ struct WindowLoader {
   __device__ __forceinline__ Pack<T> fetch(const Row& r, const Depth& d) const {
     Pack<T> v;
 #pragma unroll
-    for (int j = 0; j < kPack; ++j) v.v[j] = T(0);
+    for (int j = 0; j < kPack; ++j) v.v[j] = T{};
     if constexpr (kPacked) {
       if (inside(r, d, 0)) v = load_pack(src + r.at + d.at[0]);
     } else {
@@ -150,7 +151,7 @@ struct TapWeightLoader {
   __device__ __forceinline__ Pack<T> fetch(Row row, const Depth& d) const {
     Pack<T> v;
 #pragma unroll
-    for (int j = 0; j < kPack; ++j) v.v[j] = T(0);
+    for (int j = 0; j < kPack; ++j) v.v[j] = T{};
     if (row == nullptr) return v;
     if constexpr (kPacked) {
       if (d.at[0] >= 0) v = load_pack(row + d.at[0]);
@@ -169,7 +170,10 @@ struct TapWeightLoader {
 
 template <class T, Way kWay>
 struct IgemmStore {
-  T* dst;  // of the group
+  using R = Real<T>;
+  static constexpr int kSize = Pack<R>::kSize;
+  T* dst;   // of the group
+  R* sums;  // where these are parts, or nullptr
   const T* bias;
   Activation act;
   bool packed;
@@ -183,27 +187,25 @@ struct IgemmStore {
     const int i = phase_h + p.i * view->h.stride, j = phase_w + p.j * view->w.stride;
     return (int64_t{p.n} * view->h.dst_size + i) * view->w.dst_size + j;
   }
-  __device__ __forceinline__ void operator()(int64_t row, int64_t column, Pack<T> v, int count) const {
-    T* const to = dst + pixel(static_cast<int>(row)) * channels + column;
+  __device__ __forceinline__ void operator()(int64_t row, int64_t column, Pack<R> v, int count) const {
+    const int64_t at = pixel(static_cast<int>(row)) * channels + column;
+    if (sums != nullptr) return store_reals(sums + at, v, packed, count);
 #pragma unroll
-    for (int j = 0; j < Pack<T>::kSize; ++j) {
+    for (int j = 0; j < kSize; ++j) {
       if (j < count) {
-        if (bias != nullptr) v.v[j] += bias[column + j];
+        if (bias != nullptr) v.v[j] += widened(bias[column + j]);
         v.v[j] = act_value(act, v.v[j]);
       }
     }
-    if (packed) return store_pack(to, v);
-#pragma unroll
-    for (int j = 0; j < Pack<T>::kSize; ++j) {
-      if (j < count) to[j] = v.v[j];
-    }
+    store_reals(dst + at, v, packed, count);
   }
 };
 
 // The largest of a window's four rows, and its activation.
 template <class T>
 struct IgemmPool {
-  static constexpr int kRowsTogether = 4;
+  using R = Real<T>;
+  static constexpr int kRowsTogether = 4, kSize = Pack<R>::kSize;
   T* dst;
   uint8_t* argmax;
   const T* bias;
@@ -211,37 +213,30 @@ struct IgemmPool {
   bool packed;
   int channels;
 
-  __device__ __forceinline__ void operator()(int64_t row, int64_t column, const Pack<T> (&v)[4], int count) const {
+  __device__ __forceinline__ void operator()(int64_t row, int64_t column, const Pack<R> (&v)[4], int count) const {
     const int64_t at = row / 4 * channels + column;
-    Pack<T> best;
-    uint8_t where[Pack<T>::kSize];
+    Pack<R> best;
+    uint8_t where[kSize];
 #pragma unroll
-    for (int j = 0; j < Pack<T>::kSize; ++j) {
-      const T b = bias != nullptr && j < count ? bias[column + j] : T(0);
-      T top = v[0].v[j] + b;
+    for (int j = 0; j < kSize; ++j) {
+      const R b = bias != nullptr && j < count ? widened(bias[column + j]) : R(0);
+      R top = v[0].v[j] + b;
       where[j] = 0;
 #pragma unroll
       for (int t = 1; t < 4; ++t) {
-        const T other = v[t].v[j] + b;
+        const R other = v[t].v[j] + b;
         // As max pooling: the first of equals, and of NaNs.
         if (!(other <= top) && top == top) {
           top = other;
           where[j] = static_cast<uint8_t>(t);
         }
       }
-      best.v[j] = j < count ? act_value(act, top) : T(0);
+      best.v[j] = j < count ? act_value(act, top) : R(0);
     }
-    if (packed) {
-      store_pack(dst + at, best);
-    } else {
-#pragma unroll
-      for (int j = 0; j < Pack<T>::kSize; ++j) {
-        if (j < count) dst[at + j] = best.v[j];
-      }
-    }
+    store_reals(dst + at, best, packed, count);
     if (argmax == nullptr) return;
 #pragma unroll
-    for (int j = 0; j < Pack<T>::kSize; ++j) {
+    for (int j = 0; j < kSize; ++j) {
       if (j < count) argmax[at + j] = where[j];
     }
   }
@@ -281,8 +276,8 @@ __global__ void __launch_bounds__(Tile::kThreads, kLeastBlocks) igemm(const __gr
       Tile::run(left, right, row0, column0, k_begin, k_end, rows, v.nc, pool);
     } else {
       const bool whole = kPhases || a.splits == 1;
-      T* const dst = whole ? a.p.dst : a.partial + int64_t{z} * rows * v.dc;
-      const IgemmStore<T, kWay> store{dst + first,
+      const IgemmStore<T, kWay> store{whole ? a.p.dst + first : nullptr,
+                                      whole ? nullptr : a.partial + int64_t{z} * rows * v.dc + first,
                                       whole && a.p.bias != nullptr ? a.p.bias + first : nullptr,
                                       whole ? a.p.act : Activation{},
                                       a.packed_dst,

@@ -1,6 +1,7 @@
 // How an implicit matrix product is run: tiles and parts of its sums, by the shape alone.
 #pragma once
 
+#include "base/half.h"
 #include "kernels/cuda/conv_geometry.h"
 #include "kernels/cuda/fast_div.h"
 
@@ -36,7 +37,7 @@ struct IgemmArgs {
   FastDiv row, image;  // likewise
   unsigned row_tiles = 0, column_tiles = 0;
   int splits = 1, split_length = 0;
-  T* partial = nullptr;  // of splits: destinations one after the other
+  Real<T>* partial = nullptr;  // of splits: destinations one after the other
   bool packed_weight = false, packed_dst = false;
 };
 template <class T>
@@ -44,8 +45,9 @@ struct IgemmWeightArgs {
   ConvShape shape;
   const T* x = nullptr;
   const T* dy = nullptr;
-  T* sums = nullptr;   // dweight, or one after the other those of the splits
-  FastDiv row, image;  // by the columns and rows of y
+  T* dweight = nullptr;
+  Real<T>* sums = nullptr;  // one after the other those of the splits, or nullptr
+  FastDiv row, image;       // by the columns and rows of y
   FastDiv channels, kernel_w;
   unsigned row_tiles = 0, column_tiles = 0;
   int split_length = 0;
@@ -53,10 +55,12 @@ struct IgemmWeightArgs {
 };
 
 // Of the kernels that the plan names: `packed` or not. Blocks: tiles, groups, phases or splits.
-#define LAMELLA_IGEMM(name, Args)                                                                             \
-  void launch_igemm_##name(const Context&, const ConvTilePlan&, bool packed, dim3 grid, const Args<float>&);  \
-  void launch_igemm_##name(const Context&, const ConvTilePlan&, bool packed, dim3 grid, const Args<double>&); \
-  void launch_igemm_##name##_mma(const Context&, const ConvTilePlan&, bool packed, dim3 grid, const Args<float>&);
+#define LAMELLA_IGEMM(name, Args)                                                                                  \
+  void launch_igemm_##name(const Context&, const ConvTilePlan&, bool packed, dim3 grid, const Args<float>&);       \
+  void launch_igemm_##name(const Context&, const ConvTilePlan&, bool packed, dim3 grid, const Args<double>&);      \
+  void launch_igemm_##name##_mma(const Context&, const ConvTilePlan&, bool packed, dim3 grid, const Args<float>&); \
+  void launch_igemm_##name##_mma(const Context&, const ConvTilePlan&, bool packed, dim3 grid, const Args<f16>&);   \
+  void launch_igemm_##name##_mma(const Context&, const ConvTilePlan&, bool packed, dim3 grid, const Args<bf16>&);
 
 LAMELLA_IGEMM(forward, IgemmArgs)
 LAMELLA_IGEMM(pool, IgemmArgs)

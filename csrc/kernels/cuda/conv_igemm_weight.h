@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/cuda/conv_tiles.h"
+#include "kernels/cuda/gemm_epilogue.h"
 
 namespace lamella::cuda {
 namespace {
@@ -57,7 +58,7 @@ struct PixelLoader {
   __device__ __forceinline__ Pack<T> fetch(const Row& r, const Depth& d) const {
     Pack<T> v;
 #pragma unroll
-    for (int i = 0; i < kPack; ++i) v.v[i] = T(0);
+    for (int i = 0; i < kPack; ++i) v.v[i] = T{};
     if constexpr (kPacked) {
       if (inside(r, d, 0)) v = load_pack(x + r.at[0] + d.at);
     } else {
@@ -85,15 +86,13 @@ struct PixelLoader {
 template <class T>
 struct SumStore {
   T* to;
+  Real<T>* sums;  // where these are parts, or nullptr
   int64_t channels;
   bool packed;
-  __device__ __forceinline__ void operator()(int64_t row, int64_t column, const Pack<T>& v, int count) const {
-    T* const at = to + row * channels + column;
-    if (packed) return store_pack(at, v);
-#pragma unroll
-    for (int j = 0; j < Pack<T>::kSize; ++j) {
-      if (j < count) at[j] = v.v[j];
-    }
+  __device__ __forceinline__ void operator()(int64_t row, int64_t column, const Pack<Real<T>>& v, int count) const {
+    const int64_t at = row * channels + column;
+    if (sums != nullptr) return store_reals(sums + at, v, packed, count);
+    store_reals(to + at, v, packed, count);
   }
 };
 
@@ -125,7 +124,10 @@ __global__ void __launch_bounds__(Tile::kThreads, kLeastBlocks)
                                      rows,
                                      k_end};
   const MatrixLoader<T, false> right{a.dy + int64_t{group} * og, 1, s.oc, og, k_end, a.packed_dy};
-  const SumStore<T> store{a.sums + int64_t{blockIdx.z} * rows * s.oc + int64_t{group} * og, s.oc, a.packed_sums};
+  const int64_t first = int64_t{group} * og;
+  const SumStore<T> store{a.dweight + first,
+                          a.sums == nullptr ? nullptr : a.sums + int64_t{blockIdx.z} * rows * s.oc + first, s.oc,
+                          a.packed_sums};
   Tile::run(left, right, int64_t{place.row} * Tile::kBlockM, int64_t{place.column} * Tile::kBlockN, k_begin, k_end,
             rows, og, store);
 }

@@ -2,13 +2,14 @@
 #pragma once
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/half.h"
 
 namespace lamella::cuda {
 namespace {
 
 // Few parts of many numbers: a thread per number (or vector of them).
-template <class T, int V>
-__global__ void __launch_bounds__(256) sum_few_parts(const T* partial, int parts, int64_t n, T* out) {
+template <class T, int V, class Out>
+__global__ void __launch_bounds__(256) sum_few_parts(const T* partial, int parts, int64_t n, Out* out) {
   for (int64_t at = thread_number() * V; at < n; at += thread_count() * V) {
     T sum[V] = {};
     for (int p = 0; p < parts; ++p) {
@@ -22,14 +23,14 @@ __global__ void __launch_bounds__(256) sum_few_parts(const T* partial, int parts
       }
     }
 #pragma unroll
-    for (int i = 0; i < V; ++i) out[at + i] = sum[i];
+    for (int i = 0; i < V; ++i) out[at + i] = rounded_to<Out>(sum[i]);
   }
 }
 
 // Many parts of few numbers: 32 neighbouring numbers to a block, whose 16 warps take every 16th part each.
 constexpr int kPartWarps = 16;
-template <class T>
-__global__ void __launch_bounds__(32 * kPartWarps) sum_many_parts(const T* partial, int parts, int64_t n, T* out) {
+template <class T, class Out>
+__global__ void __launch_bounds__(32 * kPartWarps) sum_many_parts(const T* partial, int parts, int64_t n, Out* out) {
   __shared__ T sums[kPartWarps][32];
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
   const int64_t at = static_cast<int64_t>(blockIdx.x) * 32 + x;
@@ -40,19 +41,19 @@ __global__ void __launch_bounds__(32 * kPartWarps) sum_many_parts(const T* parti
   __syncthreads();
   if (y != 0 || at >= n) return;
   for (int k = 1; k < kPartWarps; ++k) sum += sums[k][x];
-  out[at] = sum;
+  out[at] = rounded_to<Out>(sum);
 }
 
 // out[i] = the sum over p of partial[p*n + i]; partial is aligned to 16 bytes.
-template <class T>
-void sum_parts(const Context& ctx, const T* partial, int parts, int64_t n, T* out) {
+template <class T, class Out>
+void sum_parts(const Context& ctx, const T* partial, int parts, int64_t n, Out* out) {
   if (parts >= 32 && n < (1 << 16)) {
-    launch(ctx, sum_many_parts<T>, {dim3(static_cast<unsigned>(ceil_div(n, 32))), dim3(32, kPartWarps)}, partial, parts,
-           n, out);
+    launch(ctx, sum_many_parts<T, Out>, {dim3(static_cast<unsigned>(ceil_div(n, 32))), dim3(32, kPartWarps)}, partial,
+           parts, n, out);
   } else if (n % Pack<T>::kSize == 0) {
-    launch(ctx, sum_few_parts<T, Pack<T>::kSize>, flat(n / Pack<T>::kSize), partial, parts, n, out);
+    launch(ctx, sum_few_parts<T, Pack<T>::kSize, Out>, flat(n / Pack<T>::kSize), partial, parts, n, out);
   } else {
-    launch(ctx, sum_few_parts<T, 1>, flat(n), partial, parts, n, out);
+    launch(ctx, sum_few_parts<T, 1, Out>, flat(n), partial, parts, n, out);
   }
 }
 

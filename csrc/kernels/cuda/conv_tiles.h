@@ -52,6 +52,11 @@ void with_mma_tile(const ConvTilePlan& plan, bool packed, const Launcher& l, con
   if (plan.units == ConvUnits::kBf16) return with_mma_tile<Bf16>(plan.tile, packed, l, a);
   with_mma_tile<Tf32>(plan.tile, packed, l, a);
 }
+// For arrays of 16-bit floats.
+template <class T, class Launcher, class Args>
+void with_half_tile(const ConvTilePlan& plan, bool packed, const Launcher& l, const Args& a) {
+  with_mma_tile<typename KindOf<T>::type>(plan.tile, packed, l, a);
+}
 
 }  // namespace
 }  // namespace lamella::cuda

@@ -15,6 +15,9 @@ constexpr int64_t kMultiprocessors = 132;
 
 template <class T>
 constexpr int64_t kPack = Pack<T>::kSize;
+// Of sums.
+template <class T>
+constexpr int64_t kSums = Pack<Real<T>>::kSize;
 
 template <class T>
 T larger(std::type_identity_t<T> a, T b) {
@@ -72,6 +75,7 @@ constexpr int64_t kLengthStep = 32;  // of parts of k
 
 template <class T>
 bool offered(const Shape& s, Precision precision, bool odd) {
+  if (kIsHalf<T>) return s.matrix_units && (!odd || s.mma == MmaShape::k64x64);
   if (sizeof(T) == 8) return !s.matrix_units && (s.simt == SimtShape::k16x32 || s.simt == SimtShape::k64x64);
   if (s.rate[static_cast<int>(precision)] == 0) return false;
   if (s.matrix_units) return !odd || s.mma == MmaShape::k64x64;
@@ -90,7 +94,7 @@ TileChoice choose_tiles(const GemmParams<T>& p, Precision precision, bool odd) {
   constexpr double kLaunch = 4000, kBytesPerCycle = 1000, kStart = 1000;
   constexpr int64_t kMostPartial = int64_t{64} << 20, kLeastLength = 128;
   const auto in_double = [](int64_t v) { return static_cast<double>(v); };
-  const double c_bytes = in_double(p.m) * in_double(p.n) * in_double(p.batch) * sizeof(T);
+  const double c_bytes = in_double(p.m) * in_double(p.n) * in_double(p.batch) * sizeof(Real<T>);
   TileChoice best;
   double least = -1;
   for (const Shape& s : kShapes) {
@@ -141,7 +145,8 @@ GemmProblem<T> problem_of(const GemmParams<T>& p) {
   g.along_k_b = b.along_k;
   g.packed_a = a.packed;
   g.packed_b = b.packed;
-  g.packed_c = aligned16(p.c) && (p.m == 1 || p.ldc % kPack<T> == 0) && p.batch_stride_c % kPack<T> == 0;
+  g.packed_c = reinterpret_cast<uintptr_t>(p.c) % (kSums<T> * sizeof(T)) == 0 && (p.m == 1 || p.ldc % kSums<T> == 0) &&
+               p.batch_stride_c % kSums<T> == 0;
   return g;
 }
 
@@ -150,54 +155,65 @@ GemmProblem<T> problem_of(const GemmParams<T>& p) {
 // A pack of C per thread; the parts of a sum are added in order. Reads splits + 1 numbers for each that it writes.
 template <class T>
 __global__ void __launch_bounds__(256) add_parts(const __grid_constant__ GemmProblem<T> g) {
-  const unsigned packs = static_cast<unsigned>(g.partial_ld / kPack<T>), rows = static_cast<unsigned>(g.p.m);
+  using R = Real<T>;
+  constexpr int kSize = Pack<R>::kSize;
+  const unsigned packs = static_cast<unsigned>(g.partial_ld / kSize), rows = static_cast<unsigned>(g.p.m);
   const unsigned jobs = packs * rows * static_cast<unsigned>(g.p.batch);
   const int64_t step = g.p.m * g.partial_ld;
   for (unsigned job = static_cast<unsigned>(thread_number()); job < jobs; job += gridDim.x * blockDim.x) {
-    const unsigned column = job % packs * kPack<T>, line = job / packs;
+    const unsigned column = job % packs * kSize, line = job / packs;
     const unsigned row = line % rows, batch = line / rows;
-    const T* from = g.partial + int64_t{batch} * g.splits * step + row * g.partial_ld + column;
-    Pack<T> sum = load_pack(from);
+    const R* from = g.partial + int64_t{batch} * g.splits * step + row * g.partial_ld + column;
+    Pack<R> sum = load_pack(from);
 #pragma unroll 4
     for (unsigned i = 1; i < g.splits; ++i) {
-      const Pack<T> more = load_pack(from + i * step);
+      const Pack<R> more = load_pack(from + i * step);
 #pragma unroll
-      for (int j = 0; j < kPack<T>; ++j) sum.v[j] += more.v[j];
+      for (int j = 0; j < kSize; ++j) sum.v[j] += more.v[j];
     }
     const GemmEpilogue<T> epilogue{
         g.p.c + batch * g.p.batch_stride_c, g.p.ldc, g.p.alpha, g.p.beta, g.p.bias, g.p.act, g.packed_c};
     const int64_t left = g.p.n - column;
-    epilogue(row, column, sum, left < kPack<T> ? static_cast<int>(left) : static_cast<int>(kPack<T>));
+    epilogue(row, column, sum, left < kSize ? static_cast<int>(left) : kSize);
   }
 }
 
 template <class T>
 size_t partial_bytes(const GemmParams<T>& p, int64_t splits) {
   if (splits == 1) return 0;
-  return sizeof(T) * static_cast<size_t>(splits * p.batch * p.m * round_up(p.n, kPack<T>));
+  return sizeof(Real<T>) * static_cast<size_t>(splits * p.batch * p.m * round_up(p.n, kSums<T>));
 }
 
 template <class T>
 void set_parts(GemmProblem<T>& g, const Context& ctx, int64_t splits, int64_t split_length) {
   g.splits = static_cast<unsigned>(splits);
   g.split_length = split_length;
-  g.partial = static_cast<T*>(ctx.workspace);
-  g.partial_ld = round_up(g.p.n, kPack<T>);
+  g.partial = static_cast<Real<T>*>(ctx.workspace);
+  g.partial_ld = round_up(g.p.n, kSums<T>);
 }
 
 template <class T>
 void run_parts(const Context& ctx, const GemmProblem<T>& g) {
-  if (g.splits > 1) launch(ctx, add_parts<T>, flat(g.p.batch * g.p.m * (g.partial_ld / kPack<T>)), g);
+  if (g.splits > 1) launch(ctx, add_parts<T>, flat(g.p.batch * g.p.m * (g.partial_ld / kSums<T>)), g);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
+
+template <class T>
+Precision precision_of(const Context& ctx) {
+  if (kIsHalf<T>) return Precision::kBf16;
+  if (sizeof(T) == 8) return Precision::kFull;
+  return ctx.bf16 ? Precision::kBf16 : ctx.tf32 ? Precision::kTf32 : Precision::kFull;
+}
 
 // For whatever precision the context asks for.
 template <class T>
 size_t gemm_workspace(const GemmParams<T>& params, int) {
   if (empty(params)) return 0;
   const GemmParams<T> p = canonical(params);
-  if (gemm_vector_suits(p)) return gemm_vector_workspace(p);
+  if constexpr (!kIsHalf<T>) {
+    if (gemm_vector_suits(p)) return gemm_vector_workspace(p);
+  }
   const GemmProblem<T> g = problem_of(p);
   size_t bytes = 0;
   for (Precision precision : {Precision::kFull, Precision::kTf32, Precision::kBf16})
@@ -213,12 +229,11 @@ template <class T>
 void gemm(const Context& ctx, const GemmParams<T>& params) {
   if (empty(params)) return;
   const GemmParams<T> p = canonical(params);
-  if (gemm_vector_suits(p)) return gemm_vector(ctx, p);
+  if constexpr (!kIsHalf<T>) {
+    if (gemm_vector_suits(p)) return gemm_vector(ctx, p);
+  }
   GemmProblem<T> g = problem_of(p);
-  const Precision precision = sizeof(T) == 8 ? Precision::kFull
-                              : ctx.bf16     ? Precision::kBf16
-                              : ctx.tf32     ? Precision::kTf32
-                                             : Precision::kFull;
+  const Precision precision = precision_of<T>(ctx);
   if constexpr (sizeof(T) == 4) {
     const bool bf16 = precision == Precision::kBf16;
     if (precision != Precision::kFull && gemm_rounded_suits(p, bf16)) return gemm_rounded(ctx, p, bf16);
@@ -227,7 +242,9 @@ void gemm(const Context& ctx, const GemmParams<T>& params) {
   g.tiles_m = static_cast<unsigned>(ceil_div(p.m, choice.shape.m));
   g.tiles_n = static_cast<unsigned>(ceil_div(p.n, choice.shape.n));
   set_parts(g, ctx, choice.splits, choice.split_length);
-  if (!choice.shape.matrix_units) {
+  if constexpr (kIsHalf<T>) {
+    launch_half(ctx, choice.shape.mma, g);
+  } else if (!choice.shape.matrix_units) {
     launch_simt(ctx, choice.shape.simt, g);
   } else if constexpr (sizeof(T) == 4) {
     (precision == Precision::kBf16 ? launch_bf16 : launch_tf32)(ctx, choice.shape.mma, g);
@@ -245,5 +262,7 @@ void fill_all(GemmKernels<T>& k) {
 
 void fill(GemmKernels<float>& k) { fill_all(k); }
 void fill(GemmKernels<double>& k) { fill_all(k); }
+void fill(GemmKernels<f16>& k) { fill_all(k); }
+void fill(GemmKernels<bf16>& k) { fill_all(k); }
 
 }  // namespace lamella::cuda

@@ -21,16 +21,10 @@ __device__ __forceinline__ BlockJob block_job(const GemmProblem<T>& g) {
 }
 
 template <class T>
-__device__ __forceinline__ GemmEpilogue<T> block_epilogue(const GemmProblem<T>& g, const BlockJob& job) {
-  if (g.splits == 1)
-    return {g.p.c + job.batch * g.p.batch_stride_c, g.p.ldc, g.p.alpha, g.p.beta, g.p.bias, g.p.act, g.packed_c};
-  return {g.partial + (job.batch * g.splits + job.split) * g.p.m * g.partial_ld,
-          g.partial_ld,
-          T(1),
-          T(0),
-          nullptr,
-          Activation{},
-          true};
+__device__ __forceinline__ PartEpilogue<T> block_epilogue(const GemmProblem<T>& g, const BlockJob& job) {
+  return {{g.p.c + job.batch * g.p.batch_stride_c, g.p.ldc, g.p.alpha, g.p.beta, g.p.bias, g.p.act, g.packed_c},
+          g.splits == 1 ? nullptr : g.partial + (job.batch * g.splits + job.split) * g.p.m * g.partial_ld,
+          g.partial_ld};
 }
 
 template <bool kPacked, bool kAlongK, class T>

@@ -15,7 +15,7 @@ struct GemmProblem {
   // Tiles of C; parts of k, of `split_length` steps each, whose sums are kept in `partial` as [batch][splits][m][ld].
   unsigned tiles_m = 0, tiles_n = 0, splits = 1;
   int64_t split_length = 0;
-  T* partial = nullptr;
+  Real<T>* partial = nullptr;
   int64_t partial_ld = 0;
 };
 
@@ -29,5 +29,7 @@ void launch_simt(const Context& ctx, SimtShape shape, const GemmProblem<float>& 
 void launch_simt(const Context& ctx, SimtShape shape, const GemmProblem<double>& problem);
 void launch_tf32(const Context& ctx, MmaShape shape, const GemmProblem<float>& problem);
 void launch_bf16(const Context& ctx, MmaShape shape, const GemmProblem<float>& problem);
+void launch_half(const Context& ctx, MmaShape shape, const GemmProblem<f16>& problem);
+void launch_half(const Context& ctx, MmaShape shape, const GemmProblem<bf16>& problem);
 
 }  // namespace lamella::cuda

@@ -298,7 +298,7 @@ struct MatrixLoader<T, true> {
   __device__ __forceinline__ Pack<T> fetch(Row row, const Depth& d) const {
     Pack<T> v;
 #pragma unroll
-    for (int j = 0; j < kPack; ++j) v.v[j] = T(0);
+    for (int j = 0; j < kPack; ++j) v.v[j] = T{};
     if (row == nullptr) return v;
     if (packed) {
       if (d.count > 0) v = load_pack(row + d.offset);
@@ -336,7 +336,7 @@ struct MatrixLoader<T, false> {
   __device__ __forceinline__ Pack<T> fetch(const Row& row, const Depth& d) const {
     Pack<T> v;
 #pragma unroll
-    for (int j = 0; j < kPack; ++j) v.v[j] = T(0);
+    for (int j = 0; j < kPack; ++j) v.v[j] = T{};
     if (!d.inside || row.count == 0) return v;
     if (packed) {
       v = load_pack(row.p + d.offset);
@@ -383,7 +383,7 @@ struct PackedLoader<T, true> {
     if (d.inside && row != nullptr) return load_pack(row + d.k);
     Pack<T> v;
 #pragma unroll
-    for (int j = 0; j < Pack<T>::kSize; ++j) v.v[j] = T(0);
+    for (int j = 0; j < Pack<T>::kSize; ++j) v.v[j] = T{};
     return v;
   }
 };
@@ -408,7 +408,7 @@ struct PackedLoader<T, false> {
     if (d.inside && row.inside) return load_pack(row.p + d.offset);
     Pack<T> v;
 #pragma unroll
-    for (int j = 0; j < Pack<T>::kSize; ++j) v.v[j] = T(0);
+    for (int j = 0; j < Pack<T>::kSize; ++j) v.v[j] = T{};
     return v;
   }
   __device__ __forceinline__ void copy(T* shared, const Row& row, const Depth& d) const {

@@ -11,6 +11,7 @@
 // brings the same registers for both.
 #pragma once
 
+#include "base/half.h"
 #include "kernels/cuda/device.h"
 
 namespace lamella::cuda {
@@ -37,10 +38,7 @@ inline uint32_t host_bf16(float v) {
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return 0x7FFFu;
   return (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16;
 }
-inline uint32_t host_f16(float v) {
-  const _Float16 h = static_cast<_Float16>(v);
-  return lamella_bits<uint16_t>(h);
-}
+inline uint32_t host_f16(float v) { return to_f16(v).bits; }
 #endif
 // Two numbers in one register, the first one low; to the nearest, ties to even.
 __device__ __forceinline__ uint32_t to_bf16_pair(float low, float high) {
@@ -133,7 +131,9 @@ struct Bf16 {
     *reinterpret_cast<uint2*>(to) = make_uint2(to_bf16_pair(v.v[0], v.v[1]), to_bf16_pair(v.v[2], v.v[3]));
   }
   // Numbers that are stored in this precision: eight at a time.
-  static __device__ __forceinline__ void store(Stored* to, const Pack<uint16_t>& v) { store_pack(to, v); }
+  static __device__ __forceinline__ void store(Stored* to, const Pack<bf16>& v) {
+    *reinterpret_cast<Pack<bf16>*>(to) = v;
+  }
 };
 
 struct F16 {
@@ -142,9 +142,8 @@ struct F16 {
 
   static __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if defined(LAMELLA_CUDA_HOST)
-    host_mma<2>(d, a, b, [](uint32_t bits, int i) {
-      return static_cast<float>(lamella_bits<_Float16>(static_cast<uint16_t>(i == 0 ? bits : bits >> 16)));
-    });
+    host_mma<2>(d, a, b,
+                [](uint32_t bits, int i) { return to_float(f16{static_cast<uint16_t>(i == 0 ? bits : bits >> 16)}); });
 #else
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
@@ -156,7 +155,21 @@ struct F16 {
   static __device__ __forceinline__ void store(Stored* to, const Pack<float>& v) {
     *reinterpret_cast<uint2*>(to) = make_uint2(to_f16_pair(v.v[0], v.v[1]), to_f16_pair(v.v[2], v.v[3]));
   }
-  static __device__ __forceinline__ void store(Stored* to, const Pack<uint16_t>& v) { store_pack(to, v); }
+  static __device__ __forceinline__ void store(Stored* to, const Pack<f16>& v) {
+    *reinterpret_cast<Pack<f16>*>(to) = v;
+  }
+};
+
+// That of arrays of 16-bit floats.
+template <class T>
+struct KindOf;
+template <>
+struct KindOf<bf16> {
+  using type = Bf16;
+};
+template <>
+struct KindOf<f16> {
+  using type = F16;
 };
 
 // ---- from shared memory ---------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ KernelTable<T> filled_half() {
   KernelTable<T> t;
   fill(t.pool);
   fill(t.elementwise);
+  fill(t.gemm);
+  fill(t.conv);
   return t;
 }
 

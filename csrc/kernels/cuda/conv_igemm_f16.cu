@@ -1,0 +1,23 @@
+// Implicit matrix products of f16 arrays.
+#include "kernels/cuda/conv_igemm.h"
+
+namespace lamella::cuda {
+
+void launch_igemm_forward_mma(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                              const IgemmArgs<f16>& a) {
+  with_half_tile<f16>(plan, packed, LaunchIgemm<Way::kForward>{ctx, grid}, a);
+}
+void launch_igemm_pool_mma(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                           const IgemmArgs<f16>& a) {
+  with_half_tile<f16>(plan, packed, LaunchIgemm<Way::kPool>{ctx, grid}, a);
+}
+void launch_igemm_data_mma(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                           const IgemmArgs<f16>& a) {
+  with_half_tile<f16>(plan, packed, LaunchIgemm<Way::kData>{ctx, grid}, a);
+}
+void launch_igemm_phases_mma(const Context& ctx, const ConvTilePlan& plan, bool packed, dim3 grid,
+                             const IgemmArgs<f16>& a) {
+  with_half_tile<f16>(plan, packed, LaunchIgemm<Way::kPhases>{ctx, grid}, a);
+}
+
+}  // namespace lamella::cuda
