@@ -94,6 +94,28 @@ def test_raw_kernels_take_cupy_arrays(cuda):
         lamella.kernels.softmax(there, out=np.empty((4, 6), np.float32))
 
 
+def test_streams_of_the_caller(cuda):
+    import cupy
+
+    from lamella import layers, models
+
+    x, there = both(40, 6)
+    model = models.Sequential([layers.Input((6,)), layers.Dense(8, activation="relu"), layers.Dense(3)])
+    model.compile("sgd", loss="mse")
+    model.to(cuda)
+    expected = model.predict(x.numpy(), batch_size=8)
+    cupy.cuda.get_current_stream().synchronize()
+    for _ in range(3):
+        for stream in [cupy.cuda.Stream(non_blocking=True) for _ in range(5)]:
+            with stream:
+                same(there.sum(0), x.sum(0))
+                np.testing.assert_array_equal(model.predict(x.numpy(), batch_size=8), expected)
+    with cupy.cuda.Stream(non_blocking=True):
+        losses = model.fit(x.numpy(), x.numpy()[:, :3], batch_size=8, epochs=3, verbose=0).history["loss"]
+    more = model.fit(x.numpy(), x.numpy()[:, :3], batch_size=8, epochs=2, verbose=0).history["loss"]
+    assert losses == sorted(losses, reverse=True) and losses[-1] > more[0] > more[1]
+
+
 def test_printing_and_saving(cuda, tmp_path):
     x = lamella.tensor([1.5, 2.0], device=cuda)
     assert repr(x) == "tensor([1.5, 2. ], device='cuda:0')"

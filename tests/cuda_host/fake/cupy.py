@@ -5,6 +5,7 @@ its protocols.
 """
 
 import types
+from typing import ClassVar
 
 import numpy as np
 
@@ -174,11 +175,26 @@ class _Block:
         self.ptr = -(-self._a.__array_interface__["data"][0] // 256) * 256
 
 
-class _Stream:
-    ptr = 0
+class Stream:
+    _current: ClassVar = []
+    _count = 0
+
+    def __init__(self, non_blocking=False):
+        Stream._count += 1
+        self.ptr = Stream._count
+
+    def __enter__(self):
+        Stream._current.append(self)
+        return self
+
+    def __exit__(self, *error):
+        Stream._current.pop()
 
     def synchronize(self):
         pass
+
+
+_USUAL = types.SimpleNamespace(ptr=0, synchronize=lambda: None)
 
 
 class _Runtime(types.SimpleNamespace):
@@ -188,7 +204,8 @@ class _Runtime(types.SimpleNamespace):
 
 cuda = types.SimpleNamespace(
     alloc=_Block,
-    get_current_stream=_Stream,
+    Stream=Stream,
+    get_current_stream=lambda: Stream._current[-1] if Stream._current else _USUAL,
     runtime=_Runtime(getDeviceCount=lambda: 1, memGetInfo=lambda: (1 << 34, 1 << 34)),
 )
 
