@@ -454,7 +454,7 @@ void Optimizer::step_typed(Exec& exec, std::span<const ParamSlot> params, int64_
     OptimizerParams<T> p = rules<T>(params, m.updates + 1, update_scale(grad_scale));
     p.step = now;
     p.tensor_steps = tensor_steps;
-    if (h_.clipnorm > 0 || h_.global_clipnorm > 0) clip_by_norm<T>(exec, update_scale(grad_scale), tensor_steps);
+    if (clips_by_norm()) clip_by_norm<T>(exec, update_scale(grad_scale), tensor_steps);
     kernel<T>(exec)(exec.context(), p);
     if (accumulates) blend<T>(exec, params, 0, 0, accumulated);
   }
@@ -484,8 +484,15 @@ void Optimizer::check(std::span<const ParamSlot> params) const {
 void Optimizer::step(Exec& exec, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
   if (params.empty()) return;
   check(params);
+  void* on_device = nullptr;
+  if (exec.backend() != nullptr && clips_by_norm()) {  // nobody waits for the norm
+    to_send_.resize(static_cast<size_t>(step_bytes(params)));
+    write_step(to_send_.data(), params, step, grad_scale);
+    on_device = exec.scratch(to_send_.size());
+    exec.copy(on_device, to_send_.data(), std::ssize(to_send_), CopyKind::kToDevice);
+  }
   dispatch_float(params[0].value.dtype, "optimizer", "parameter",
-                 [&]<class T>() { step_typed<T>(exec, params, step, grad_scale, nullptr); });
+                 [&]<class T>() { step_typed<T>(exec, params, step, grad_scale, on_device); });
 }
 
 int Optimizer::phase(int64_t step) const {
@@ -500,11 +507,11 @@ int64_t Optimizer::step_bytes(std::span<const ParamSlot> params) const {
   });
 }
 
-void Optimizer::write_step(void* to, std::span<const ParamSlot> params, int64_t step) {
+void Optimizer::write_step(void* to, std::span<const ParamSlot> params, int64_t step, double grad_scale) {
   if (params.empty()) return;
   dispatch_float(params[0].value.dtype, "optimizer", "parameter", [&]<class T>() {
     const Moment m = moment(step);
-    const OptimizerParams<T> p = rules<T>(params, m.updates + 1, update_scale(1.0));
+    const OptimizerParams<T> p = rules<T>(params, m.updates + 1, update_scale(grad_scale));
     auto* const now = static_cast<OptimizerStep<T>*>(to);
     *now = {p.take,
             p.step_scale,

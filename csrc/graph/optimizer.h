@@ -59,7 +59,7 @@ class Optimizer {
   // written here, into step_bytes() of them, and read where `launch` is told that it lies in the device's memory. Steps
   // of different phases have different launches; those of another version() have different constants.
   int64_t step_bytes(std::span<const ParamSlot> params) const;
-  void write_step(void* to, std::span<const ParamSlot> params, int64_t step);
+  void write_step(void* to, std::span<const ParamSlot> params, int64_t step, double grad_scale = 1.0);
   void launch(Exec& exec, std::span<const ParamSlot> params, int64_t step, void* on_device);
   int phase(int64_t step) const;
   uint64_t version() const { return version_; }
@@ -89,6 +89,7 @@ class Optimizer {
   Hyper read(const Json& hyper, Hyper from) const;
   void set(const Hyper& h);
   Moment moment(int64_t step) const;
+  bool clips_by_norm() const { return h_.clipnorm > 0 || h_.global_clipnorm > 0; }
   void check(std::span<const ParamSlot> params) const;
   // That of one update: the mean of what has been accumulated, without the loss's own scale.
   double update_scale(double grad_scale) const { return grad_scale / (h_.loss_scale * h_.accumulation_steps); }
@@ -123,6 +124,7 @@ class Optimizer {
   int64_t product_step_ = 0;  // nadam: the product of its momenta over the first steps
   double product_ = 1.0;
   uint64_t version_ = 0;
+  std::vector<char> to_send_;  // to a device, by `step`
 };
 
 }  // namespace lamella
