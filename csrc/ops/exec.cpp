@@ -68,7 +68,7 @@ Context Exec::context(size_t bytes) {
   if (backend_ == nullptr) ctx = make_context();
   ctx.stream = stream_;
   ctx.workspace = workspace_;
-  ctx.workspace_bytes = workspace_bytes_;
+  ctx.workspace_bytes = bytes;
   ctx.strict = strict_precision();
   if (!ctx.strict) {
     ctx.tf32 = matmul_precision() == MatmulPrecision::kTf32;

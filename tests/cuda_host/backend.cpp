@@ -44,16 +44,10 @@ const DeviceLimits& device_limits() {
 
 namespace {
 
-// Fresh memory is full of NaNs, so that what nobody writes is seen.
-void* allocate(size_t bytes, void*) {
-  const size_t rounded = (bytes + 255) / 256 * 256;
-  void* p = std::aligned_alloc(256, rounded == 0 ? 256 : rounded);
-  if (p != nullptr) std::memset(p, 0xFF, rounded);
-  return p;
-}
+void* allocate(size_t bytes, void*) { return cuda_host::allocate(bytes); }
 void release(void* p, void*) {
   cuda_host::finish();
-  std::free(p);
+  cuda_host::release(p);
 }
 
 // Pinned memory is read when a copy is made, other memory of the host before `copy` returns.
@@ -79,7 +73,7 @@ void release_pinned(void* p) {
     const std::lock_guard<std::mutex> lock(pinned_mutex);
     pinned().erase(static_cast<const char*>(p));
   }
-  std::free(p);
+  cuda_host::release(p);
 }
 
 const char* copy(void* to, const void* from, size_t bytes, CopyKind kind, void* stream) {

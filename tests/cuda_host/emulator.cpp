@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <random>
 #include <string>
@@ -16,6 +17,7 @@
 #include <ucontext.h>
 #endif
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -252,6 +254,34 @@ bool release_grid() {
   return true;
 }
 
+// Memory that kernels may not touch, until it is allowed: AddressSanitizer sees to it.
+void forbid([[maybe_unused]] const void* begin, [[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_poison_memory_region(begin, bytes);
+#endif
+}
+void allow([[maybe_unused]] const void* begin, [[maybe_unused]] size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(begin, bytes);
+#endif
+}
+
+// What `allocate` gave: where each piece ends.
+std::map<const char*, const char*>& pieces() {
+  static auto* all = new std::map<const char*, const char*>;
+  return *all;
+}
+std::mutex pieces_mutex;
+
+// How much of a piece lies behind `at`, which is in it or its end; 0 for other memory.
+size_t left_behind(const char* at) {
+  const std::lock_guard<std::mutex> lock(pieces_mutex);
+  auto next = pieces().upper_bound(at);
+  if (next == pieces().begin()) return 0;
+  const char* end = std::prev(next)->second;
+  return at <= end ? static_cast<size_t>(end - at) : 0;
+}
+
 enum class Order { kForward, kReverse, kRandom };
 Order order() {
   static const Order chosen = [] {
@@ -291,7 +321,9 @@ void run_to_the_end() {
 void set_up(int slot, const LaunchShape& s, Index block) {
   Block& b = machine.blocks[static_cast<size_t>(slot)];
   const int n = static_cast<int>(s.block.x * s.block.y * s.block.z);
+  allow(b.shared.data(), b.shared.capacity());
   b.shared.assign(s.shared_bytes, static_cast<char>(0xFF));  // what nobody has written are NaNs
+  forbid(b.shared.data() + s.shared_bytes, b.shared.capacity() - s.shared_bytes);
   b.warps.resize(static_cast<size_t>((n + 31) / 32));
   b.first_thread = slot * n;
   b.threads = b.alive = n;
@@ -330,6 +362,26 @@ void run(const LaunchShape& s, const std::function<void()>& kernel);
 
 }  // namespace
 
+void* allocate(size_t bytes) {
+  if (bytes > PTRDIFF_MAX) return nullptr;
+  const size_t rounded = std::max<size_t>((bytes + 255) / 256 * 256, 256);
+  void* p = std::aligned_alloc(256, rounded);
+  if (p == nullptr) return nullptr;
+  std::memset(p, 0xFF, rounded);
+  char* begin = static_cast<char*>(p);
+  forbid(begin + bytes, rounded - bytes);
+  const std::lock_guard<std::mutex> lock(pieces_mutex);
+  pieces()[begin] = begin + bytes;
+  return p;
+}
+void release(void* p) {
+  {
+    const std::lock_guard<std::mutex> lock(pieces_mutex);
+    pieces().erase(static_cast<const char*>(p));
+  }
+  std::free(p);
+}
+
 void launch(const LaunchShape& s, std::function<void()> kernel) {
   perform([s, kernel = std::move(kernel)] { run(s, kernel); });
 }
@@ -345,6 +397,9 @@ void run(const LaunchShape& s, const std::function<void()>& kernel) {
   if (s.shared_bytes > (size_t{227} << 10)) fail("more shared memory than a multiprocessor has");
   const std::lock_guard<std::mutex> lock(machine_mutex);
   machine.kernel = &kernel;
+  const char* behind = static_cast<const char*>(s.workspace) + s.workspace_bytes;
+  const size_t left = s.workspace == nullptr ? 0 : left_behind(behind);
+  forbid(behind, left);
   const int together = s.cooperative ? static_cast<int>(blocks) : 1;
   machine.blocks.resize(static_cast<size_t>(together));
   machine.threads.resize(static_cast<size_t>(together * threads));
@@ -357,6 +412,7 @@ void run(const LaunchShape& s, const std::function<void()>& kernel) {
     }
     run_to_the_end();
   }
+  allow(behind, left);
 }
 
 }  // namespace

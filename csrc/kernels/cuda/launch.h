@@ -34,8 +34,13 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 #if defined(LAMELLA_CUDA_HOST)
 
 template <class... P, class... A>
-void launch(const Context&, void (*kernel)(P...), const Launch& l, A&&... args) {
-  cuda_host::launch({{l.grid.x, l.grid.y, l.grid.z}, {l.block.x, l.block.y, l.block.z}, l.shared_bytes, l.cooperative},
+void launch(const Context& ctx, void (*kernel)(P...), const Launch& l, A&&... args) {
+  cuda_host::launch({{l.grid.x, l.grid.y, l.grid.z},
+                     {l.block.x, l.block.y, l.block.z},
+                     l.shared_bytes,
+                     l.cooperative,
+                     ctx.workspace,
+                     ctx.workspace_bytes},
                     [kernel, ... args = static_cast<P>(args)] { kernel(args...); });
 }
 template <class T>

@@ -29,6 +29,8 @@ struct LaunchShape {
   Index grid, block;
   size_t shared_bytes = 0;
   bool cooperative = false;  // blocks wait for each other: all of them run in turn
+  const void* workspace = nullptr;
+  size_t workspace_bytes = 0;  // what lies behind is not the kernel's, even where the same memory goes on
 };
 void launch(const LaunchShape& shape, std::function<void()> kernel);
 
@@ -55,6 +57,10 @@ Mark mark(const void* stream);
 void wait_for(const Mark& mark);                      // the host does
 void let_wait(const void* stream, const Mark& mark);  // the stream does
 void finish(const void* stream = nullptr);            // the host waits for all of a stream
+
+// The device's memory. Fresh memory is full of NaNs, so that what nobody writes is seen.
+void* allocate(size_t bytes);
+void release(void* memory);
 
 void* dynamic_shared_memory();
 
