@@ -398,7 +398,7 @@ void run(const LaunchShape& s, const std::function<void()>& kernel) {
   const std::lock_guard<std::mutex> lock(machine_mutex);
   machine.kernel = &kernel;
   const char* behind = static_cast<const char*>(s.workspace) + s.workspace_bytes;
-  const size_t left = s.workspace == nullptr ? 0 : left_behind(behind);
+  const size_t left = s.workspace_bytes == 0 ? 0 : left_behind(behind);  // without any, it may hold an op's operands
   forbid(behind, left);
   const int together = s.cooperative ? static_cast<int>(blocks) : 1;
   machine.blocks.resize(static_cast<size_t>(together));
