@@ -14,7 +14,7 @@ built() {
   until [ -e "$work/$1.built" ]; do
     if [ -e "$work/$1.failed" ] || ! kill -0 "$(cat "$work/builds.pid")" 2>/dev/null; then
       if [ -e "$work/$1.built" ]; then break; fi
-      cat "$work/$1.log"
+      cat "$work/$1.log" || true
       echo "the build '$1' failed"
       exit 1
     fi
