@@ -46,10 +46,13 @@ bool can_run(const ConvShape& s, ConvPass pass, int algorithm) {
 // All of them keep plain sums of products. The list is in the order of what is faster where it can run.
 template <class T>
 int choose(const ConvShape& s, ConvPass pass, bool) {
-  if (kIsHalf<T>) return 0;
-  for (int i = 0; i < kReference; ++i)
-    if (can_run<T>(s, pass, i)) return i;
-  return kReference;
+  if constexpr (kIsHalf<T>) {
+    return 0;
+  } else {
+    for (int i = 0; i < kReference; ++i)
+      if (can_run<T>(s, pass, i)) return i;
+    return kReference;
+  }
 }
 
 template <class T>
