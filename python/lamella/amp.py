@@ -42,7 +42,6 @@ _FLOAT32 = frozenset({
     "prod", "reciprocal", "rms_norm", "rnn_step", "rsqrt", "simple_rnn", "smooth_l1_loss", "softmax",
     "softmax_cross_entropy", "squared_hinge_loss", "std", "sum", "sum_squares", "var",
 })  # fmt: skip
-_HALVES = ("float16", "bfloat16")
 
 
 class autocast:
@@ -94,9 +93,9 @@ class autocast:
         """The inputs that an op gets."""
         name = op.name
         if name in _LOWER:
-            return [_to(t, self.dtype, np.float64) for t in inputs]
+            return [_to(t, self.dtype) for t in inputs]
         if name in _FLOAT32:
-            return [_to(t, _SINGLE, np.float32) for t in inputs]
+            return [_to(t, _SINGLE) for t in inputs]
         return inputs
 
 
@@ -125,9 +124,9 @@ def outside_layers() -> Iterator[None]:
         _mode.autocast = before
 
 
-def _to(t: Any, dtype: np.dtype, unless: Any) -> Any:
-    """Floats in another dtype; those of dtype `unless` as they are."""
-    if t is None or t.dtype == dtype or t.dtype == unless or not is_float(t.dtype):
+def _to(t: Any, dtype: np.dtype) -> Any:
+    """Floats in another dtype; float64 as it is, for whoever has it wants its digits."""
+    if t is None or t.dtype == dtype or t.dtype == np.float64 or not is_float(t.dtype):
         return t
     return _cast(t, dtype)
 

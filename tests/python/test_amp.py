@@ -79,7 +79,7 @@ def test_ops_take_what_suits_them():
         assert y.softmax(-1).dtype == np.float32 and y.exp().dtype == np.float32 and y.sum().dtype == np.float32
         assert nn.functional.layer_norm(y, (5,)).dtype == np.float32
         assert nn.functional.cross_entropy(y, L.tensor([0, 1, 2, 3])).dtype == np.float32
-        assert (x.double() @ w.double()).dtype == np.float64
+        assert (x.double() @ w.double()).dtype == x.double().softmax(-1).dtype == np.float64
         with L.autocast("cpu", enabled=False):
             assert (x @ w).dtype == np.float32 and not L.is_autocast_enabled()
         with L.autocast("cpu", dtype=L.float16):
